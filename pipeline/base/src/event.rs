@@ -1,0 +1,278 @@
+//! The event: what one camera saw of one object, from the confirmation of its track to its loss.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::{BoxNorm, CameraId, EdgeId, EventId, GeoPoint, RegionId, TimeSource, Timestamp, TrackId};
+
+/// Most points in [`Event::path`].
+pub const MAX_PATH_POINTS: usize = 64;
+/// Largest thumbnail, bytes of JPEG.
+pub const MAX_THUMBNAIL_BYTES: usize = 256 * 1024;
+
+/// One revision of an event: always the whole event, never a difference.
+///
+/// `(id, revision)` is the idempotency key of every step from the edge to a subscriber. All times are capture times but
+/// `receive_time`; all boxes are shares of the picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Given once on the edge.
+    pub id: EventId,
+    /// From 1, growing.
+    pub revision: u32,
+    /// Whether more revisions follow.
+    pub state: EventState,
+    /// The region it belongs to.
+    pub region: RegionId,
+    /// The edge that made it.
+    pub edge: EdgeId,
+    /// The camera that saw it.
+    pub camera: CameraId,
+    /// What kind of event it is.
+    pub kind: EventKind,
+    /// Class name, lower case.
+    pub object_class: Arc<str>,
+    /// The track it reports.
+    pub track: TrackId,
+    /// First frame of the object; the same in all revisions.
+    pub begin_time: Timestamp,
+    /// Last frame of the object so far.
+    pub end_time: Timestamp,
+    /// The frame that confirmed the track; the same in all revisions.
+    pub confirm_time: Timestamp,
+    /// When the region committed this revision; none on the edge.
+    pub receive_time: Option<Timestamp>,
+    /// Which clock the capture times come from.
+    pub time_source: TimeSource,
+    /// Highest confidence so far, 0..1.
+    pub confidence: f32,
+    /// Box at the best moment.
+    pub best_box: BoxNorm,
+    /// The best moment.
+    pub best_time: Timestamp,
+    /// Sampled boxes in time order, at most [`MAX_PATH_POINTS`].
+    pub path: Vec<PathPoint>,
+    /// How it looked and moved.
+    pub attributes: Attributes,
+    /// Where the camera stands, or the object where the camera is calibrated.
+    pub location: Option<GeoPoint>,
+    /// The rule that fired; none for plain object tracks.
+    pub rule: Option<Arc<str>>,
+    /// The zone or line the rule watched.
+    pub zone: Option<Arc<str>>,
+    /// The plate, where one was read.
+    pub plate: Option<Plate>,
+    /// Key of its thumbnail, where there is one.
+    pub thumbnail_key: Option<Arc<str>>,
+    /// Name of the model and SHA-256 of its file in hex.
+    pub model: ModelRef,
+    /// W3C traceparent, where there is one.
+    pub trace_parent: Option<Arc<str>>,
+}
+
+/// Whether an event still grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventState {
+    /// The track lives.
+    Ongoing,
+    /// The last revision.
+    Ended(EndReason),
+}
+
+/// Why an event ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// The object was no longer seen.
+    Lost,
+    /// The camera's stream ended while the object was in view.
+    StreamLost,
+    /// The edge was shut down in order.
+    EdgeStopped,
+    /// The edge died; the event was closed when it came back.
+    EdgeRestarted,
+}
+
+/// What kind of event it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EventKind {
+    /// An object of a class was seen and tracked.
+    Object,
+}
+
+impl EventKind {
+    /// All kinds.
+    pub const ALL: [Self; 1] = [Self::Object];
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Object => "object",
+        })
+    }
+}
+
+/// A text names no member of a closed list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{value:?} is not a known {what}; known are: {known}")]
+pub struct UnknownName {
+    /// Which list.
+    pub what: &'static str,
+    /// The text.
+    pub value: String,
+    /// The list.
+    pub known: String,
+}
+
+fn known<T: fmt::Display>(all: &[T]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl FromStr for EventKind {
+    type Err = UnknownName;
+    fn from_str(value: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|kind| kind.to_string() == value).ok_or_else(|| UnknownName {
+            what: "event kind",
+            value: value.chars().take(80).collect(),
+            known: known(&Self::ALL),
+        })
+    }
+}
+
+/// One sampled box of a track.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PathPoint {
+    /// Capture time.
+    pub time: Timestamp,
+    /// Where.
+    pub bbox: BoxNorm,
+    /// Confidence of the detection, 0..1.
+    pub confidence: f32,
+}
+
+/// How an object looked and moved.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Attributes {
+    /// Dominant colours with their share of the object's pixels (0..1), largest first.
+    pub colours: Vec<(Colour, f32)>,
+    /// Degrees in the picture, 0 up, 90 right; none when it stood still.
+    pub direction_degrees: Option<f32>,
+    /// How fast.
+    pub speed: Option<Speed>,
+}
+
+/// How fast an object moved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Speed {
+    /// The camera is not calibrated.
+    PictureWidthsPerSecond(f32),
+    /// On the ground plane of a calibrated camera.
+    MetresPerSecond(f32),
+}
+
+/// The eleven basic colour terms (Berlin and Kay, 1969) and cyan, which lamps and signs need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)] // The names say it.
+pub enum Colour {
+    Black,
+    White,
+    Grey,
+    Red,
+    Orange,
+    Yellow,
+    Green,
+    Cyan,
+    Blue,
+    Purple,
+    Pink,
+    Brown,
+}
+
+impl Colour {
+    /// All colours.
+    pub const ALL: [Self; 12] = [
+        Self::Black,
+        Self::White,
+        Self::Grey,
+        Self::Red,
+        Self::Orange,
+        Self::Yellow,
+        Self::Green,
+        Self::Cyan,
+        Self::Blue,
+        Self::Purple,
+        Self::Pink,
+        Self::Brown,
+    ];
+
+    /// The colour's name, lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Black => "black",
+            Self::White => "white",
+            Self::Grey => "grey",
+            Self::Red => "red",
+            Self::Orange => "orange",
+            Self::Yellow => "yellow",
+            Self::Green => "green",
+            Self::Cyan => "cyan",
+            Self::Blue => "blue",
+            Self::Purple => "purple",
+            Self::Pink => "pink",
+            Self::Brown => "brown",
+        }
+    }
+}
+
+impl fmt::Display for Colour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Colour {
+    type Err = UnknownName;
+    fn from_str(value: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|colour| colour.name() == value).ok_or_else(|| UnknownName {
+            what: "colour",
+            value: value.chars().take(80).collect(),
+            known: known(&Self::ALL),
+        })
+    }
+}
+
+/// A number plate as read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plate {
+    /// Upper case, without blanks.
+    pub text: String,
+    /// 0..1.
+    pub confidence: f32,
+}
+
+/// Which model made an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelRef {
+    /// Name in the manifest.
+    pub name: Arc<str>,
+    /// SHA-256 of the model file, lower-case hex.
+    pub fingerprint: Arc<str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_closed_lists_come_back() {
+        for colour in Colour::ALL {
+            assert_eq!(colour.name().parse::<Colour>().unwrap(), colour);
+        }
+        for kind in EventKind::ALL {
+            assert_eq!(kind.to_string().parse::<EventKind>().unwrap(), kind);
+        }
+        let err = "mauve".parse::<Colour>().unwrap_err().to_string();
+        assert!(err.contains("\"mauve\"") && err.contains("purple"), "{err}");
+    }
+}

@@ -1,0 +1,31 @@
+//! The words every room of Vigil shares.
+//!
+//! Types on the arrows of the pipeline ([`EncodedPacket`], [`Frame`], [`Detections`], [`Event`]), the ids and clocks they
+//! carry, and the geometry they are drawn in. Nothing here opens a file or a socket; the only code that reads a clock is
+//! [`SystemClock`].
+//!
+//! Conventions, kept everywhere:
+//! - [`BoxNorm`] is 0..1 of the picture, [`BoxPx`] is pixels; origin top-left, x right, y down.
+//! - [`Timestamp`] is UTC microseconds. Capture time and receive time are two fields with two names.
+//! - Monotonic time ([`Clock::monotonic`]) never leaves a process.
+
+pub mod clock;
+pub mod config;
+pub mod detection;
+pub mod error;
+pub mod event;
+pub mod frame;
+pub mod geometry;
+pub mod ids;
+pub mod packet;
+pub mod time;
+
+pub use clock::{Clock, SharedClock, SimClock, SystemClock};
+pub use config::Secret;
+pub use detection::{Detection, Detections};
+pub use event::Event;
+pub use frame::{ColourMatrix, Frame, Plane};
+pub use geometry::{BoxNorm, BoxPx, GeoPoint, Polygon, Size};
+pub use ids::{CameraId, EdgeId, EventId, InstanceId, RegionId, TrackId};
+pub use packet::{Codec, EncodedPacket};
+pub use time::{TimeSource, Timestamp};

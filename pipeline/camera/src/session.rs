@@ -1,0 +1,232 @@
+//! A camera over time: session after session, until told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use vigil_base::{CameraId, EncodedPacket, SharedClock, TimeSource, Timestamp};
+
+use crate::assembler::{Assembled, Assembler};
+use crate::backoff::Backoff;
+use crate::config::Source;
+use crate::error::CameraError;
+use crate::rtsp::RtspOpener;
+use crate::shutdown::Shutdown;
+use crate::status::{CameraStatus, StreamInfo};
+use crate::stream::{Opener, PacketStream, RawPacket, StreamEvent};
+use crate::telemetry::Telemetry;
+use crate::timeline::CameraClock;
+
+/// How soon a thread that waits for packets hears of a shutdown.
+const SHUTDOWN_POLL: Duration = Duration::from_millis(100);
+/// A session that lasted so long was a good one: the next wait is the shortest again.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+
+/// Takes the packets.
+pub trait PacketSink {
+    /// Takes one packet. May wait a while: the camera's own queue holds 8 s of packets, and what comes beyond is dropped up
+    /// to a keyframe, counted, and marked as a discontinuity.
+    fn accept(&self, packet: EncodedPacket) -> Result<(), SinkClosed>;
+}
+
+/// Nobody takes packets any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nobody takes packets any more")]
+pub struct SinkClosed;
+
+impl<F: Fn(EncodedPacket) -> Result<(), SinkClosed>> PacketSink for F {
+    fn accept(&self, packet: EncodedPacket) -> Result<(), SinkClosed> {
+        self(packet)
+    }
+}
+
+/// One camera. Runs on a thread of its own.
+pub struct Camera {
+    id: CameraId,
+    source: Source,
+    clock: SharedClock,
+    opener: Box<dyn Opener>,
+    telemetry: Telemetry,
+    /// Number of the last session.
+    session: u32,
+}
+
+/// Where a camera's packets and its status go.
+struct Outlets<'a> {
+    sink: &'a dyn PacketSink,
+    status: &'a dyn Fn(CameraStatus),
+    shutdown: &'a Shutdown,
+}
+
+impl Camera {
+    /// A camera that is reached by RTSP. Fails only where GStreamer is not installed.
+    pub fn rtsp(id: CameraId, source: Source, clock: SharedClock) -> Result<Self, CameraError> {
+        Ok(Self::with_opener(id, source, clock, Box::new(RtspOpener::new()?)))
+    }
+
+    /// A camera behind another way of making connections, for tests.
+    pub fn with_opener(id: CameraId, source: Source, clock: SharedClock, opener: Box<dyn Opener>) -> Self {
+        let telemetry = Telemetry::new(&id);
+        Self { id, source, clock, opener, telemetry, session: 0 }
+    }
+
+    /// Connects, passes packets on, and connects again after every fault, until told to stop or until the sink is closed.
+    ///
+    /// `status` is called on this thread at each change and must not wait.
+    pub fn run(&mut self, sink: &dyn PacketSink, status: &dyn Fn(CameraStatus), shutdown: &Shutdown) {
+        let outlets = Outlets { sink, status, shutdown };
+        let mut backoff = Backoff::new(self.source.reconnect_min, self.source.reconnect_max, SmallRng::from_os_rng());
+        let mut down_since = self.clock.now();
+        let mut attempt = 1;
+        while !shutdown.is_triggered() {
+            status(CameraStatus::Connecting { attempt });
+            let mut streamed = Streamed::default();
+            let Err(reason) = self.run_once(&outlets, &mut streamed) else { return };
+            self.telemetry.session_ended(&reason);
+            if let Some((first, last)) = streamed.span {
+                down_since = streamed.last_arrival.unwrap_or(down_since);
+                attempt = 0;
+                if last >= first + STABLE_AFTER {
+                    backoff.reset();
+                }
+            }
+            let retry_in = backoff.next();
+            status(CameraStatus::Down { reason: Arc::new(reason), since: down_since, retry_in });
+            attempt += 1;
+            shutdown.wait(retry_in);
+        }
+    }
+
+    /// One connection, from opening to its end. Without an error only when told to stop, or when the sink is closed.
+    fn run_once(&mut self, outlets: &Outlets<'_>, streamed: &mut Streamed) -> Result<(), CameraError> {
+        let mut stream = self.opener.open(&self.source, &self.clock)?;
+        let mut passage = Passage {
+            assembler: Assembler::new(self.source.clock, self.session),
+            info: None,
+            told: None,
+            telemetry: &self.telemetry,
+            outlets,
+        };
+        let ended = self.watch(stream.as_mut(), &mut passage, streamed);
+        self.session = passage.assembler.session();
+        ended
+    }
+
+    /// Passes packets on while they come; a camera that hangs says nothing, so progress is watched here.
+    fn watch(
+        &self,
+        stream: &mut dyn PacketStream,
+        passage: &mut Passage<'_>,
+        streamed: &mut Streamed,
+    ) -> Result<(), CameraError> {
+        let mut patience = self.source.connect_timeout;
+        let mut progress = self.clock.monotonic();
+        while !passage.outlets.shutdown.is_triggered() {
+            match stream.next(SHUTDOWN_POLL.min(patience))? {
+                Some(StreamEvent::Packet(raw)) => {
+                    streamed.note(&raw);
+                    if passage.pass(raw).is_err() {
+                        return Ok(());
+                    }
+                    patience = self.source.stall_timeout;
+                    progress = self.clock.monotonic();
+                }
+                Some(StreamEvent::Format(info)) => passage.info = Some(info),
+                Some(StreamEvent::Overflow { dropped }) => passage.lost(dropped),
+                None if self.clock.monotonic() >= progress + patience => return Err(self.gave_up(streamed)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn gave_up(&self, streamed: &Streamed) -> CameraError {
+        match streamed.span {
+            Some(_) => CameraError::Stalled { waited: self.source.stall_timeout },
+            None => {
+                CameraError::NoAnswer { address: self.source.address.to_string(), waited: self.source.connect_timeout }
+            }
+        }
+    }
+
+    /// Whose camera this is.
+    pub fn id(&self) -> &CameraId {
+        &self.id
+    }
+}
+
+/// From when to when a connection brought packets.
+#[derive(Default)]
+struct Streamed {
+    /// Monotonic time of the first and the last packet.
+    span: Option<(Duration, Duration)>,
+    last_arrival: Option<Timestamp>,
+}
+
+impl Streamed {
+    fn note(&mut self, raw: &RawPacket) {
+        let first = self.span.map_or(raw.arrival_monotonic, |(first, _)| first);
+        self.span = Some((first, raw.arrival_monotonic));
+        self.last_arrival = Some(raw.arrival);
+    }
+}
+
+/// The way of one connection's packets to the sink.
+struct Passage<'a> {
+    assembler: Assembler,
+    info: Option<StreamInfo>,
+    /// What the status said last.
+    told: Option<Told>,
+    telemetry: &'a Telemetry,
+    outlets: &'a Outlets<'a>,
+}
+
+/// What makes a new status: not every millisecond of the camera's clock.
+#[derive(PartialEq)]
+struct Told {
+    info: StreamInfo,
+    session: u32,
+    time_source: TimeSource,
+    camera_clock: std::mem::Discriminant<CameraClock>,
+}
+
+impl Passage<'_> {
+    fn lost(&mut self, dropped: u64) {
+        self.telemetry.dropped_full.increment(dropped);
+        self.assembler.mark_cut();
+    }
+
+    fn pass(&mut self, raw: RawPacket) -> Result<(), SinkClosed> {
+        // A stream says what it is before its first packet.
+        let Some(info) = self.info else { return Ok(()) };
+        let (session, steps) = (self.assembler.session(), self.assembler.steps());
+        let assembled = self.assembler.accept(info.codec, raw);
+        self.telemetry.sessions.increment(u64::from(self.assembler.session() - session));
+        self.telemetry.clock_steps.increment(self.assembler.steps() - steps);
+        let Assembled::Packet(packet) = assembled else {
+            self.telemetry.dropped_before_keyframe.increment(1);
+            return Ok(());
+        };
+        self.telemetry.packets.increment(1);
+        self.telemetry.bytes.increment(packet.data.len() as u64);
+        self.tell(info);
+        self.outlets.sink.accept(packet)
+    }
+
+    fn tell(&mut self, info: StreamInfo) {
+        let (session, time_source) = (self.assembler.session(), self.assembler.time_source());
+        let camera_clock = self.assembler.camera_clock();
+        let told = Told { info, session, time_source, camera_clock: std::mem::discriminant(&camera_clock) };
+        if let CameraClock::Good { offset_ms } | CameraClock::Wrong { offset_ms } | CameraClock::Ignored { offset_ms } =
+            camera_clock
+        {
+            self.telemetry.clock_offset.set(offset_ms as f64 / 1e3);
+        }
+        if self.told.as_ref() != Some(&told) {
+            self.telemetry.up.set(1.0);
+            self.told = Some(told);
+            (self.outlets.status)(CameraStatus::Streaming { info, session, time_source, camera_clock });
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! From a frame to a model's input tensor: letterbox, colour, layout. `models/README.md` states the rules.
+//!
+//! The three planes are resized straight to the small picture, two rows at a time, and those rows become colours while
+//! they are in the first-level cache. Nothing is allocated once a frame size has been seen.
+
+use vigil_base::{ColourMatrix, Frame, Plane, Size};
+
+use crate::DetectError;
+use crate::kernels::{self, ColourRule, Cpu};
+use crate::letterbox::Letterbox;
+use crate::manifest::{Anchor, Colour, Layout, ModelEntry};
+use crate::resize::PlaneResizer;
+
+/// Frame sizes whose tables are kept. Cameras of one edge have few; the oldest makes room.
+const MAX_PLANS: usize = 8;
+
+/// What a model wants to be fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InputSpec {
+    /// The canvas.
+    pub size: Size,
+    pub layout: Layout,
+    pub colour: Colour,
+    pub anchor: Anchor,
+    pub pad: u8,
+}
+
+impl InputSpec {
+    pub fn of(entry: &ModelEntry) -> Self {
+        let ModelEntry { input, layout, colour, anchor, pad, .. } = entry;
+        Self { size: *input, layout: *layout, colour: *colour, anchor: *anchor, pad: *pad }
+    }
+
+    /// Numbers in one picture's tensor.
+    pub fn len(&self) -> usize {
+        3 * self.plane_len()
+    }
+
+    fn plane_len(&self) -> usize {
+        (self.size.width * self.size.height) as usize
+    }
+}
+
+/// One picture's place in an input buffer.
+#[derive(Debug)]
+pub(crate) enum Slot<'a> {
+    Bytes(&'a mut [u8]),
+    Floats(&'a mut [f32]),
+}
+
+/// Fills input tensors.
+#[derive(Debug)]
+pub(crate) struct Preprocessor {
+    spec: InputSpec,
+    cpu: Cpu,
+    plans: Vec<Plan>,
+    rows: Rows,
+    /// By slot: where the picture lies that was last laid there; beside it is pad.
+    painted: Vec<Option<Letterbox>>,
+}
+
+/// What is worked out once per frame size.
+#[derive(Debug)]
+struct Plan {
+    fit: Letterbox,
+    luma: PlaneResizer,
+    chroma: [PlaneResizer; 2],
+}
+
+/// Rows on their way from planes to pixels.
+#[derive(Debug, Default)]
+struct Rows {
+    luma: Vec<u8>,
+    cb: Vec<u8>,
+    cr: Vec<u8>,
+    shares: [Vec<i32>; 3],
+    rgb: [Vec<u8>; 3],
+}
+
+impl Rows {
+    fn resize(&mut self, width: usize) {
+        self.luma.resize(width, 0);
+        self.cb.resize(width / 2, 0);
+        self.cr.resize(width / 2, 0);
+        self.shares.iter_mut().for_each(|row| row.resize(width, 0));
+        self.rgb.iter_mut().for_each(|row| row.resize(width, 0));
+    }
+}
+
+impl Preprocessor {
+    /// For tensors of `spec`, with as many slots as a batch has pictures.
+    pub fn new(spec: InputSpec, slots: usize) -> Self {
+        Self::on(Cpu::detect(), spec, slots)
+    }
+
+    fn on(cpu: Cpu, spec: InputSpec, slots: usize) -> Self {
+        Self { spec, cpu, plans: Vec::new(), rows: Rows::default(), painted: vec![None; slots] }
+    }
+
+    /// Lays a frame into a slot; says where the picture lies.
+    pub fn fill(&mut self, frame: &Frame, index: usize, mut slot: Slot<'_>) -> Result<Letterbox, DetectError> {
+        check(frame)?;
+        let plan = plan(&mut self.plans, self.cpu, &self.spec, frame.size);
+        let fit = plan.fit;
+        if self.painted[index].replace(fit) != Some(fit) {
+            paint(&mut slot, &self.spec);
+        }
+        self.rows.resize(fit.content.width as usize);
+        plan.luma.begin();
+        plan.chroma.iter_mut().for_each(PlaneResizer::begin);
+        let rule = colour_rule(frame.matrix, frame.full_range);
+        for pair in 0..fit.content.height as usize / 2 {
+            let rows = &mut self.rows;
+            plan.chroma[0].row(&frame.planes[1], pair, &mut rows.cb);
+            plan.chroma[1].row(&frame.planes[2], pair, &mut rows.cr);
+            kernels::chroma(self.cpu, &rule, &rows.cb, &rows.cr, &mut rows.shares);
+            for y in [2 * pair, 2 * pair + 1] {
+                plan.luma.row(&frame.planes[0], y, &mut rows.luma);
+                kernels::rgb(self.cpu, &rule, &rows.luma, &rows.shares, &mut rows.rgb);
+                let place = Place { spec: &self.spec, cpu: self.cpu, left: fit.left as usize, y: fit.top as usize + y };
+                place.lay(&rows.rgb, &mut slot);
+            }
+        }
+        Ok(fit)
+    }
+}
+
+fn plan<'a>(plans: &'a mut Vec<Plan>, cpu: Cpu, spec: &InputSpec, frame: Size) -> &'a mut Plan {
+    let known = plans.iter().position(|plan| plan.fit.frame == frame);
+    let index = known.unwrap_or_else(|| {
+        if plans.len() == MAX_PLANS {
+            plans.remove(0);
+        }
+        let fit = Letterbox::fit(frame, spec.size, spec.anchor);
+        let half = |size: Size| Size::new(size.width.div_ceil(2), size.height.div_ceil(2));
+        let chroma = || PlaneResizer::new(cpu, half(frame), half(fit.content));
+        plans.push(Plan { fit, luma: PlaneResizer::new(cpu, frame, fit.content), chroma: [chroma(), chroma()] });
+        plans.len() - 1
+    });
+    &mut plans[index]
+}
+
+/// A row of the canvas, from its left edge on.
+struct Place<'a> {
+    spec: &'a InputSpec,
+    cpu: Cpu,
+    left: usize,
+    y: usize,
+}
+
+impl Place<'_> {
+    fn lay(&self, rgb: &[Vec<u8>; 3], slot: &mut Slot<'_>) {
+        let [red, green, blue] = rgb;
+        let ordered = match self.spec.colour {
+            Colour::Rgb => [red, green, blue],
+            Colour::Bgr => [blue, green, red],
+        };
+        let from = self.y * self.spec.size.width as usize + self.left;
+        let width = red.len();
+        match slot {
+            Slot::Bytes(bytes) => {
+                let row = &mut bytes[3 * from..3 * (from + width)];
+                kernels::interleave(self.cpu, ordered[0], ordered[1], ordered[2], row);
+            }
+            Slot::Floats(floats) => {
+                for (plane, samples) in floats.chunks_exact_mut(self.spec.plane_len()).zip(ordered) {
+                    kernels::widen(self.cpu, samples, divisor(self.spec.layout), &mut plane[from..from + width]);
+                }
+            }
+        }
+    }
+}
+
+/// What a sample is divided by.
+fn divisor(layout: Layout) -> f32 {
+    if layout == Layout::NchwF32Unit { 255.0 } else { 1.0 }
+}
+
+fn paint(slot: &mut Slot<'_>, spec: &InputSpec) {
+    match slot {
+        Slot::Bytes(bytes) => bytes.fill(spec.pad),
+        Slot::Floats(floats) => floats.fill(f32::from(spec.pad) / divisor(spec.layout)),
+    }
+}
+
+fn check(frame: &Frame) -> Result<(), DetectError> {
+    let Size { width, height } = frame.size;
+    let bad = |problem| Err(DetectError::BadFrame { width, height, problem });
+    if width == 0 || height == 0 {
+        return bad("it is empty");
+    }
+    let sizes = [(width, height), (width.div_ceil(2), height.div_ceil(2)), (width.div_ceil(2), height.div_ceil(2))];
+    let fits = |plane: &Plane, (width, height): (u32, u32)| {
+        let needed = (height as usize - 1) * plane.stride + width as usize;
+        (plane.width, plane.height) == (width, height) && plane.stride >= width as usize && plane.data.len() >= needed
+    };
+    if !frame.planes.iter().zip(sizes).all(|(plane, size)| fits(plane, size)) {
+        return bad("its planes do not have the size of a 4:2:0 picture");
+    }
+    Ok(())
+}
+
+/// The constants of ITU-R BT.601-7 and BT.709-6; those of BT.601 in limited range are OpenCV's.
+fn colour_rule(matrix: ColourMatrix, full_range: bool) -> ColourRule {
+    let [black, gain, cr_red, cr_green, cb_green, cb_blue] = match (matrix, full_range) {
+        (ColourMatrix::Bt601, false) => [16, 1_220_542, 1_673_527, -852_492, -409_993, 2_116_026],
+        (ColourMatrix::Bt601, true) => [0, 1_048_576, 1_470_104, -748_826, -360_853, 1_858_077],
+        (ColourMatrix::Bt709, false) => [16, 1_220_945, 1_879_825, -558_796, -223_607, 2_215_014],
+        (ColourMatrix::Bt709, true) => [0, 1_048_576, 1_651_297, -490_864, -196_424, 1_945_738],
+    };
+    ColourRule { black, gain, cr_red, cr_green, cb_green, cb_blue }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use vigil_base::Timestamp;
+    use vigil_base::frame::yuv_to_rgb;
+
+    use super::*;
+
+    const CANVAS: Size = Size::new(96, 64);
+
+    fn spec(layout: Layout, colour: Colour) -> InputSpec {
+        InputSpec { size: CANVAS, layout, colour, anchor: Anchor::Centre, pad: 114 }
+    }
+
+    fn frame(size: Size, seed: u64) -> Frame {
+        let mut frame = Frame::uniform(size, [0; 3], Timestamp::default());
+        let mut state = seed | 1;
+        for plane in &mut frame.planes {
+            let mut sample = || {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                (state >> 32) as u8
+            };
+            plane.data = (0..plane.width * plane.height).map(|_| sample()).collect::<Vec<_>>().into();
+        }
+        frame
+    }
+
+    fn bytes(preprocessor: &mut Preprocessor, frame: &Frame) -> Vec<u8> {
+        let mut buffer = vec![0; preprocessor.spec.len()];
+        preprocessor.painted[0] = None;
+        preprocessor.fill(frame, 0, Slot::Bytes(&mut buffer)).unwrap();
+        buffer
+    }
+
+    #[test]
+    fn every_matrix_and_range_agrees_with_the_formula_to_a_level() {
+        let size = Size::new(96, 64);
+        for matrix in [ColourMatrix::Bt601, ColourMatrix::Bt709] {
+            for full_range in [false, true] {
+                for yuv in
+                    [[16, 128, 128], [235, 128, 128], [81, 90, 240], [145, 54, 34], [41, 240, 110], [120, 60, 200]]
+                {
+                    let mut frame = Frame::uniform(size, yuv, Timestamp::default());
+                    (frame.matrix, frame.full_range) = (matrix, full_range);
+                    let mut preprocessor = Preprocessor::new(spec(Layout::NhwcU8, Colour::Rgb), 1);
+                    let expected = yuv_to_rgb(yuv[0], yuv[1], yuv[2], matrix, full_range);
+                    let found = bytes(&mut preprocessor, &frame);
+                    for (found, expected) in found[..3].iter().zip(expected) {
+                        assert!(found.abs_diff(expected) <= 1, "{yuv:?} {matrix:?} {full_range}: {:?}", &found);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn layouts_and_colour_orders_hold_the_same_picture() {
+        let frame = frame(Size::new(120, 50), 7);
+        let rgb = bytes(&mut Preprocessor::new(spec(Layout::NhwcU8, Colour::Rgb), 1), &frame);
+        let bgr = bytes(&mut Preprocessor::new(spec(Layout::NhwcU8, Colour::Bgr), 1), &frame);
+        assert!(rgb.as_chunks::<3>().0.iter().zip(bgr.as_chunks::<3>().0).all(|(a, b)| *a == [b[2], b[1], b[0]]));
+        for (layout, divisor) in [(Layout::NchwF32, 1.0), (Layout::NchwF32Unit, 255.0)] {
+            let mut preprocessor = Preprocessor::new(spec(layout, Colour::Rgb), 1);
+            let mut floats = vec![f32::NAN; preprocessor.spec.len()];
+            preprocessor.fill(&frame, 0, Slot::Floats(&mut floats)).unwrap();
+            for (i, pixel) in rgb.as_chunks::<3>().0.iter().enumerate() {
+                for (channel, &sample) in pixel.iter().enumerate() {
+                    assert_eq!(floats[channel * 96 * 64 + i], f32::from(sample) / divisor);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_picture_of_another_shape_leaves_nothing_of_the_one_before() {
+        let mut preprocessor = Preprocessor::new(spec(Layout::NhwcU8, Colour::Rgb), 1);
+        let mut buffer = vec![0; preprocessor.spec.len()];
+        let wide = Frame::uniform(Size::new(192, 32), [235, 128, 128], Timestamp::default());
+        let tall = Frame::uniform(Size::new(32, 192), [235, 128, 128], Timestamp::default());
+        for frame in [&wide, &tall, &wide] {
+            preprocessor.fill(frame, 0, Slot::Bytes(&mut buffer)).unwrap();
+        }
+        assert_eq!(buffer, bytes(&mut Preprocessor::new(preprocessor.spec, 1), &wide));
+        assert_eq!((buffer[0], buffer[3 * 96 * 32]), (114, 255));
+    }
+
+    #[test]
+    fn frames_that_are_none_are_refused() {
+        let mut preprocessor = Preprocessor::new(spec(Layout::NhwcU8, Colour::Rgb), 1);
+        let mut buffer = vec![0; preprocessor.spec.len()];
+        let good = Frame::uniform(Size::new(64, 48), [0; 3], Timestamp::default());
+        let empty = Frame { size: Size::new(0, 48), ..good.clone() };
+        let grown = Frame { size: Size::new(640, 480), ..good.clone() };
+        let mut short = good.clone();
+        short.planes[2].data = vec![0; 10].into();
+        for bad in [empty, grown, short] {
+            let err = preprocessor.fill(&bad, 0, Slot::Bytes(&mut buffer)).unwrap_err();
+            assert!(matches!(err, DetectError::BadFrame { .. }), "{err:?}");
+        }
+        preprocessor.fill(&good, 0, Slot::Bytes(&mut buffer)).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn both_compilations_give_the_same_tensor(width in 1u32..300, height in 1u32..120, seed: u64, full_range: bool) {
+            let mut frame = frame(Size::new(width, height), seed);
+            frame.full_range = full_range;
+            let spec = spec(Layout::NhwcU8, Colour::Bgr);
+            let any = bytes(&mut Preprocessor::on(Cpu::Any, spec, 1), &frame);
+            let best = bytes(&mut Preprocessor::on(Cpu::detect(), spec, 1), &frame);
+            prop_assert!(any == best);
+        }
+
+        #[test]
+        fn many_sizes_in_turn_do_not_disturb_each_other(sizes in prop::collection::vec((1u32..200, 1u32..200), 1..20)) {
+            let spec = spec(Layout::NhwcU8, Colour::Rgb);
+            let mut shared = Preprocessor::new(spec, 1);
+            let mut buffer = vec![0; spec.len()];
+            for (i, (width, height)) in sizes.into_iter().enumerate() {
+                let frame = frame(Size::new(width, height), i as u64);
+                shared.fill(&frame, 0, Slot::Bytes(&mut buffer)).unwrap();
+                prop_assert!(buffer == bytes(&mut Preprocessor::new(spec, 1), &frame));
+                prop_assert!(shared.plans.len() <= MAX_PLANS);
+            }
+        }
+    }
+}

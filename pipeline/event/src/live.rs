@@ -1,0 +1,146 @@
+//! One event while its track lives.
+
+use std::sync::Arc;
+
+use image::RgbImage;
+use vigil_base::event::{Attributes, Event, EventKind, EventState, PathPoint};
+use vigil_base::{BoxPx, EventId, Frame, Size, TimeSource, Timestamp};
+use vigil_track::{Observation, TrackView};
+
+use crate::colour::dominant_colours;
+use crate::maker::{EventContext, EventIds, Revision};
+use crate::path::Path;
+use crate::thumbnail;
+
+/// A moment must be this much better than the best so far to take its place: a thumbnail costs a crop and a JPEG.
+const BETTER: f32 = 1.15;
+/// A box that touches the picture's edge shows a part of its object; its moment counts so much less.
+const CUT_OFF: f32 = 0.5;
+/// How near the edge a box touches it, as a share of the picture.
+const EDGE: f32 = 0.005;
+
+/// An event that grows.
+pub(crate) struct LiveEvent {
+    event: Event,
+    path: Path,
+    best_score: f32,
+    /// The best moment's picture; taken when it is sent.
+    unsent_picture: Option<RgbImage>,
+    /// Capture time of the frame that the last revision was made on.
+    pub(crate) revised_at: Timestamp,
+}
+
+impl LiveEvent {
+    /// An event for a track that was confirmed on `frame`.
+    pub(crate) fn begin(context: &EventContext, ids: EventIds, track: &TrackView, class: &str, frame: &Frame) -> Self {
+        let model = context.model.clone();
+        let event = Event {
+            id: match ids {
+                EventIds::Random => EventId::at(track.first_seen),
+                EventIds::Repeatable => EventId::numbered(track.first_seen, track.id.0),
+            },
+            revision: 0,
+            state: EventState::Ongoing,
+            region: context.region.clone(),
+            edge: context.edge.clone(),
+            camera: context.camera.clone(),
+            kind: EventKind::Object,
+            object_class: class.into(),
+            track: track.id,
+            begin_time: track.first_seen,
+            end_time: track.last_seen,
+            confirm_time: frame.capture_time,
+            receive_time: None,
+            time_source: frame.time_source,
+            confidence: 0.0,
+            best_box: track.bbox.normalise(frame.size),
+            best_time: frame.capture_time,
+            path: Vec::new(),
+            attributes: Attributes::default(),
+            location: context.location,
+            rule: None,
+            zone: None,
+            plate: None,
+            thumbnail_key: None,
+            model,
+            trace_parent: None,
+        };
+        let path = Path::new(frame.size.height as f32 / frame.size.width.max(1) as f32);
+        let mut live = Self { event, path, best_score: 0.0, unsent_picture: None, revised_at: frame.capture_time };
+        for observation in &track.history {
+            live.add_point(observation, frame.size);
+        }
+        live
+    }
+
+    /// The track was detected on `frame`.
+    pub(crate) fn see(&mut self, track: &TrackView, class: &str, frame: &Frame, pictures: bool) {
+        let observation = Observation { time: track.last_seen, bbox: track.bbox, confidence: track.confidence };
+        if !track.began() {
+            self.add_point(&observation, frame.size);
+        }
+        if *self.event.object_class != *class {
+            self.event.object_class = class.into();
+        }
+        self.event.time_source = worse(self.event.time_source, frame.time_source);
+        let score = score(&observation, frame.size);
+        if score > self.best_score * BETTER {
+            self.best_score = score;
+            self.event.best_box = track.bbox.normalise(frame.size);
+            self.event.best_time = frame.capture_time;
+            self.event.attributes.colours = dominant_colours(frame, track.bbox);
+            if pictures {
+                self.unsent_picture = thumbnail::crop(frame, track.bbox).or(self.unsent_picture.take());
+            }
+        }
+    }
+
+    fn add_point(&mut self, observation: &Observation, size: Size) {
+        let event = &mut self.event;
+        event.confidence = event.confidence.max(observation.confidence);
+        event.end_time = event.end_time.max(observation.time);
+        let bbox = observation.bbox.normalise(size);
+        self.path.push(PathPoint { time: observation.time, bbox, confidence: observation.confidence });
+    }
+
+    /// The next revision. The picture goes with the first revision after it was taken.
+    pub(crate) fn revise(&mut self, state: EventState, at: Timestamp) -> Revision {
+        let event = &mut self.event;
+        event.revision += 1;
+        event.state = state;
+        event.path = self.path.points();
+        (event.attributes.direction_degrees, event.attributes.speed) = self.path.motion();
+        self.revised_at = at;
+        let picture = self.unsent_picture.take();
+        let encoded = picture.map(|picture| thumbnail::encode(&picture));
+        let thumbnail = match encoded {
+            Some(Ok(jpeg)) => {
+                event.thumbnail_key = Some(Arc::from(event.id.to_string()));
+                Some(jpeg)
+            }
+            // An event without a picture is worth more than none; the key stays that of an earlier picture.
+            Some(Err(_)) | None => None,
+        };
+        Revision { event: event.clone(), thumbnail }
+    }
+}
+
+/// How well a moment shows its object: sure, large, whole.
+fn score(observation: &Observation, size: Size) -> f32 {
+    let area = observation.bbox.clamp(size).area() / (size.width * size.height).max(1) as f32;
+    let whole = if touches_edge(observation.bbox, size) { CUT_OFF } else { 1.0 };
+    observation.confidence * area.sqrt() * whole
+}
+
+fn touches_edge(bbox: BoxPx, size: Size) -> bool {
+    let (dx, dy) = (size.width as f32 * EDGE, size.height as f32 * EDGE);
+    bbox.left <= dx
+        || bbox.top <= dy
+        || bbox.right() >= size.width as f32 - dx
+        || bbox.bottom() >= size.height as f32 - dy
+}
+
+/// An event is as sure of its time as the least sure of its frames.
+fn worse(a: TimeSource, b: TimeSource) -> TimeSource {
+    if a == TimeSource::Arrival || b == TimeSource::Arrival { TimeSource::Arrival } else { a }
+}

@@ -1,0 +1,224 @@
+//! Makes events of tracks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use vigil_base::detection::ModelIdentity;
+use vigil_base::event::{EndReason, Event, EventState, ModelRef};
+use vigil_base::{CameraId, EdgeId, Frame, GeoPoint, RegionId, Timestamp, TrackId};
+use vigil_track::TrackUpdate;
+
+use crate::live::LiveEvent;
+
+/// Whose events they are.
+#[derive(Debug, Clone)]
+pub struct EventContext {
+    /// Goes into every event.
+    pub region: RegionId,
+    /// Goes into every event.
+    pub edge: EdgeId,
+    /// Goes into every event.
+    pub camera: CameraId,
+    /// Where the camera stands.
+    pub location: Option<GeoPoint>,
+    /// The model that detects.
+    pub model: ModelRef,
+}
+
+/// How often and with what events are told.
+#[derive(Debug, Clone)]
+pub struct EventConfig {
+    /// A live event is revised at most this often.
+    pub update_interval: Duration,
+    /// Make pictures of best moments.
+    pub thumbnails: bool,
+    /// How events get their ids.
+    pub ids: EventIds,
+}
+
+/// How events get their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventIds {
+    /// Never the same twice. Use for cameras.
+    Random,
+    /// From the track's number: the same analysis gives the same ids. Use for files.
+    Repeatable,
+}
+
+/// One revision of an event, ready for the outbox.
+#[derive(Debug, Clone)]
+pub struct Revision {
+    /// The whole event.
+    pub event: Event,
+    /// JPEG of the best moment, when it is new with this revision.
+    pub thumbnail: Option<Bytes>,
+}
+
+/// Makes events of one camera's tracks.
+pub struct EventMaker {
+    context: EventContext,
+    config: EventConfig,
+    /// As many as the tracker has tracks, which is bounded there.
+    live: BTreeMap<TrackId, LiveEvent>,
+}
+
+impl EventMaker {
+    /// A maker without live events.
+    pub fn new(context: EventContext, config: EventConfig) -> Self {
+        Self { context, config, live: BTreeMap::new() }
+    }
+
+    /// The revisions that are due after a frame: begun, grown, ended.
+    ///
+    /// `update` must be the tracker's answer to the detections of `frame`, made by the model `classes` belong to.
+    pub fn observe(&mut self, update: &TrackUpdate, frame: &Frame, classes: &ModelIdentity) -> Vec<Revision> {
+        let mut due = Vec::new();
+        for track in update.tracks.iter().filter(|track| track.seen_on(update)) {
+            let class = classes.class_name(track.class);
+            let live = self
+                .live
+                .entry(track.id)
+                .or_insert_with(|| LiveEvent::begin(&self.context, self.config.ids, track, class, frame));
+            live.see(track, class, frame, self.config.thumbnails);
+            let grown = update.capture_time >= live.revised_at + self.config.update_interval;
+            // A clock that was set back must not silence an event for as long.
+            let set_back = update.capture_time < live.revised_at;
+            if track.began() || grown || set_back {
+                due.push(live.revise(EventState::Ongoing, update.capture_time));
+            }
+        }
+        for id in &update.ended {
+            due.extend(self.end(*id, EndReason::Lost, update.capture_time));
+        }
+        due
+    }
+
+    /// Ends all live events: the stream broke, or the edge stops.
+    pub fn end_all(&mut self, reason: EndReason) -> Vec<Revision> {
+        let live = std::mem::take(&mut self.live);
+        live.into_values().map(|mut event| event.revise(EventState::Ended(reason), event.revised_at)).collect()
+    }
+
+    fn end(&mut self, id: TrackId, reason: EndReason, at: Timestamp) -> Option<Revision> {
+        self.live.remove(&id).map(|mut event| event.revise(EventState::Ended(reason), at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vigil_base::{BoxPx, Size, TimeSource};
+    use vigil_track::{Observation, TrackView};
+
+    use super::*;
+
+    const SIZE: Size = Size::new(640, 480);
+
+    fn maker() -> EventMaker {
+        let context = EventContext {
+            region: RegionId::new("north").unwrap(),
+            edge: EdgeId::new("edge-1").unwrap(),
+            camera: CameraId::new("gate").unwrap(),
+            location: None,
+            model: ModelRef { name: "m".into(), fingerprint: "f".into() },
+        };
+        EventMaker::new(
+            context,
+            EventConfig { update_interval: Duration::from_secs(2), thumbnails: true, ids: EventIds::Random },
+        )
+    }
+
+    fn classes() -> ModelIdentity {
+        ModelIdentity { name: "m".into(), fingerprint: "f".into(), classes: vec!["person".into()] }
+    }
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_micros(1_700_000_000_000_000 + ms * 1000)
+    }
+
+    fn track(id: u64, ms: i64, bbox: BoxPx, history: Vec<Observation>) -> TrackView {
+        TrackView {
+            id: TrackId(id),
+            class: 0,
+            first_seen: at(0),
+            last_seen: at(ms),
+            bbox,
+            confidence: 0.8,
+            velocity: (0.0, 0.0),
+            stationary: false,
+            history,
+        }
+    }
+
+    fn update(ms: i64, tracks: Vec<TrackView>, ended: Vec<TrackId>) -> (TrackUpdate, Frame) {
+        let frame = Frame::uniform(SIZE, [81, 90, 240], at(ms));
+        (TrackUpdate { capture_time: at(ms), time_source: TimeSource::File, size: SIZE, tracks, ended }, frame)
+    }
+
+    fn seen(ms: i64, x: f32) -> Observation {
+        Observation { time: at(ms), bbox: BoxPx::new(x, 100.0, 40.0, 100.0), confidence: 0.7 }
+    }
+
+    #[test]
+    fn an_event_begins_where_its_track_was_first_seen_grows_and_ends_once() {
+        let mut maker = maker();
+        let history = vec![seen(0, 100.0), seen(200, 110.0), seen(400, 120.0)];
+        let (began, frame) = update(400, vec![track(1, 400, history[2].bbox, history)], vec![]);
+        let first = maker.observe(&began, &frame, &classes());
+        assert_eq!(first.len(), 1);
+        let event = &first[0].event;
+        assert_eq!((event.revision, event.begin_time, event.confirm_time), (1, at(0), at(400)));
+        assert_eq!(event.path.first().map(|p| p.time), Some(at(0)));
+        assert_eq!(event.attributes.colours.first().map(|c| c.0.name()), Some("red"));
+        assert!(first[0].thumbnail.is_some() && event.thumbnail_key.is_some());
+
+        let mut revisions = Vec::new();
+        for ms in (600..=5000).step_by(200) {
+            let x = 120.0 + ms as f32 / 50.0;
+            let (grown, frame) = update(ms, vec![track(1, ms, seen(ms, x).bbox, vec![])], vec![]);
+            revisions.extend(maker.observe(&grown, &frame, &classes()));
+        }
+        assert_eq!(revisions.iter().map(|r| r.event.revision).collect::<Vec<_>>(), [2, 3]);
+        assert!(revisions.iter().all(|r| r.event.id == event.id && r.event.begin_time == at(0)));
+
+        let (ended, frame) = update(6000, vec![], vec![TrackId(1)]);
+        let last = maker.observe(&ended, &frame, &classes());
+        assert_eq!(last.len(), 1);
+        assert_eq!(last[0].event.state, EventState::Ended(EndReason::Lost));
+        assert_eq!(last[0].event.end_time, at(5000));
+        assert!(last[0].event.attributes.direction_degrees.is_some_and(|d| (d - 90.0).abs() < 1.0));
+        assert!(maker.observe(&ended, &frame, &classes()).is_empty());
+        assert!(maker.end_all(EndReason::EdgeStopped).is_empty());
+    }
+
+    #[test]
+    fn a_better_moment_brings_a_new_picture_and_a_worse_one_none() {
+        let mut maker = maker();
+        let history = vec![seen(0, 100.0)];
+        let (began, frame) = update(0, vec![track(1, 0, history[0].bbox, history)], vec![]);
+        maker.observe(&began, &frame, &classes());
+        let (nearer, frame) = update(2500, vec![track(1, 2500, BoxPx::new(100.0, 50.0, 120.0, 300.0), vec![])], vec![]);
+        let better = maker.observe(&nearer, &frame, &classes());
+        assert!(better[0].thumbnail.is_some());
+        assert_eq!(better[0].event.best_time, at(2500));
+        let (farther, frame) = update(5000, vec![track(1, 5000, BoxPx::new(100.0, 50.0, 20.0, 50.0), vec![])], vec![]);
+        let worse = maker.observe(&farther, &frame, &classes());
+        assert!(worse[0].thumbnail.is_none());
+        assert_eq!(worse[0].event.best_time, at(2500));
+    }
+
+    #[test]
+    fn a_broken_stream_ends_every_event_with_its_reason() {
+        let mut maker = maker();
+        for id in 1..=3 {
+            let history = vec![seen(0, 100.0 * id as f32)];
+            let (began, frame) = update(0, vec![track(id, 0, history[0].bbox, history)], vec![]);
+            maker.observe(&began, &frame, &classes());
+        }
+        let ended = maker.end_all(EndReason::StreamLost);
+        assert_eq!(ended.len(), 3);
+        assert!(
+            ended.iter().all(|r| r.event.state == EventState::Ended(EndReason::StreamLost) && r.event.revision == 2)
+        );
+    }
+}

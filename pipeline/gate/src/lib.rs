@@ -1,0 +1,20 @@
+//! Is there anything to look at? The motion gate, over a frame's luma.
+//!
+//! One inference costs as much as a hundred looks of this gate, so a quiet camera need not be analysed at its full rate.
+//! The picture is averaged down to a grid about 160 cells wide; each cell keeps a running mean and a running deviation
+//! (as in Wren et al., "Pfinder", 1997, with the mean absolute deviation in place of the variance), and a cell that leaves
+//! its own noise has changed. Changes of the whole picture at once (exposure, clouds, lamps) are recognised by their median.
+//!
+//! The gate errs towards motion: a first frame, a cut, another size and everything it cannot explain count as motion.
+//! Two things it cannot know, and whoever uses it must answer for them:
+//! - what **stands still** becomes background (after about a minute), so a camera must be analysed from time to time even
+//!   when nothing moves;
+//! - what differs from its background **in colour only**, not in brightness, is not seen.
+
+mod background;
+mod cells;
+mod gate;
+mod regions;
+
+pub use gate::{GateConfig, Motion, MotionGate, Reason};
+pub use regions::MAX_REGIONS;

@@ -1,0 +1,274 @@
+//! One camera's chain: two threads and the slot between them.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use vigil_base::error::chain;
+use vigil_base::event::EndReason;
+use vigil_base::{CameraId, EncodedPacket, Frame, SharedClock};
+use vigil_camera::{Camera, CameraError, CameraStatus, Shutdown, Source};
+use vigil_decode::{DecodeError, Decoder, DecoderConfig};
+use vigil_detect::Detector;
+use vigil_event::{EventContext, Revision};
+
+use crate::analyse::{Analyser, AnalyserConfig, Analysis, UnknownClass};
+use crate::ledger::{DropCause, Ledger};
+use crate::sampler::Sampler;
+use crate::sink::{EventSink, SinkClosed};
+use crate::slot::{FrameSlot, Taken};
+use crate::status::{CameraHealth, StatusCell};
+
+/// A camera that brings no frame for so long has lost what it had in view; shorter cuts are bridged by the tracker.
+const STREAM_LOST_AFTER: Duration = Duration::from_secs(10);
+/// Wait before an analysis that panicked is set up anew: a poisonous stream must not eat the machine.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+/// Gives a camera its place at the detector; called again after a panic.
+pub type DetectorSource = Arc<dyn Fn() -> Box<dyn Detector> + Send + Sync>;
+
+/// One camera.
+#[derive(Clone)]
+pub struct ChainConfig {
+    /// Its id.
+    pub camera: CameraId,
+    /// Where its stream comes from.
+    pub source: Source,
+    /// How it is decoded.
+    pub decoder: DecoderConfig,
+    /// Frames a second that are analysed.
+    pub rate: f64,
+    /// How.
+    pub analyser: AnalyserConfig,
+    /// Whose events they are.
+    pub context: EventContext,
+    /// Who looks at the frames.
+    pub detector: DetectorSource,
+    /// Told whenever the camera's state changes, with a sentence for people.
+    pub on_status: Arc<dyn Fn(&CameraStatus, &str) + Send + Sync>,
+}
+
+/// A chain cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration asks for a class that the model does not find.
+    #[error("camera {camera}")]
+    Class {
+        /// The camera.
+        camera: CameraId,
+        /// Which class.
+        #[source]
+        source: UnknownClass,
+    },
+    /// The machine cannot read cameras at all: GStreamer is not installed.
+    #[error("camera {camera}")]
+    Camera {
+        /// The camera.
+        camera: CameraId,
+        /// Why.
+        #[source]
+        source: CameraError,
+    },
+    /// The machine refuses a thread.
+    #[error("camera {camera}: cannot start a thread")]
+    Thread {
+        /// The camera.
+        camera: CameraId,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What both threads share.
+struct Shared {
+    slot: FrameSlot,
+    ledger: Ledger,
+    status: StatusCell,
+    shutdown: Shutdown,
+}
+
+/// A running camera chain. Dropping it stops it without waiting; [`CameraChain::wait`] waits.
+pub struct CameraChain {
+    camera: CameraId,
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl CameraChain {
+    /// Starts a camera's threads. Trouble with the camera itself is no error here: the chain keeps trying.
+    pub fn start(config: ChainConfig, sink: Arc<dyn EventSink>, clock: SharedClock) -> Result<Self, StartError> {
+        let camera = config.camera.clone();
+        let shared = Arc::new(Shared {
+            slot: FrameSlot::default(),
+            ledger: Ledger::new(&camera),
+            status: StatusCell::new(),
+            shutdown: Shutdown::new(),
+        });
+        let analyser = new_analyser(&config)?;
+        let reader = Camera::rtsp(camera.clone(), config.source.clone(), clock)
+            .map_err(|source| StartError::Camera { camera: camera.clone(), source })?;
+        let chain = Self { camera: camera.clone(), shared: shared.clone(), threads: Mutex::default() };
+        let (analyse_config, analyse_shared) = (config.clone(), shared.clone());
+        chain.spawn("analyse", move || analyse(analyser, &analyse_config, &analyse_shared, &*sink))?;
+        chain.spawn("camera", move || read(reader, &config, &shared))?;
+        Ok(chain)
+    }
+
+    /// How the camera is now.
+    pub fn health(&self) -> CameraHealth {
+        self.shared.status.health(&self.camera, self.shared.ledger.counts())
+    }
+
+    /// Tells the chain to stop; its live events end with [`EndReason::EdgeStopped`].
+    pub fn stop(&self) {
+        self.shared.shutdown.trigger();
+    }
+
+    /// Waits until the chain has ended and its last events are with the sink. [`CameraChain::stop`] it first.
+    pub fn wait(&self) {
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if thread.join().is_err() {
+                tracing::error!(camera = %self.camera, "a thread of the camera panicked");
+            }
+        }
+    }
+
+    fn spawn(&self, role: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let thread = std::thread::Builder::new().name(format!("{role}-{}", self.camera)).spawn(run);
+        let thread = thread.map_err(|source| StartError::Thread { camera: self.camera.clone(), source })?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+}
+
+impl Drop for CameraChain {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn new_analyser(config: &ChainConfig) -> Result<Analyser, StartError> {
+    Analyser::new(config.analyser.clone(), config.context.clone(), (config.detector)())
+        .map_err(|source| StartError::Class { camera: config.camera.clone(), source })
+}
+
+/// Camera thread: packets in, sampled frames into the slot, until shutdown.
+fn read(mut camera: Camera, config: &ChainConfig, shared: &Arc<Shared>) {
+    // Whatever ends this thread, the analysing thread ends, too.
+    let _close = CloseOnDrop(&shared.slot);
+    let decoder: RefCell<Option<Decoder>> = RefCell::default();
+    let take_packet = |packet: EncodedPacket| {
+        if let Err(error) = decode(&mut decoder.borrow_mut(), &packet, config, shared) {
+            tracing::warn!(camera = %config.camera, error = %chain(&error), "a packet could not be decoded");
+        }
+        Ok(())
+    };
+    let on_status = |status: CameraStatus| {
+        let sentence = shared.status.follow(&status);
+        (config.on_status)(&status, &sentence);
+    };
+    camera.run(&take_packet, &on_status, &shared.shutdown);
+}
+
+/// Decodes one packet; the decoder is made when the first packet tells the codec.
+fn decode(
+    decoder: &mut Option<Decoder>,
+    packet: &EncodedPacket,
+    config: &ChainConfig,
+    shared: &Arc<Shared>,
+) -> Result<(), DecodeError> {
+    if let Some(decoder) = decoder {
+        return decoder.push(packet);
+    }
+    let made = Decoder::new(packet.codec, config.decoder, config.camera.as_str(), on_frame(config, shared))?;
+    decoder.insert(made).push(packet)
+}
+
+struct CloseOnDrop<'a>(&'a FrameSlot);
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn on_frame(config: &ChainConfig, shared: &Arc<Shared>) -> vigil_decode::OnFrame {
+    let (shared, mut sampler) = (shared.clone(), Sampler::new(config.rate));
+    Box::new(move |frame: Frame| {
+        shared.ledger.decoded();
+        shared.status.frame_at(frame.capture_time);
+        if !sampler.takes(frame.capture_time) {
+            shared.ledger.not_due();
+        } else if shared.slot.put(frame).is_some() {
+            shared.ledger.dropped(DropCause::Overload);
+        }
+    })
+}
+
+/// Analysing thread: frames out of the slot, events into the sink, until the slot is closed.
+fn analyse(mut analyser: Analyser, config: &ChainConfig, shared: &Shared, sink: &dyn EventSink) {
+    loop {
+        let ended = catch_unwind(AssertUnwindSafe(|| analyse_frames(&mut analyser, config, shared, sink)));
+        if ended.is_ok() {
+            return;
+        }
+        tracing::error!(camera = %config.camera, "the analysis panicked and is set up anew");
+        metrics::counter!("vigil_analysis_panics_total", "camera" => config.camera.to_string()).increment(1);
+        // What was in view is closed as far as that still works, so that no event stays open for ever.
+        let last = catch_unwind(AssertUnwindSafe(|| analyser.end_all(EndReason::StreamLost))).unwrap_or_default();
+        if keep(sink, last).is_err() || shared.shutdown.wait(RESTART_AFTER) {
+            return;
+        }
+        analyser = match new_analyser(config) {
+            Ok(analyser) => analyser,
+            Err(error) => {
+                return tracing::error!(camera = %config.camera, error = %chain(&error), "the analysis cannot be set up");
+            }
+        };
+    }
+}
+
+fn analyse_frames(analyser: &mut Analyser, config: &ChainConfig, shared: &Shared, sink: &dyn EventSink) {
+    loop {
+        let kept = match shared.slot.take(STREAM_LOST_AFTER) {
+            Taken::Frame(frame) => keep(sink, look_at(analyser, &frame, config, shared)),
+            Taken::Nothing => keep(sink, analyser.end_all(EndReason::StreamLost)),
+            Taken::Closed => {
+                let last = analyser.end_all(EndReason::EdgeStopped);
+                if keep(sink, last).is_err() {
+                    tracing::warn!(camera = %config.camera, "the last events could not be kept");
+                }
+                return;
+            }
+        };
+        if kept.is_err() {
+            return tracing::info!(camera = %config.camera, "the outbox is closed: the analysis ends");
+        }
+    }
+}
+
+fn look_at(analyser: &mut Analyser, frame: &Frame, config: &ChainConfig, shared: &Shared) -> Vec<Revision> {
+    match analyser.analyse(frame) {
+        Ok(Analysis::Still) => {
+            shared.ledger.still();
+            Vec::new()
+        }
+        Ok(Analysis::Seen { revisions, .. }) => {
+            shared.ledger.analysed();
+            revisions
+        }
+        Err(error) => {
+            shared.ledger.dropped(DropCause::DetectorFailed);
+            tracing::warn!(camera = %config.camera, error = %chain(&error), "a frame could not be analysed");
+            Vec::new()
+        }
+    }
+}
+
+fn keep(sink: &dyn EventSink, revisions: Vec<Revision>) -> Result<(), SinkClosed> {
+    if revisions.is_empty() { Ok(()) } else { sink.put(revisions) }
+}

@@ -1,0 +1,123 @@
+//! What became of each frame: tells silence from blindness.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use metrics::{Counter, counter};
+use vigil_base::CameraId;
+
+/// Why a frame was not analysed although it was meant to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropCause {
+    /// A newer frame came before the machine got to it.
+    Overload,
+    /// The detector failed on it.
+    DetectorFailed,
+}
+
+/// One number that is both exported and read back.
+#[derive(Debug)]
+struct Tally {
+    value: AtomicU64,
+    exported: Counter,
+}
+
+impl Tally {
+    fn new(exported: Counter) -> Self {
+        Self { value: AtomicU64::new(0), exported }
+    }
+
+    fn add_one(&self) {
+        self.value.fetch_add(1, Ordering::Relaxed);
+        self.exported.increment(1);
+    }
+
+    fn get(&self) -> u64 {
+        self.value.load(Ordering::Relaxed)
+    }
+}
+
+/// Frames of one camera since the edge started.
+///
+/// decoded = not due + still + analysed + dropped + at most one that waits. Counters are `vigil_frames_*_total{camera}`.
+#[derive(Debug)]
+pub struct Ledger {
+    decoded: Tally,
+    not_due: Tally,
+    still: Tally,
+    analysed: Tally,
+    dropped_overload: Tally,
+    dropped_detector: Tally,
+}
+
+/// A ledger read at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LedgerCounts {
+    /// Frames that came out of the decoder.
+    pub decoded: u64,
+    /// Passed over because the analysis rate did not ask for them.
+    pub not_due: u64,
+    /// Passed over by the motion gate: nothing moved and nothing was tracked.
+    pub still: u64,
+    /// Looked at by the detector.
+    pub analysed: u64,
+    /// Meant for analysis and dropped, for any [`DropCause`].
+    pub dropped: u64,
+}
+
+impl Ledger {
+    /// An empty ledger for a camera.
+    pub fn new(camera: &CameraId) -> Self {
+        let camera = camera.to_string();
+        let tally = |name: &'static str| Tally::new(counter!(name, "camera" => camera.clone()));
+        let dropped = |cause: &'static str| {
+            Tally::new(counter!("vigil_frames_dropped_total", "camera" => camera.clone(), "cause" => cause))
+        };
+        Self {
+            decoded: tally("vigil_frames_decoded_total"),
+            not_due: tally("vigil_frames_not_due_total"),
+            still: tally("vigil_frames_still_total"),
+            analysed: tally("vigil_frames_analysed_total"),
+            dropped_overload: dropped("overload"),
+            dropped_detector: dropped("detector_failed"),
+        }
+    }
+
+    /// A frame came out of the decoder.
+    pub fn decoded(&self) {
+        self.decoded.add_one();
+    }
+
+    /// The analysis rate did not ask for the frame.
+    pub fn not_due(&self) {
+        self.not_due.add_one();
+    }
+
+    /// The motion gate passed it over.
+    pub fn still(&self) {
+        self.still.add_one();
+    }
+
+    /// The detector looked at it.
+    pub fn analysed(&self) {
+        self.analysed.add_one();
+    }
+
+    /// It was dropped.
+    pub fn dropped(&self, cause: DropCause) {
+        match cause {
+            DropCause::Overload => self.dropped_overload.add_one(),
+            DropCause::DetectorFailed => self.dropped_detector.add_one(),
+        }
+    }
+
+    /// All counts now.
+    pub fn counts(&self) -> LedgerCounts {
+        LedgerCounts {
+            decoded: self.decoded.get(),
+            not_due: self.not_due.get(),
+            still: self.still.get(),
+            analysed: self.analysed.get(),
+            dropped: self.dropped_overload.get() + self.dropped_detector.get(),
+        }
+    }
+}

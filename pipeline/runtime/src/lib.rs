@@ -1,0 +1,25 @@
+//! Wiring of the chain behind one camera: threads, the one place between them, supervision, the ledger.
+//!
+//! ```text
+//!  thread camera-<id>                                thread analyse-<id>
+//!  ┌─────────────────────────────────────┐          ┌──────────────────────────────────────────┐
+//!  │ vigil_camera::run ─▶ Decoder ─▶ Sampler ─▶ FrameSlot ─▶ Analyser (gate, detect, track, event) ─▶ EventSink │
+//!  └─────────────────────────────────────┘   (one)  └──────────────────────────────────────────┘
+//! ```
+//!
+//! Before the slot a frame may be dropped, and is counted; behind it nothing is.
+
+mod analyse;
+mod chain;
+mod ledger;
+mod sampler;
+mod sink;
+mod slot;
+mod status;
+
+pub use analyse::{Analyser, AnalyserConfig, Analysis, UnknownClass};
+pub use chain::{CameraChain, ChainConfig, DetectorSource, StartError};
+pub use ledger::{DropCause, Ledger, LedgerCounts};
+pub use sampler::Sampler;
+pub use sink::{EventSink, SinkClosed};
+pub use status::{CameraHealth, CameraState};

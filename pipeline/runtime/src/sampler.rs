@@ -1,0 +1,95 @@
+//! Which frames of a stream are analysed.
+
+use std::time::Duration;
+
+use vigil_base::Timestamp;
+
+/// Picks frames at a set rate, by capture time.
+///
+/// The grid is anchored to the first frame: at a rate that divides the stream's, every n-th frame is taken and none twice.
+/// A jump of the clock starts a new grid.
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    period_us: i64,
+    next_due: Option<Timestamp>,
+}
+
+impl Sampler {
+    /// A sampler that takes `rate` frames a second; above the stream's own rate it takes all.
+    ///
+    /// # Panics
+    /// When `rate` is not a positive number.
+    pub fn new(rate: f64) -> Self {
+        assert!(rate.is_finite() && rate > 0.0, "a rate of {rate} frames a second");
+        Self { period_us: ((1e6 / rate) as i64).max(1), next_due: None }
+    }
+
+    /// Whether the frame taken at `capture_time` is to be analysed. Call once for each frame, in order.
+    pub fn takes(&mut self, capture_time: Timestamp) -> bool {
+        let now = capture_time.as_micros();
+        let Some(due) = self.next_due.map(Timestamp::as_micros) else {
+            return self.restart(now);
+        };
+        // Cameras' timestamps jitter: a frame a tenth of a period early is the one that was meant.
+        let slack = self.period_us / 10;
+        if now < due - slack {
+            // More than a period before the due time: the clock went back.
+            return if due - now > 2 * self.period_us { self.restart(now) } else { false };
+        }
+        // After a gap the grid starts anew: what was missed is not made up for.
+        if now - due > self.period_us {
+            return self.restart(now);
+        }
+        self.next_due = Some(Timestamp::from_micros(due + self.period_us));
+        true
+    }
+
+    fn restart(&mut self, now_us: i64) -> bool {
+        self.next_due = Some(Timestamp::from_micros(now_us + self.period_us));
+        true
+    }
+
+    /// Time between two frames that are taken.
+    pub fn period(&self) -> Duration {
+        Duration::from_micros(self.period_us.unsigned_abs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn taken(rate: f64, times_us: impl IntoIterator<Item = i64>) -> Vec<i64> {
+        let mut sampler = Sampler::new(rate);
+        times_us.into_iter().filter(|&us| sampler.takes(Timestamp::from_micros(us))).collect()
+    }
+
+    #[test]
+    fn every_second_frame_of_ten_at_five_a_second() {
+        let found = taken(5.0, (0..10).map(|i| i * 100_000));
+        assert_eq!(found, [0, 200_000, 400_000, 600_000, 800_000]);
+    }
+
+    #[test]
+    fn a_rate_above_the_streams_takes_every_frame() {
+        assert_eq!(taken(30.0, (0..10).map(|i| i * 100_000)).len(), 10);
+    }
+
+    #[test]
+    fn a_clock_set_back_by_an_hour_does_not_blind_the_camera() {
+        let hour = 3_600_000_000;
+        let times = (0..10).map(|i| hour + i * 100_000).chain((0..10).map(|i| i * 100_000));
+        assert_eq!(taken(5.0, times).len(), 10);
+    }
+
+    proptest! {
+        #[test]
+        fn the_rate_is_kept_whatever_the_jitter(jitter in prop::collection::vec(-8_000i64..8_000, 500)) {
+            let times = jitter.iter().enumerate().map(|(i, j)| i as i64 * 40_000 + j);
+            let found = taken(5.0, times).len();
+            prop_assert!((98..=102).contains(&found), "{found} of 500 frames in 20 s at 5 a second");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What a detector's confidence is worth: from its own scale to log-odds.
+//!
+//! Two detectors that say 0.6 mean different things. The tracker therefore reasons in log-odds that a detection is right, and each
+//! detector brings the two numbers of its scale (Platt: Probabilistic Outputs for Support Vector Machines, 1999). With
+//! them one tracker configuration serves every detector.
+
+/// No single detection counts more than this, either way: odds of 20 to 1.
+const MAX_LOG_ODDS: f64 = 3.0;
+/// Confidences are taken at least this far from 0 and 1, whose log-odds have no end.
+const CERTAIN: f64 = 1e-6;
+
+/// How one detector's confidences are to be read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ConfidenceScale {
+    /// The confidence at which a detection is as likely right as wrong, between 0 and 1.
+    pub even_odds: f32,
+    /// How much the log-odds of being right change with the log-odds of the confidence: above 1 for a detector that hides its
+    /// certainty in the middle of the scale.
+    pub slope: f32,
+}
+
+impl ConfidenceScale {
+    /// The default detector, NanoDet-g: measured on one plaza of 795 frames, where detections of 0.50 to 0.55 were
+    /// right in one case of three, those of 0.7 to 0.8 in nine of ten.
+    pub const NANODET: Self = Self { even_odds: 0.58, slope: 3.0 };
+    /// The public detections of the MOTChallenge of 2015 (aggregate channel features, confidences 0.5 to 1): measured on five of its
+    /// sequences, where detections of 0.8 to 0.9 were right in one case of three, those of 0.98 to 0.99 in nine of ten.
+    pub const MOT15_PUBLIC: Self = Self { even_odds: 0.93, slope: 1.3 };
+    /// Confidences that are probabilities.
+    pub const PROBABILITY: Self = Self { even_odds: 0.5, slope: 1.0 };
+
+    /// Log-odds that a detection of this confidence is right, -3 to 3.
+    pub fn log_odds(&self, confidence: f32) -> f64 {
+        let logit = |p: f64| {
+            let p = p.clamp(CERTAIN, 1.0 - CERTAIN);
+            (p / (1.0 - p)).ln()
+        };
+        let odds = f64::from(self.slope) * (logit(f64::from(confidence)) - logit(f64::from(self.even_odds)));
+        odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn even_odds_are_zero_and_more_confidence_is_more() {
+        for scale in [ConfidenceScale::NANODET, ConfidenceScale::MOT15_PUBLIC, ConfidenceScale::PROBABILITY] {
+            assert!(scale.log_odds(scale.even_odds).abs() < 1e-9);
+            let all: Vec<f64> = (0..=20).map(|i| scale.log_odds(i as f32 / 20.0)).collect();
+            assert!(all.windows(2).all(|pair| pair[0] <= pair[1]) && all[0] < 0.0 && all[20] > 0.0, "{all:?}");
+        }
+        assert!((ConfidenceScale::PROBABILITY.log_odds(0.75) - 3f64.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn certainty_is_bounded() {
+        assert_eq!(ConfidenceScale::PROBABILITY.log_odds(1.0), MAX_LOG_ODDS);
+        assert_eq!(ConfidenceScale::PROBABILITY.log_odds(0.0), -MAX_LOG_ODDS);
+    }
+}

@@ -1,0 +1,144 @@
+//! The detections of one frame, as the tracker looks at them: checked, in order, each object once.
+
+use vigil_base::{BoxPx, Detection, Detections};
+
+use crate::kalman::CentreBox;
+use crate::{Descriptor, TrackerConfig};
+
+/// Most detections of a frame that are looked at, the surest first; a model that finds a million must not stop the box.
+pub const MAX_DETECTIONS: usize = 512;
+/// Boxes beyond this are no boxes, pixels: the largest pictures have some 10,000, and squares must stay finite.
+const MAX_COORDINATE: f32 = 1e6;
+/// A detection that another sure one overlaps more shows parts of both objects; its appearance is not learnt. Intersection over union.
+const CROWDED: f64 = 0.25;
+
+/// A detection that may belong to a track.
+#[derive(Debug, Clone)]
+pub(crate) struct Sighting<'a> {
+    pub(crate) raw: BoxPx,
+    pub(crate) bbox: CentreBox,
+    pub(crate) class: u16,
+    pub(crate) confidence: f32,
+    pub(crate) log_odds: f64,
+    /// Overlapped by another sure detection.
+    pub(crate) crowded: bool,
+    pub(crate) descriptor: Option<&'a Descriptor>,
+}
+
+/// The sightings of a frame, surest first, and how many detections were no boxes.
+pub(crate) fn sift<'a>(
+    detections: &Detections,
+    descriptors: &'a [Option<Descriptor>],
+    config: &TrackerConfig,
+) -> (Vec<Sighting<'a>>, u64) {
+    let mut malformed = 0;
+    let mut found: Vec<Sighting<'_>> = Vec::with_capacity(detections.items.len().min(MAX_DETECTIONS));
+    for (index, detection) in detections.items.iter().enumerate() {
+        if !is_box(detection) {
+            malformed += 1;
+            continue;
+        }
+        let log_odds = config.confidence.log_odds(detection.confidence);
+        if log_odds >= config.association.second_stage {
+            let descriptor = descriptors.get(index).and_then(Option::as_ref);
+            found.push(sighting(detection, log_odds, descriptor));
+        }
+    }
+    found.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    found.truncate(MAX_DETECTIONS);
+    let mut sightings = once_each(found, config.association.duplicate_iou);
+    mark_crowded(&mut sightings, config.association.first_stage);
+    (sightings, malformed)
+}
+
+fn is_box(detection: &Detection) -> bool {
+    let BoxPx { left, top, width, height } = detection.bbox;
+    let bounded = [left, top, width, height].iter().all(|v| v.abs() <= MAX_COORDINATE);
+    bounded && width > 0.0 && height > 0.0 && detection.confidence.is_finite()
+}
+
+fn sighting<'a>(detection: &Detection, log_odds: f64, descriptor: Option<&'a Descriptor>) -> Sighting<'a> {
+    let raw = detection.bbox;
+    let (x, y) = raw.centre();
+    let bbox = CentreBox { x: x.into(), y: y.into(), width: raw.width.into(), height: raw.height.into() };
+    let (class, confidence) = (detection.class, detection.confidence);
+    Sighting { raw, bbox, class, confidence, log_odds, crowded: false, descriptor }
+}
+
+/// Of two boxes on one object the surer one stays.
+fn once_each(found: Vec<Sighting<'_>>, duplicate_iou: f64) -> Vec<Sighting<'_>> {
+    let mut kept: Vec<Sighting<'_>> = Vec::with_capacity(found.len());
+    for sighting in found {
+        if kept.iter().all(|surer| surer.bbox.iou(&sighting.bbox) <= duplicate_iou) {
+            kept.push(sighting);
+        }
+    }
+    kept
+}
+
+fn mark_crowded(sightings: &mut [Sighting<'_>], sure: f64) {
+    for index in 0..sightings.len() {
+        let bbox = sightings[index].bbox;
+        let overlaps =
+            |(other, s): (usize, &Sighting<'_>)| other != index && s.log_odds >= sure && s.bbox.iou(&bbox) > CROWDED;
+        sightings[index].crowded = sightings[index].descriptor.is_some() && sightings.iter().enumerate().any(overlaps);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vigil_base::detection::ModelIdentity;
+    use vigil_base::{Size, TimeSource, Timestamp};
+
+    use super::*;
+
+    fn frame(items: Vec<Detection>) -> Detections {
+        let model = ModelIdentity { name: String::new(), fingerprint: String::new(), classes: vec![] };
+        Detections {
+            capture_time: Timestamp::default(),
+            time_source: TimeSource::File,
+            size: Size::new(640, 480),
+            items,
+            model: Arc::new(model),
+        }
+    }
+
+    fn found(left: f32, confidence: f32) -> Detection {
+        Detection { bbox: BoxPx::new(left, 10.0, 40.0, 100.0), class: 0, confidence }
+    }
+
+    #[test]
+    fn what_is_no_box_is_counted_and_left_out() {
+        let mut items = vec![found(0.0, 0.9), found(f32::NAN, 0.9), found(200.0, f32::NAN), found(1e9, 0.9)];
+        items.push(Detection { bbox: BoxPx::new(1.0, 1.0, -5.0, 10.0), class: 0, confidence: 0.9 });
+        items.push(Detection { bbox: BoxPx::new(1.0, 1.0, 0.0, 10.0), class: 0, confidence: 0.9 });
+        let (sightings, malformed) = sift(&frame(items), &[], &TrackerConfig::default());
+        assert_eq!((sightings.len(), malformed), (1, 5));
+    }
+
+    #[test]
+    fn two_boxes_on_one_object_are_the_surer_one_whatever_their_classes() {
+        let truck = Detection { class: 7, ..found(2.0, 0.9) };
+        let (sightings, _) = sift(&frame(vec![found(0.0, 0.8), truck]), &[], &TrackerConfig::default());
+        assert_eq!(sightings.iter().map(|s| s.class).collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn a_flood_of_boxes_is_cut_to_the_surest() {
+        let flood: Vec<Detection> = (0..20_000).map(|i| found(i as f32 * 40.0, 0.5 + i as f32 / 50_000.0)).collect();
+        let (sightings, _) = sift(&frame(flood), &[], &TrackerConfig::default());
+        assert_eq!(sightings.len(), MAX_DETECTIONS);
+        assert!(sightings.windows(2).all(|pair| pair[0].confidence >= pair[1].confidence));
+        assert!(sightings[0].confidence > 0.89);
+    }
+
+    #[test]
+    fn only_a_detection_that_nothing_overlaps_shows_one_object() {
+        let items = vec![found(0.0, 0.9), found(15.0, 0.8), found(300.0, 0.7)];
+        let descriptors = vec![Descriptor::new(&[1.0]); 3];
+        let (sightings, _) = sift(&frame(items), &descriptors, &TrackerConfig::default());
+        assert_eq!(sightings.iter().map(|s| s.crowded).collect::<Vec<_>>(), [true, true, false]);
+    }
+}

@@ -1,0 +1,273 @@
+//! The tracker of one camera.
+
+use std::time::Duration;
+
+use vigil_base::{Detections, Timestamp, TrackId};
+
+use crate::association::{Associator, Stage};
+use crate::sighting::{Sighting, sift};
+use crate::track::Track;
+use crate::{Descriptor, Observation, TrackUpdate, TrackView, TrackerConfig};
+
+/// A candidate older than this that still does not convince is not worth waiting for.
+const PROMISING: Duration = Duration::from_secs(3);
+
+/// What a tracker did that no update tells; counted since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TrackerStats {
+    /// Candidates that made room for more convincing ones, or found none ([`TrackerConfig::max_tracks`]).
+    pub crowded_out: u64,
+    /// Detections that were no boxes: a side that is not above zero, or a value that is not a number.
+    pub malformed: u64,
+    /// Frames that were not later than the one before, and were ignored.
+    pub late_frames: u64,
+    /// Times the capture clock was set back, which ends all tracks.
+    pub set_back: u64,
+}
+
+/// Follows objects over the frames of one camera. It lives as long as the camera's process part: ids are never used again.
+#[derive(Debug)]
+pub struct Tracker {
+    config: TrackerConfig,
+    tracks: Vec<Track>,
+    associator: Associator,
+    last_frame: Option<Timestamp>,
+    next_id: u64,
+    stats: TrackerStats,
+}
+
+/// How a frame's capture time follows the one before.
+enum Step {
+    /// Seconds passed, or nothing is known of before.
+    Forward(f64),
+    /// More time passed than a moving object is remembered.
+    Gap,
+    /// It is not later.
+    Late,
+    /// The clock was set back.
+    SetBack,
+}
+
+impl Tracker {
+    /// A tracker that has seen nothing yet.
+    pub fn new(config: TrackerConfig) -> Self {
+        Self {
+            config,
+            tracks: Vec::new(),
+            associator: Associator::default(),
+            last_frame: None,
+            next_id: 1,
+            stats: TrackerStats::default(),
+        }
+    }
+
+    /// Takes the detections of the next frame. Frames need not come evenly.
+    ///
+    /// Detections should reach down to what [`crate::AssociationConfig::second_stage`] asks for, not only to what a person would be shown.
+    pub fn update(&mut self, detections: &Detections) -> TrackUpdate {
+        self.update_with_appearance(detections, &[])
+    }
+
+    /// As [`Tracker::update`], with what each detection looks like, by its index in `detections.items`; missing ones are
+    /// matched by motion alone.
+    pub fn update_with_appearance(
+        &mut self,
+        detections: &Detections,
+        descriptors: &[Option<Descriptor>],
+    ) -> TrackUpdate {
+        let now = detections.capture_time;
+        let mut ended = Vec::new();
+        let dt = match self.step(now) {
+            Step::Late => {
+                self.stats.late_frames += 1;
+                return self.report(detections, Vec::new(), ended);
+            }
+            Step::SetBack => {
+                self.stats.set_back += 1;
+                ended = self.flush();
+                0.0
+            }
+            Step::Gap => {
+                ended = self.end_all_but_stationary();
+                // What stood is expected where it stood, as surely as before the gap.
+                0.0
+            }
+            Step::Forward(dt) => dt,
+        };
+        self.last_frame = Some(now);
+        let (sightings, malformed) = sift(detections, descriptors, &self.config);
+        self.stats.malformed += malformed;
+        for track in &mut self.tracks {
+            track.predict(dt, &self.config);
+        }
+        let left_over = self.associate(&sightings, now);
+        ended.extend(self.end_missing(now, dt));
+        let began = self.confirm(now);
+        self.begin(&sightings, &left_over, now);
+        self.report(detections, began, ended)
+    }
+
+    /// Ends everything: the stream broke, or the process stops. The ids of the tracks that ended with it; the caller
+    /// knows why.
+    pub fn flush(&mut self) -> Vec<TrackId> {
+        self.last_frame = None;
+        let mut ended: Vec<TrackId> = self.tracks.drain(..).filter_map(|track| track.id()).collect();
+        ended.sort_unstable();
+        ended
+    }
+
+    /// Whether a candidate waits that may yet become a track: a reason to look again soon. One that has stood unconvincing for 3 s is none.
+    pub fn has_tentative(&self) -> bool {
+        let Some(now) = self.last_frame else { return false };
+        let promising = |track: &Track| track.has_moved() || now.since(track.first_seen()) < PROMISING;
+        self.tracks.iter().any(|track| track.id().is_none() && promising(track))
+    }
+
+    /// Counts since the tracker was made.
+    pub fn stats(&self) -> TrackerStats {
+        self.stats
+    }
+
+    fn step(&self, now: Timestamp) -> Step {
+        let Some(last) = self.last_frame else { return Step::Forward(0.0) };
+        let life = &self.config.life;
+        let dt = now.seconds_since(last);
+        if dt < -life.max_set_back.as_secs_f64() {
+            Step::SetBack
+        } else if dt <= 0.0 {
+            Step::Late
+        } else if dt > life.max_gap.as_secs_f64() {
+            Step::Gap
+        } else {
+            Step::Forward(dt)
+        }
+    }
+
+    /// Matches tracks and candidates with sightings. The indices of the sure sightings that nothing took.
+    fn associate(&mut self, sightings: &[Sighting<'_>], now: Timestamp) -> Vec<usize> {
+        let Self { config, tracks, associator, .. } = self;
+        let association = &config.association;
+        let (mut sure, mut unsure): (Vec<usize>, Vec<usize>) =
+            (0..sightings.len()).partition(|&index| sightings[index].log_odds >= association.first_stage);
+        let (mut confirmed, mut candidates): (Vec<usize>, Vec<usize>) =
+            (0..tracks.len()).partition(|&index| tracks[index].id().is_some());
+        let stage = |min_similarity| Stage { now, config, min_similarity };
+
+        associator.run(&stage(association.min_similarity), tracks, &mut confirmed, sightings, &mut sure);
+        let reach = config.life.second_stage_reach.as_secs_f64();
+        let near = |track: &Track| track.unseen_for(now) <= reach || track.is_stationary(&config.life);
+        let (mut reachable, mut missed): (Vec<usize>, Vec<usize>) =
+            confirmed.into_iter().partition(|&index| near(&tracks[index]));
+        let second = stage(association.min_similarity_second);
+        associator.run(&second, tracks, &mut reachable, sightings, &mut unsure);
+        let first_of_candidates = stage(association.min_similarity_candidate);
+        associator.run(&first_of_candidates, tracks, &mut candidates, sightings, &mut sure);
+        associator.run(&second, tracks, &mut candidates, sightings, &mut unsure);
+
+        missed.extend(reachable.into_iter().chain(candidates));
+        for index in missed {
+            tracks[index].miss(now);
+        }
+        sure
+    }
+
+    /// Gives ids to the candidates that convince, in the order they were first seen. Each id with the detections so far.
+    fn confirm(&mut self, now: Timestamp) -> Vec<(TrackId, Vec<Observation>)> {
+        let seen = |track: &Track| track.missing_for(now).is_none();
+        let mut convincing: Vec<usize> = (0..self.tracks.len())
+            .filter(|&index| {
+                let track = &self.tracks[index];
+                track.id().is_none() && seen(track) && track.convinces(&self.config.confirmation)
+            })
+            .collect();
+        convincing.sort_by_key(|&index| self.tracks[index].first_seen());
+        let mut began = Vec::with_capacity(convincing.len());
+        for index in convincing {
+            if self.is_duplicate(index, now) {
+                continue;
+            }
+            let id = TrackId(self.next_id);
+            self.next_id += 1;
+            began.push((id, self.tracks[index].confirm(id)));
+        }
+        began
+    }
+
+    /// Whether a track that was seen on this frame is already where the candidate at `index` is.
+    fn is_duplicate(&self, index: usize, now: Timestamp) -> bool {
+        let bbox = self.tracks[index].filter().centre_box();
+        self.tracks.iter().any(|track| {
+            track.id().is_some()
+                && track.missing_for(now).is_none()
+                && track.filter().centre_box().iou(&bbox) > self.config.association.duplicate_iou
+        })
+    }
+
+    /// Begins a candidate with each sure enough sighting that nothing took.
+    fn begin(&mut self, sightings: &[Sighting<'_>], left_over: &[usize], now: Timestamp) {
+        for &index in left_over {
+            let sighting = &sightings[index];
+            if sighting.log_odds < self.config.confirmation.begin {
+                continue;
+            }
+            if self.tracks.len() >= self.config.max_tracks {
+                self.stats.crowded_out += 1;
+                if !self.make_room(sighting.log_odds) {
+                    continue;
+                }
+            }
+            self.tracks.push(Track::new(sighting, now, &self.config));
+        }
+    }
+
+    /// Drops the least convincing candidate, if one is less so than `evidence`.
+    fn make_room(&mut self, evidence: f64) -> bool {
+        let candidates = self.tracks.iter().enumerate().filter(|(_, track)| track.id().is_none());
+        let weakest = candidates.map(|(index, track)| (index, track.evidence())).min_by(|a, b| a.1.total_cmp(&b.1));
+        let Some((index, _)) = weakest.filter(|weakest| weakest.1 < evidence) else { return false };
+        self.tracks.swap_remove(index);
+        true
+    }
+
+    fn end_missing(&mut self, now: Timestamp, dt: f64) -> Vec<TrackId> {
+        let config = &self.config;
+        end_where(&mut self.tracks, |track| track.has_ended(now, dt, config))
+    }
+
+    fn end_all_but_stationary(&mut self) -> Vec<TrackId> {
+        let life = &self.config.life;
+        end_where(&mut self.tracks, |track| track.id().is_none() || !track.is_stationary(life))
+    }
+
+    fn report(
+        &self,
+        detections: &Detections,
+        began: Vec<(TrackId, Vec<Observation>)>,
+        mut ended: Vec<TrackId>,
+    ) -> TrackUpdate {
+        let mut tracks: Vec<TrackView> =
+            self.tracks.iter().filter_map(|track| track.view(Vec::new(), &self.config.life)).collect();
+        tracks.sort_unstable_by_key(|view| view.id);
+        for (id, history) in began {
+            if let Ok(place) = tracks.binary_search_by_key(&id, |view| view.id) {
+                tracks[place].history = history;
+            }
+        }
+        ended.sort_unstable();
+        let Detections { capture_time, time_source, size, .. } = *detections;
+        TrackUpdate { capture_time, time_source, size, tracks, ended }
+    }
+}
+
+/// Takes out the tracks that `gone` says; the ids of those that had one.
+fn end_where(tracks: &mut Vec<Track>, gone: impl Fn(&Track) -> bool) -> Vec<TrackId> {
+    let mut ended = Vec::new();
+    tracks.retain(|track| {
+        let leaves = gone(track);
+        if leaves {
+            ended.extend(track.id());
+        }
+        !leaves
+    });
+    ended
+}

@@ -1,0 +1,20 @@
+//! Generates the gRPC code and the descriptor set that server reflection serves.
+
+const PROTOS: &[&str] = &[
+    "vigil/v1/camera.proto",
+    "vigil/v1/event.proto",
+    "vigil/v1/ingest.proto",
+    "vigil/v1/query.proto",
+    "vigil/v1/region.proto",
+    "vigil/v1/stream.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    tonic_prost_build::configure()
+        .bytes(".vigil.v1.EventRecord.thumbnail_jpeg")
+        .bytes(".vigil.v1.GetThumbnailResponse.jpeg")
+        .file_descriptor_set_path(out.join("vigil_descriptor.bin"))
+        .compile_protos(PROTOS, &["."])?;
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! The event, both ways.
+
+use std::sync::Arc;
+
+use vigil_base::event::{
+    Attributes, Colour, EndReason, Event, EventKind, EventState, MAX_PATH_POINTS, ModelRef, PathPoint, Plate, Speed,
+};
+use vigil_base::{BoxNorm, CameraId, EdgeId, EventId, RegionId, TimeSource, TrackId};
+
+use super::{WireError, bounded_text, geo_from_wire, geo_to_wire, required_time, share, time_from_wire, time_to_wire};
+use crate::v1;
+
+/// Longest class, rule, zone and model name and thumbnail key, in bytes.
+const MAX_NAME: usize = 128;
+/// Longest plate text, in bytes.
+const MAX_PLATE: usize = 32;
+/// A W3C traceparent of version 00 is exactly this long.
+const TRACE_PARENT_LEN: usize = 55;
+
+/// The event for the wire.
+pub fn event_to_wire(event: &Event) -> v1::Event {
+    let (state, end_reason) = state_to_wire(event.state);
+    v1::Event {
+        event_id: event.id.to_string(),
+        revision: event.revision,
+        state: state.into(),
+        end_reason: end_reason.into(),
+        region_id: event.region.to_string(),
+        edge_id: event.edge.to_string(),
+        camera_id: event.camera.to_string(),
+        kind: kind_to_wire(event.kind).into(),
+        object_class: event.object_class.to_string(),
+        track_id: event.track.0,
+        begin_time: Some(time_to_wire(event.begin_time)),
+        end_time: Some(time_to_wire(event.end_time)),
+        confirm_time: Some(time_to_wire(event.confirm_time)),
+        receive_time: event.receive_time.map(time_to_wire),
+        time_source: source_to_wire(event.time_source).into(),
+        confidence: event.confidence,
+        best_box: Some(box_to_wire(event.best_box)),
+        best_time: Some(time_to_wire(event.best_time)),
+        path: event.path.iter().map(point_to_wire).collect(),
+        attributes: Some(attributes_to_wire(&event.attributes)),
+        location: event.location.map(geo_to_wire),
+        rule_id: optional_text(event.rule.as_ref()),
+        zone_id: optional_text(event.zone.as_ref()),
+        plate: event.plate.as_ref().map(|p| v1::Plate { text: p.text.clone(), confidence: p.confidence }),
+        thumbnail_key: optional_text(event.thumbnail_key.as_ref()),
+        model: Some(v1::ModelInfo {
+            name: event.model.name.to_string(),
+            fingerprint: event.model.fingerprint.to_string(),
+        }),
+        trace_parent: optional_text(event.trace_parent.as_ref()),
+    }
+}
+
+/// The event from the wire, each field checked.
+pub fn event_from_wire(wire: v1::Event) -> Result<Event, WireError> {
+    let state = state_from_wire(wire.state(), wire.end_reason())?;
+    let kind = kind_from_wire("kind", wire.kind())?;
+    let time_source = source_from_wire(wire.time_source())?;
+    let begin_time = required_time("begin_time", wire.begin_time)?;
+    let end_time = required_time("end_time", wire.end_time)?;
+    if end_time < begin_time {
+        return Err(WireError::new("end_time", "is before begin_time"));
+    }
+    if wire.revision == 0 {
+        return Err(WireError::new("revision", "must be at least 1"));
+    }
+    if wire.path.len() > MAX_PATH_POINTS {
+        return Err(WireError::new("path", format!("has {} points; at most {MAX_PATH_POINTS}", wire.path.len())));
+    }
+    let model = wire.model.unwrap_or_default();
+    Ok(Event {
+        id: wire.event_id.parse::<EventId>().map_err(|e| WireError::new("event_id", e))?,
+        revision: wire.revision,
+        state,
+        region: RegionId::new(&wire.region_id).map_err(|e| WireError::new("region_id", e))?,
+        edge: EdgeId::new(&wire.edge_id).map_err(|e| WireError::new("edge_id", e))?,
+        camera: CameraId::new(&wire.camera_id).map_err(|e| WireError::new("camera_id", e))?,
+        kind,
+        object_class: required_text("object_class", wire.object_class)?,
+        track: TrackId(wire.track_id),
+        begin_time,
+        end_time,
+        confirm_time: required_time("confirm_time", wire.confirm_time)?,
+        receive_time: wire.receive_time.map(|t| time_from_wire("receive_time", t)).transpose()?,
+        time_source,
+        confidence: share("confidence", wire.confidence)?,
+        best_box: box_from_wire("best_box", wire.best_box)?,
+        best_time: required_time("best_time", wire.best_time)?,
+        path: wire.path.into_iter().map(point_from_wire).collect::<Result<_, _>>()?,
+        attributes: attributes_from_wire(wire.attributes.unwrap_or_default())?,
+        location: wire.location.map(|p| geo_from_wire("location", p)).transpose()?,
+        rule: text("rule_id", wire.rule_id)?,
+        zone: text("zone_id", wire.zone_id)?,
+        plate: wire.plate.map(plate_from_wire).transpose()?,
+        thumbnail_key: text("thumbnail_key", wire.thumbnail_key)?,
+        model: ModelRef {
+            name: required_text("model.name", model.name)?,
+            fingerprint: required_text("model.fingerprint", model.fingerprint)?,
+        },
+        trace_parent: trace_parent(wire.trace_parent)?,
+    })
+}
+
+fn optional_text(value: Option<&Arc<str>>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
+}
+
+fn text(field: &str, value: String) -> Result<Option<Arc<str>>, WireError> {
+    let value = bounded_text(field, value, MAX_NAME)?;
+    Ok((!value.is_empty()).then(|| value.into()))
+}
+
+fn required_text(field: &str, value: String) -> Result<Arc<str>, WireError> {
+    text(field, value)?.ok_or_else(|| WireError::new(field, "is missing"))
+}
+
+/// A traceparent is kept when it is well-formed (W3C Trace Context, section 3.2) and dropped when not: a bad trace id must
+/// not cost an event.
+fn trace_parent(value: String) -> Result<Option<Arc<str>>, WireError> {
+    let value = bounded_text("trace_parent", value, MAX_NAME)?;
+    let parts: Vec<&str> = value.split('-').collect();
+    let hex = |s: &str| s.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+    let well_formed = value.len() == TRACE_PARENT_LEN
+        && matches!(parts.as_slice(), [version, trace, span, flags]
+            if version.len() == 2 && trace.len() == 32 && span.len() == 16 && flags.len() == 2
+                && parts.iter().all(|part| hex(part))
+                && trace.chars().any(|c| c != '0') && span.chars().any(|c| c != '0'));
+    Ok(well_formed.then(|| value.into()))
+}
+
+fn state_to_wire(state: EventState) -> (v1::EventState, v1::EndReason) {
+    match state {
+        EventState::Ongoing => (v1::EventState::Ongoing, v1::EndReason::Unspecified),
+        EventState::Ended(reason) => (
+            v1::EventState::Ended,
+            match reason {
+                EndReason::Lost => v1::EndReason::Lost,
+                EndReason::StreamLost => v1::EndReason::StreamLost,
+                EndReason::EdgeStopped => v1::EndReason::EdgeStopped,
+                EndReason::EdgeRestarted => v1::EndReason::EdgeRestarted,
+            },
+        ),
+    }
+}
+
+fn state_from_wire(state: v1::EventState, reason: v1::EndReason) -> Result<EventState, WireError> {
+    match (state, reason) {
+        (v1::EventState::Ongoing, v1::EndReason::Unspecified) => Ok(EventState::Ongoing),
+        (v1::EventState::Ongoing, _) => Err(WireError::new("end_reason", "is set on an event that is ongoing")),
+        (v1::EventState::Ended, v1::EndReason::Lost) => Ok(EventState::Ended(EndReason::Lost)),
+        (v1::EventState::Ended, v1::EndReason::StreamLost) => Ok(EventState::Ended(EndReason::StreamLost)),
+        (v1::EventState::Ended, v1::EndReason::EdgeStopped) => Ok(EventState::Ended(EndReason::EdgeStopped)),
+        (v1::EventState::Ended, v1::EndReason::EdgeRestarted) => Ok(EventState::Ended(EndReason::EdgeRestarted)),
+        (v1::EventState::Ended, v1::EndReason::Unspecified) => {
+            Err(WireError::new("end_reason", "is missing on an event that has ended"))
+        }
+        (v1::EventState::Unspecified, _) => Err(WireError::new("state", "is missing or unknown")),
+    }
+}
+
+pub(super) fn kind_to_wire(kind: EventKind) -> v1::EventKind {
+    match kind {
+        EventKind::Object => v1::EventKind::Object,
+    }
+}
+
+pub(super) fn kind_from_wire(field: &str, kind: v1::EventKind) -> Result<EventKind, WireError> {
+    match kind {
+        v1::EventKind::Object => Ok(EventKind::Object),
+        v1::EventKind::Unspecified => Err(WireError::new(field, "is missing or unknown")),
+    }
+}
+
+fn source_to_wire(source: TimeSource) -> v1::TimeSource {
+    match source {
+        TimeSource::Ntp => v1::TimeSource::Ntp,
+        TimeSource::Arrival => v1::TimeSource::Arrival,
+        TimeSource::File => v1::TimeSource::File,
+    }
+}
+
+fn source_from_wire(source: v1::TimeSource) -> Result<TimeSource, WireError> {
+    match source {
+        v1::TimeSource::Ntp => Ok(TimeSource::Ntp),
+        v1::TimeSource::Arrival => Ok(TimeSource::Arrival),
+        v1::TimeSource::File => Ok(TimeSource::File),
+        v1::TimeSource::Unspecified => Err(WireError::new("time_source", "is missing or unknown")),
+    }
+}
+
+fn box_to_wire(bbox: BoxNorm) -> v1::Box {
+    v1::Box { left: bbox.left, top: bbox.top, width: bbox.width, height: bbox.height }
+}
+
+fn box_from_wire(field: &str, wire: Option<v1::Box>) -> Result<BoxNorm, WireError> {
+    let wire = wire.ok_or_else(|| WireError::new(field, "is missing"))?;
+    let bbox = BoxNorm { left: wire.left, top: wire.top, width: wire.width, height: wire.height };
+    if bbox.is_valid() {
+        return Ok(bbox);
+    }
+    Err(WireError::new(field, "must lie inside the picture, in shares of it: 0..1"))
+}
+
+fn point_to_wire(point: &PathPoint) -> v1::PathPoint {
+    v1::PathPoint {
+        time: Some(time_to_wire(point.time)),
+        r#box: Some(box_to_wire(point.bbox)),
+        confidence: point.confidence,
+    }
+}
+
+fn point_from_wire(wire: v1::PathPoint) -> Result<PathPoint, WireError> {
+    Ok(PathPoint {
+        time: required_time("path.time", wire.time)?,
+        bbox: box_from_wire("path.box", wire.r#box)?,
+        confidence: share("path.confidence", wire.confidence)?,
+    })
+}
+
+fn plate_from_wire(wire: v1::Plate) -> Result<Plate, WireError> {
+    Ok(Plate {
+        text: bounded_text("plate.text", wire.text, MAX_PLATE)?.to_uppercase(),
+        confidence: share("plate.confidence", wire.confidence)?,
+    })
+}
+
+fn attributes_to_wire(attributes: &Attributes) -> v1::Attributes {
+    v1::Attributes {
+        colours: attributes
+            .colours
+            .iter()
+            .map(|(colour, share)| v1::ColourShare { name: colour.to_string(), share: *share })
+            .collect(),
+        direction_degrees: attributes.direction_degrees,
+        speed: attributes.speed.map(|speed| match speed {
+            Speed::PictureWidthsPerSecond(value) => {
+                v1::Speed { value, unit: v1::SpeedUnit::PictureWidthsPerSecond.into() }
+            }
+            Speed::MetresPerSecond(value) => v1::Speed { value, unit: v1::SpeedUnit::MetresPerSecond.into() },
+        }),
+    }
+}
+
+fn attributes_from_wire(wire: v1::Attributes) -> Result<Attributes, WireError> {
+    if wire.colours.len() > Colour::ALL.len() {
+        return Err(WireError::new("attributes.colours", format!("has more than {} entries", Colour::ALL.len())));
+    }
+    let colours = wire.colours.into_iter().map(|entry| {
+        let colour = entry.name.parse::<Colour>().map_err(|e| WireError::new("attributes.colours.name", e))?;
+        Ok((colour, share("attributes.colours.share", entry.share)?))
+    });
+    if wire.direction_degrees.is_some_and(|d| !(0.0..=360.0).contains(&d)) {
+        return Err(WireError::new("attributes.direction_degrees", "is not within 0 and 360"));
+    }
+    Ok(Attributes {
+        colours: colours.collect::<Result<_, _>>()?,
+        direction_degrees: wire.direction_degrees,
+        speed: wire.speed.map(speed_from_wire).transpose()?,
+    })
+}
+
+fn speed_from_wire(wire: v1::Speed) -> Result<Speed, WireError> {
+    if !wire.value.is_finite() || wire.value < 0.0 {
+        return Err(WireError::new("attributes.speed.value", "must be a number that is not negative"));
+    }
+    match wire.unit() {
+        v1::SpeedUnit::PictureWidthsPerSecond => Ok(Speed::PictureWidthsPerSecond(wire.value)),
+        v1::SpeedUnit::MetresPerSecond => Ok(Speed::MetresPerSecond(wire.value)),
+        v1::SpeedUnit::Unspecified => Err(WireError::new("attributes.speed.unit", "is missing or unknown")),
+    }
+}

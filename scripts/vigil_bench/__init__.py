@@ -1,0 +1,1 @@
+"""Measures Vigil against its floors. Run by scripts/bench."""

@@ -1,0 +1,84 @@
+"""The measurements, by name. See scripts/bench --help."""
+import argparse
+import json
+import subprocess
+import time
+
+from . import accuracy
+from .floors import decode_ms, inference_ms
+from .machine import cpu_seconds, describe, emit, resident_mb, tell, vigil
+from .rig import Rig
+
+PICTURES = [("768x576", 10), ("1920x1080", 25)]
+RATE = 5.0
+
+
+def cost(options):
+    """CPU per second of video of a whole edge with one busy camera, against its floors."""
+    inference = inference_ms()
+    for size, fps in PICTURES:
+        tell(f"cost: {size} at {fps} fps")
+        width, height = map(int, size.split("x"))
+        decode = decode_ms(width, height, fps)
+        with Rig([{"name": "busy", "size": size, "fps": fps}], RATE) as rig:
+            frames, cpu = rig.counter("vigil_frames_decoded_total"), cpu_seconds(rig.edge_pid())
+            analysed = rig.counter("vigil_frames_analysed_total")
+            time.sleep(options.seconds)
+            cpu = cpu_seconds(rig.edge_pid()) - cpu
+            video_seconds = (rig.counter("vigil_frames_decoded_total") - frames) / fps
+            analysed = rig.counter("vigil_frames_analysed_total") - analysed
+            dropped = rig.counter("vigil_frames_dropped_total")
+        total, floor = 1000 * cpu / video_seconds, decode + inference * analysed / video_seconds
+        emit(bench="cost", picture=size, fps=fps, analysed_per_second=round(analysed / video_seconds, 2),
+             frames_dropped=dropped, decode_ms=round(decode, 1), inference_ms=round(inference, 2),
+             floor_ms_per_s=round(floor, 1), edge_ms_per_s=round(total, 1), ratio=round(total / floor, 3), bar=1.35)
+
+
+def memory(options):
+    """Four 1080p cameras: resident memory at first, after a while, and after forced reconnects."""
+    tell("memory: four 1080p cameras")
+    cameras = [{"name": f"cam-{i}", "size": "1920x1080", "fps": 25} for i in range(4)]
+    with Rig(cameras, 2.0, motion_gate=True) as rig:
+        time.sleep(30)
+        first = resident_mb(rig.edge_pid())
+        time.sleep(3600 if options.hour else options.seconds)
+        later = resident_mb(rig.edge_pid())
+        peak, sessions = later, rig.counter("vigil_camera_sessions_total")
+        forced = options.reconnects if options.reconnects else 40
+        while (done := rig.counter("vigil_camera_sessions_total") - sessions) < forced:
+            before = rig.counter("vigil_camera_sessions_total")
+            rig.command("close all")
+            rig.wait(lambda now=before: rig.counter("vigil_camera_sessions_total") >= now + len(cameras))
+            peak = max(peak, resident_mb(rig.edge_pid()))
+        time.sleep(10)
+        after = resident_mb(rig.edge_pid())
+    emit(bench="memory", cameras=4, picture="1920x1080", seconds=3600 if options.hour else options.seconds,
+         first_mb=round(first), later_mb=round(later), reconnects=int(done), after_reconnects_mb=round(after),
+         peak_mb=round(peak), bar_mb=700)
+
+
+def latency(options):
+    """The demo's own figures."""
+    tell("latency: vigil demo")
+    command = [vigil(), "demo", "--json", "--duration", f"{max(options.seconds, 60)}s"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1) or not done.stdout.strip():
+        raise RuntimeError(f"vigil demo failed: {done.stderr[-2000:]}")
+    emit(bench="latency", bar_p50_ms=1000, bar_p99_ms=2000, exit_status=done.returncode,
+         **json.loads(done.stdout.splitlines()[-1]))
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=["cost", "memory", "latency", "accuracy", []], metavar="NAME")
+    parser.add_argument("--truth", help="folder of MOTChallenge sequences with gt.txt and det.txt")
+    parser.add_argument("--seconds", type=int, default=60, help="length of each measurement")
+    parser.add_argument("--reconnects", type=int, default=200, help="forced reconnects in memory")
+    parser.add_argument("--hour", action="store_true", help="memory: an hour of loops")
+    options = parser.parse_args()
+    emit(**describe())
+    for name in options.names or ["cost", "memory", "latency"]:
+        {"cost": cost, "memory": memory, "latency": latency, "accuracy": accuracy.run}[name](options)
+
+
+main()

@@ -1,0 +1,98 @@
+//! Ships the outbox to the region: every record until it is acknowledged, in order, over one stream.
+//!
+//! [`run`] never gives up; [`session::run_once`] is one connection, from hello to its end.
+
+mod session;
+mod telemetry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Endpoint, Uri};
+use vigil_base::{EdgeId, RegionId, SharedClock};
+use vigil_outbox::Outbox;
+use vigil_proto::v1;
+use vigil_serve::HealthBoard;
+use vigil_serve::error::chain;
+
+pub use session::ShipError;
+
+/// First and longest wait between two connections.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// A connection that lasted this long was good: the next wait is short again.
+const GOOD_SESSION: Duration = Duration::from_secs(60);
+/// The component's name on the health board.
+const COMPONENT: &str = "region";
+
+/// Where events go, and from whom.
+#[derive(Debug, Clone)]
+pub struct ShipperConfig {
+    /// Address of the region's gRPC server.
+    pub region_address: Uri,
+    /// The region that must answer there.
+    pub region: RegionId,
+    /// This edge.
+    pub edge: EdgeId,
+    /// Announced with each connection.
+    pub cameras: Vec<v1::Camera>,
+}
+
+/// The state of the edge's cameras, for heartbeats.
+pub type CameraHealthSource = Arc<dyn Fn() -> Vec<v1::CameraHealth> + Send + Sync>;
+
+/// What a shipper works with.
+pub struct Shipper {
+    /// Where to and from whom.
+    pub config: ShipperConfig,
+    /// What is shipped.
+    pub outbox: Arc<Outbox>,
+    /// Told in heartbeats.
+    pub cameras: CameraHealthSource,
+    /// What time it is.
+    pub clock: SharedClock,
+    /// Where trouble is reported.
+    pub board: HealthBoard,
+}
+
+/// Ships until `shutdown`; what is not acknowledged by then stays in the outbox.
+pub async fn run(shipper: Shipper, shutdown: CancellationToken) {
+    let telemetry = telemetry::Telemetry::new();
+    let endpoint = Endpoint::from(shipper.config.region_address.clone())
+        .connect_timeout(session::CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(session::KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(session::KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true);
+    let mut waits = waits();
+    while !shutdown.is_cancelled() {
+        let began = shipper.clock.monotonic();
+        let ended = session::run_once(&shipper, &endpoint, &telemetry, &shutdown).await;
+        telemetry.disconnected();
+        let Err(error) = ended else { break };
+        report(&shipper, &error);
+        if shipper.clock.monotonic().saturating_sub(began) > GOOD_SESSION {
+            waits = self::waits();
+        }
+        let wait = waits.next().unwrap_or(BACKOFF.1);
+        let _ = shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
+    }
+}
+
+fn waits() -> backon::ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(BACKOFF.0)
+        .with_max_delay(BACKOFF.1)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+fn report(shipper: &Shipper, error: &ShipError) {
+    let backlog = shipper.outbox.backlog();
+    let text = chain(error);
+    tracing::warn!(region = %shipper.config.region, backlog = backlog.records, error = %text, "not connected to the region");
+    let detail = format!("{text}; {} records wait in the outbox and are kept", backlog.records);
+    shipper.board.report(COMPONENT, detail, false);
+}

@@ -1,0 +1,347 @@
+//! One connection with the region.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+use tonic::{Status, Streaming};
+use vigil_base::{EventId, RegionId};
+use vigil_outbox::{MAX_RECORD_BYTES, OutboxError, Pending};
+use vigil_proto::convert::{required_time, time_to_wire};
+use vigil_proto::v1;
+use vigil_proto::v1::event_ingest_service_client::EventIngestServiceClient;
+use vigil_proto::v1::publish_request::Message as Outgoing;
+use vigil_proto::v1::publish_response::Message as Incoming;
+
+use super::telemetry::Telemetry;
+use super::{COMPONENT, Shipper};
+
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A region that takes longer to say hello is not answering.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+/// A region that takes longer to acknowledge a batch hangs: connect anew.
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the region hears how far it is complete; operators see this as freshness.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Batches under way: enough that the region's fsync and the network's delay overlap.
+const WINDOW: usize = 4;
+/// Messages on their way to the socket: a full window, a heartbeat and the hello.
+const OUTGOING: usize = WINDOW + 2;
+/// Most records of a batch, also where the region would take more: bounds what is in memory.
+const MAX_BATCH_RECORDS: u32 = 500;
+/// Most bytes of a batch, likewise.
+const MAX_BATCH_BYTES: u32 = 4 * 1024 * 1024;
+/// At an orderly end, how long acknowledgements that are under way are waited for.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// A connection with the region ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ShipError {
+    /// Nobody answers.
+    #[error("cannot reach region {region} at {address}")]
+    Connect {
+        /// The region.
+        region: RegionId,
+        /// Where it should be.
+        address: String,
+        /// Why.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// The region refused or the connection broke.
+    #[error("region {region}: {}", .status.message())]
+    Refused {
+        /// The region.
+        region: RegionId,
+        /// What it said.
+        status: Box<Status>,
+    },
+    /// The region is silent or breaks the contract.
+    #[error("region {region} {problem}")]
+    Protocol {
+        /// The region.
+        region: RegionId,
+        /// What it did.
+        problem: String,
+    },
+    /// The outbox cannot be read or written.
+    #[error("the outbox")]
+    Outbox(#[from] OutboxError),
+}
+
+/// Connects, says hello, and ships until the connection breaks (`Err`) or `shutdown` (`Ok`).
+pub(super) async fn run_once(
+    shipper: &Shipper,
+    endpoint: &Endpoint,
+    telemetry: &Telemetry,
+    shutdown: &CancellationToken,
+) -> Result<(), ShipError> {
+    let (outgoing, receiver) = mpsc::channel(OUTGOING);
+    let opened = async {
+        send(shipper, &outgoing, hello(shipper)).await?;
+        let (incoming, limits) = open(shipper, endpoint, receiver).await?;
+        Ok::<_, ShipError>((incoming, limits))
+    };
+    let Some(opened) = shutdown.run_until_cancelled(opened).await else { return Ok(()) };
+    let (incoming, limits) = opened?;
+    telemetry.connected();
+    shipper.board.clear(COMPONENT);
+    tracing::info!(region = %shipper.config.region, backlog = shipper.outbox.backlog().records, "connected to the region");
+    Session { shipper, telemetry, outgoing, incoming, limits, under_way: VecDeque::new(), sent: 0, batches: 0 }
+        .ship(shutdown)
+        .await
+}
+
+/// What the region takes at once.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    records: usize,
+    bytes: usize,
+}
+
+/// A batch that is not acknowledged yet.
+struct UnderWay {
+    batch: u64,
+    sent_at: Instant,
+    records: Vec<(EventId, u32)>,
+}
+
+struct Session<'a> {
+    shipper: &'a Shipper,
+    telemetry: &'a Telemetry,
+    outgoing: mpsc::Sender<v1::PublishRequest>,
+    incoming: Streaming<v1::PublishResponse>,
+    limits: Limits,
+    /// In the order they were sent, at most [`WINDOW`].
+    under_way: VecDeque<UnderWay>,
+    /// The outbox's sequence of the last record that was sent.
+    sent: u64,
+    batches: u64,
+}
+
+impl Session<'_> {
+    async fn ship(mut self, shutdown: &CancellationToken) -> Result<(), ShipError> {
+        let mut newest = self.shipper.outbox.newest_sequence();
+        let mut heartbeats = tokio::time::interval(HEARTBEAT);
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !shutdown.is_cancelled() {
+            let behind = *newest.borrow_and_update() > self.sent;
+            if behind && self.under_way.len() < WINDOW && self.send_batch().await? {
+                continue;
+            }
+            let deadline = self.ack_deadline();
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                changed = newest.changed() => if changed.is_err() { return Ok(()) },
+                _ = heartbeats.tick() => self.send_heartbeat().await?,
+                answer = self.incoming.message() => self.take(answer).await?,
+                () = tokio::time::sleep_until(deadline) => {
+                    return Err(self.protocol(format!("acknowledged nothing for {ACK_TIMEOUT:?}")));
+                }
+            }
+        }
+        self.linger().await
+    }
+
+    fn ack_deadline(&self) -> Instant {
+        // Nothing under way: far enough that something else happens first.
+        self.under_way.front().map_or_else(|| Instant::now() + 2 * ACK_TIMEOUT, |batch| batch.sent_at + ACK_TIMEOUT)
+    }
+
+    /// Sends the next records after those that were sent; says whether there were any.
+    async fn send_batch(&mut self) -> Result<bool, ShipError> {
+        let (outbox, sent, limits) = (self.shipper.outbox.clone(), self.sent, self.limits);
+        let read = move || outbox.next_batch_after(sent, limits.records, limits.bytes);
+        let pending = tokio::task::spawn_blocking(read).await.map_err(|_| OutboxError::Closed)??;
+        let Some(last) = pending.last() else {
+            // All up to the newest sequence were acknowledged or replaced.
+            self.sent = self.sent.max(self.shipper.outbox.backlog().next_sequence.saturating_sub(1));
+            return Ok(false);
+        };
+        self.sent = last.sequence;
+        self.batches += 1;
+        let records = pending.iter().map(|p| (p.record.event_id, p.record.revision)).collect();
+        let batch = v1::EventBatch { sequence: self.batches, records: self.decode(pending).await? };
+        send(self.shipper, &self.outgoing, Outgoing::Batch(batch)).await?;
+        self.under_way.push_back(UnderWay { batch: self.batches, sent_at: Instant::now(), records });
+        Ok(true)
+    }
+
+    /// Records as messages. One that cannot be decoded was damaged on this disk: it is set aside, and an empty event takes its
+    /// place in the batch, so that positions still agree.
+    async fn decode(&self, pending: Vec<Pending>) -> Result<Vec<v1::EventRecord>, ShipError> {
+        let mut records = Vec::with_capacity(pending.len());
+        for Pending { record, .. } in pending {
+            let event = match v1::Event::decode(record.event) {
+                Ok(event) => Some(event),
+                Err(error) => {
+                    let reason = format!("the stored event is damaged: {error}");
+                    self.set_aside(record.event_id, record.revision, reason).await?;
+                    None
+                }
+            };
+            records.push(v1::EventRecord { event, thumbnail_jpeg: record.thumbnail });
+        }
+        Ok(records)
+    }
+
+    async fn send_heartbeat(&self) -> Result<(), ShipError> {
+        let now = self.shipper.clock.now();
+        let outbox = self.shipper.outbox.clone();
+        let oldest = tokio::task::spawn_blocking(move || outbox.oldest_pending()).await;
+        let oldest = oldest.map_err(|_| OutboxError::Closed)??;
+        let heartbeat = v1::PublishHeartbeat {
+            edge_time: Some(time_to_wire(now)),
+            complete_until: Some(time_to_wire(oldest.map_or(now, |oldest| oldest.min(now)))),
+            backlog: self.shipper.outbox.backlog().records,
+            cameras: (self.shipper.cameras)(),
+        };
+        send(self.shipper, &self.outgoing, Outgoing::Heartbeat(heartbeat)).await
+    }
+
+    async fn take(&mut self, answer: Result<Option<v1::PublishResponse>, Status>) -> Result<(), ShipError> {
+        let answer = answer.map_err(|status| refused(self.shipper, status))?;
+        let answer = answer.ok_or_else(|| self.protocol("ended the stream".to_owned()))?;
+        match answer.message {
+            Some(Incoming::Ack(ack)) => self.acknowledged(ack).await,
+            Some(Incoming::Welcome(_)) => Err(self.protocol("said welcome twice".to_owned())),
+            // A message of a later version of the contract.
+            None => Ok(()),
+        }
+    }
+
+    async fn acknowledged(&mut self, ack: v1::BatchAck) -> Result<(), ShipError> {
+        let batch = match self.under_way.pop_front() {
+            Some(batch) if batch.batch == ack.sequence => batch,
+            _ => return Err(self.protocol(format!("acknowledged batch {}, which is not the oldest", ack.sequence))),
+        };
+        self.telemetry.acknowledged(&ack, batch.sent_at.elapsed());
+        let rejected: Vec<usize> = ack.rejections.iter().map(|rejection| rejection.index as usize).collect();
+        for rejection in ack.rejections {
+            let Some(&(event_id, revision)) = batch.records.get(rejection.index as usize) else {
+                return Err(self.protocol(format!("rejected record {} of a batch that has fewer", rejection.index)));
+            };
+            tracing::error!(event = %event_id, revision, reason = %rejection.reason, "the region rejected an event for good");
+            self.set_aside(event_id, revision, rejection.reason).await?;
+        }
+        let kept = batch.records.into_iter().enumerate().filter(|(index, _)| !rejected.contains(index));
+        let stored: Vec<_> = kept.map(|(_, record)| record).collect();
+        let outbox = self.shipper.outbox.clone();
+        let done = tokio::task::spawn_blocking(move || outbox.acknowledge(&stored)).await;
+        Ok(done.map_err(|_| OutboxError::Closed)??)
+    }
+
+    async fn set_aside(&self, event_id: EventId, revision: u32, reason: String) -> Result<(), ShipError> {
+        let outbox = self.shipper.outbox.clone();
+        let done = tokio::task::spawn_blocking(move || outbox.set_aside(event_id, revision, &reason)).await;
+        Ok(done.map_err(|_| OutboxError::Closed)??)
+    }
+
+    /// An orderly end: what is in the outbox is sent and acknowledged, for as long as [`LINGER`].
+    async fn linger(mut self) -> Result<(), ShipError> {
+        let last = async {
+            while self.send_batch().await? || !self.under_way.is_empty() {
+                let answer = self.incoming.message().await;
+                self.take(answer).await?;
+            }
+            self.send_heartbeat().await
+        };
+        match tokio::time::timeout(LINGER, last).await {
+            Ok(Err(error)) => tracing::info!(%error, "the last events stay in the outbox"),
+            Err(_) => tracing::info!("the region did not acknowledge the last events in time: they stay in the outbox"),
+            Ok(Ok(())) => {}
+        }
+        Ok(())
+    }
+
+    fn protocol(&self, problem: String) -> ShipError {
+        ShipError::Protocol { region: self.shipper.config.region.clone(), problem }
+    }
+}
+
+/// Opens the stream and waits for the region's welcome.
+async fn open(
+    shipper: &Shipper,
+    endpoint: &Endpoint,
+    outgoing: mpsc::Receiver<v1::PublishRequest>,
+) -> Result<(Streaming<v1::PublishResponse>, Limits), ShipError> {
+    let region = &shipper.config.region;
+    let channel = endpoint.connect().await.map_err(|source| ShipError::Connect {
+        region: region.clone(),
+        address: shipper.config.region_address.to_string(),
+        source,
+    })?;
+    let mut client = EventIngestServiceClient::new(channel).max_encoding_message_size(usize::MAX);
+    let welcome = async {
+        let answer = client.publish(ReceiverStream::new(outgoing)).await.map_err(|status| refused(shipper, status))?;
+        let mut incoming = answer.into_inner();
+        let first = incoming.message().await.map_err(|status| refused(shipper, status))?;
+        Ok::<_, ShipError>((incoming, first))
+    };
+    let protocol = |problem: String| ShipError::Protocol { region: region.clone(), problem };
+    let (incoming, first) = tokio::time::timeout(WELCOME_TIMEOUT, welcome)
+        .await
+        .map_err(|_| protocol(format!("did not say welcome within {WELCOME_TIMEOUT:?}")))??;
+    let Some(Incoming::Welcome(welcome)) = first.and_then(|response| response.message) else {
+        return Err(protocol("did not say welcome first".to_owned()));
+    };
+    if welcome.region_id != region.as_str() {
+        return Err(protocol(format!(
+            "is expected at {}, but {:?} answers there",
+            shipper.config.region_address, welcome.region_id
+        )));
+    }
+    report_clock(shipper, &welcome);
+    let limits = Limits {
+        records: welcome.max_batch_records.clamp(1, MAX_BATCH_RECORDS) as usize,
+        bytes: (welcome.max_batch_bytes.min(MAX_BATCH_BYTES) as usize).max(MAX_RECORD_BYTES),
+    };
+    Ok((incoming, limits))
+}
+
+/// An edge clock that is off makes capture times wrong: said once per connection.
+fn report_clock(shipper: &Shipper, welcome: &v1::PublishWelcome) {
+    const TOLERATED: f64 = 2.0;
+    let Ok(region_time) = required_time("region_time", welcome.region_time) else { return };
+    let offset = shipper.clock.now().seconds_since(region_time);
+    if offset.abs() > TOLERATED {
+        let detail = format!("this edge's clock is {offset:+.1} s off the region's: set it by NTP");
+        tracing::warn!(offset_seconds = offset, "{detail}");
+        shipper.board.report("clock", detail, false);
+    } else {
+        shipper.board.clear("clock");
+    }
+}
+
+fn hello(shipper: &Shipper) -> Outgoing {
+    let config = &shipper.config;
+    Outgoing::Hello(v1::PublishHello {
+        edge_id: config.edge.to_string(),
+        instance_id: shipper.outbox.instance_id().to_string(),
+        region_id: config.region.to_string(),
+        software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        cameras: config.cameras.clone(),
+    })
+}
+
+async fn send(
+    shipper: &Shipper,
+    outgoing: &mpsc::Sender<v1::PublishRequest>,
+    message: Outgoing,
+) -> Result<(), ShipError> {
+    outgoing.send(v1::PublishRequest { message: Some(message) }).await.map_err(|_| ShipError::Protocol {
+        region: shipper.config.region.clone(),
+        problem: "closed the connection".to_owned(),
+    })
+}
+
+fn refused(shipper: &Shipper, status: Status) -> ShipError {
+    ShipError::Refused { region: shipper.config.region.clone(), status: Box::new(status) }
+}

@@ -1,0 +1,282 @@
+//! What a gateway is told: as written ([`RawGatewayConfig`]) and as meant ([`GatewayConfig`]).
+//!
+//! ```toml
+//! listen = "127.0.0.1:7200"
+//! ops_listen = "127.0.0.1:7201"
+//! token_key_file = "gateway-token.key"   # relative to this file; made when missing
+//!
+//! [[regions]]
+//! region_id = "north"
+//! address = "http://10.1.0.5:7100"
+//! ```
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::Uri;
+use serde::Deserialize;
+use vigil_base::RegionId;
+use vigil_base::config::Share;
+use vigil_serve::config::{ConfigError, load};
+
+/// An operator's question waits this long at most.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
+/// Below this no region in another city can answer; above it nobody waits.
+const DEADLINE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_mins(5);
+/// Of the deadline; the rest is for the merge and the way back.
+const DEFAULT_REGION_SHARE: f32 = 0.9;
+/// Below half, regions would be cut off while the gateway idles; at 1 nothing is left for the way back.
+const REGION_SHARE_RANGE: std::ops::RangeInclusive<f32> = 0.5..=0.98;
+/// Questions answered at a time; each holds at most some 10 MB of regions' answers.
+const DEFAULT_CONCURRENT_REQUESTS: usize = 128;
+/// Live streams at a time; regions take 256 streams a connection.
+const DEFAULT_SUBSCRIPTIONS: usize = 200;
+/// A subscriber that takes nothing for this long is ended.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+/// Below a second a garbage collection would end a subscriber; above ten minutes the regions' streams are held up too long.
+const PATIENCE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(10);
+/// Regions one question may go to, unless it is set lower: a page token holds the places in so many.
+const MAX_FAN_OUT: usize = 1_000;
+/// Most questions or live streams at a time: what a process with usual limits on files and memory can hold.
+const MAX_LIMIT: usize = 10_000;
+
+/// The configuration file as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawGatewayConfig {
+    listen: SocketAddr,
+    ops_listen: SocketAddr,
+    token_key_file: PathBuf,
+    #[serde(default, with = "humantime_serde")]
+    default_deadline: Option<Duration>,
+    region_share: Option<Share>,
+    max_concurrent_requests: Option<usize>,
+    max_subscriptions: Option<usize>,
+    #[serde(default, with = "humantime_serde")]
+    subscriber_patience: Option<Duration>,
+    max_fan_out: Option<usize>,
+    regions: Vec<RawRegion>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRegion {
+    region_id: RegionId,
+    address: String,
+}
+
+/// A region and where it is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegionEndpoint {
+    /// The id the region must answer with.
+    pub region_id: RegionId,
+    /// `http://host:port`.
+    pub address: Uri,
+}
+
+impl RegionEndpoint {
+    /// Checks `address`: `http://host:port` and nothing else.
+    ///
+    /// # Errors
+    /// What is wrong with the address, for people.
+    pub fn new(region_id: RegionId, address: &str) -> Result<Self, String> {
+        let uri: Uri = address.parse().map_err(|error| format!("{address:?} is not an address: {error}"))?;
+        let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+        let authority = uri.authority().is_some_and(|a| a.port_u16().is_some() && !a.as_str().contains('@'));
+        if uri.scheme_str() != Some("http") || !authority || !bare {
+            return Err(format!("{address:?} must be http://host:port"));
+        }
+        Ok(Self { region_id, address: uri })
+    }
+}
+
+/// The configuration as meant: every value checked, every default filled in.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Where gRPC is served; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where metrics and health are served over HTTP; port 0 takes a free one.
+    pub ops_listen: SocketAddr,
+    /// The key of page tokens and cursors; made when missing. Gateways with the same key take each other's tokens.
+    pub token_key_file: PathBuf,
+    /// A question without a deadline of its own, or with a longer one, is answered within this time.
+    pub default_deadline: Duration,
+    /// Share of a question's deadline that the regions are given.
+    pub region_share: f32,
+    /// Questions answered at a time; more are refused with `RESOURCE_EXHAUSTED`.
+    pub max_concurrent_requests: usize,
+    /// Live streams at a time; more are refused with `RESOURCE_EXHAUSTED`.
+    pub max_subscriptions: usize,
+    /// A subscriber that takes nothing for this long is ended with its cursor.
+    pub subscriber_patience: Duration,
+    /// Regions one question may go to.
+    pub max_fan_out: usize,
+    /// In order of id.
+    pub regions: Vec<RegionEndpoint>,
+}
+
+impl GatewayConfig {
+    /// A gateway on this machine alone, on free ports, with every default.
+    pub fn local(token_key_file: impl Into<PathBuf>, mut regions: Vec<RegionEndpoint>) -> Self {
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        regions.sort_by(|a, b| a.region_id.cmp(&b.region_id));
+        Self {
+            listen: free,
+            ops_listen: free,
+            token_key_file: token_key_file.into(),
+            default_deadline: DEFAULT_DEADLINE,
+            region_share: DEFAULT_REGION_SHARE,
+            max_concurrent_requests: DEFAULT_CONCURRENT_REQUESTS,
+            max_subscriptions: DEFAULT_SUBSCRIPTIONS,
+            subscriber_patience: DEFAULT_PATIENCE,
+            max_fan_out: MAX_FAN_OUT,
+            regions,
+        }
+    }
+
+    /// Reads and checks a configuration file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        load::<RawGatewayConfig>(path)?.resolve(path)
+    }
+}
+
+impl RawGatewayConfig {
+    /// Checks what was written in `path`; relative paths are seen from its folder.
+    pub fn resolve(self, path: &Path) -> Result<GatewayConfig, ConfigError> {
+        let invalid = |key: &str, problem: String| ConfigError::invalid(path, key, problem);
+        let regions = resolve_regions(self.regions).map_err(|(key, problem)| invalid(&key, problem))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        if self.listen == self.ops_listen && self.listen.port() != 0 {
+            let problem = format!("is the same as listen, {}; give it a port of its own", self.listen);
+            return Err(invalid("ops_listen", problem));
+        }
+        let local = GatewayConfig::local(folder.join(self.token_key_file), regions);
+        let mut config = GatewayConfig { listen: self.listen, ops_listen: self.ops_listen, ..local };
+        if let Some(deadline) = self.default_deadline {
+            if !DEADLINE_RANGE.contains(&deadline) {
+                return Err(invalid("default_deadline", "must be within 50ms and 5m".to_owned()));
+            }
+            config.default_deadline = deadline;
+        }
+        if let Some(share) = self.region_share {
+            if !REGION_SHARE_RANGE.contains(&share.get()) {
+                return Err(invalid("region_share", "must be within 0.5 and 0.98".to_owned()));
+            }
+            config.region_share = share.get();
+        }
+        if let Some(patience) = self.subscriber_patience {
+            if !PATIENCE_RANGE.contains(&patience) {
+                return Err(invalid("subscriber_patience", "must be within 1s and 10m".to_owned()));
+            }
+            config.subscriber_patience = patience;
+        }
+        let requests = &mut config.max_concurrent_requests;
+        let limits = [
+            ("max_concurrent_requests", self.max_concurrent_requests, MAX_LIMIT, requests),
+            ("max_subscriptions", self.max_subscriptions, MAX_LIMIT, &mut config.max_subscriptions),
+            ("max_fan_out", self.max_fan_out, MAX_FAN_OUT, &mut config.max_fan_out),
+        ];
+        for (key, written, most, limit) in limits {
+            let Some(written) = written else { continue };
+            if !(1..=most).contains(&written) {
+                return Err(invalid(key, format!("must be within 1 and {most}")));
+            }
+            *limit = written;
+        }
+        Ok(config)
+    }
+}
+
+fn resolve_regions(raw: Vec<RawRegion>) -> Result<Vec<RegionEndpoint>, (String, String)> {
+    if raw.is_empty() {
+        return Err(("regions".to_owned(), "is empty: name at least one region".to_owned()));
+    }
+    let mut ids = HashMap::new();
+    let mut addresses = HashMap::new();
+    let mut regions = Vec::with_capacity(raw.len());
+    for (i, region) in raw.into_iter().enumerate() {
+        if let Some(first) = ids.insert(region.region_id.clone(), i) {
+            let problem = format!("{} is the id of regions[{first}] already", region.region_id);
+            return Err((format!("regions[{i}].region_id"), problem));
+        }
+        let endpoint = RegionEndpoint::new(region.region_id, &region.address)
+            .map_err(|problem| (format!("regions[{i}].address"), problem))?;
+        if let Some(first) = addresses.insert(endpoint.address.to_string(), i) {
+            let problem = format!("{} is the address of regions[{first}] already", region.address);
+            return Err((format!("regions[{i}].address"), problem));
+        }
+        regions.push(endpoint);
+    }
+    Ok(regions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<GatewayConfig, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.toml");
+        std::fs::write(&path, text).unwrap();
+        GatewayConfig::load(&path).map_err(|error| vigil_serve::error::chain(&error))
+    }
+
+    const HEAD: &str = "listen = \"127.0.0.1:0\"\nops_listen = \"127.0.0.1:0\"\ntoken_key_file = \"token.key\"\n";
+
+    fn with_region(extra: &str) -> String {
+        format!("{HEAD}{extra}\n[[regions]]\nregion_id = \"north\"\naddress = \"http://127.0.0.1:7100\"\n")
+    }
+
+    #[test]
+    fn the_short_form_has_every_default() {
+        let config = parse(&with_region("")).unwrap();
+        assert_eq!(config.default_deadline, Duration::from_secs(2));
+        assert!(config.token_key_file.is_absolute() && config.token_key_file.ends_with("token.key"));
+        assert_eq!(config.regions[0].region_id.as_str(), "north");
+    }
+
+    #[test]
+    fn regions_are_kept_in_order_of_their_ids() {
+        let text = with_region("") + "[[regions]]\nregion_id = \"east\"\naddress = \"http://127.0.0.1:7101\"\n";
+        let ids: Vec<_> = parse(&text).unwrap().regions.iter().map(|r| r.region_id.to_string()).collect();
+        assert_eq!(ids, ["east", "north"]);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_by_its_key() {
+        let cases = [
+            (with_region("").replace("127.0.0.1:0", "127.0.0.1:7200"), "ops_listen: is the same"),
+            (with_region("dedline = \"1s\""), "dedline"),
+            (with_region("default_deadline = \"1ms\""), "default_deadline"),
+            (with_region("region_share = 1.0"), "region_share"),
+            (with_region("subscriber_patience = \"1ms\""), "subscriber_patience"),
+            (with_region("max_fan_out = 0"), "max_fan_out"),
+            (with_region("max_fan_out = 1001"), "max_fan_out"),
+            (with_region("max_subscriptions = 1000000"), "max_subscriptions"),
+            (format!("{HEAD}regions = []\n"), "regions: is empty"),
+            (
+                with_region("") + "[[regions]]\nregion_id = \"north\"\naddress = \"http://b:1\"\n",
+                "regions[1].region_id",
+            ),
+            (
+                with_region("") + "[[regions]]\nregion_id = \"east\"\naddress = \"http://127.0.0.1:7100\"\n",
+                "regions[1].address",
+            ),
+        ];
+        for (text, key) in cases {
+            let shown = parse(&text).unwrap_err();
+            assert!(shown.contains(key) && shown.contains("gateway.toml"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_scheme_host_and_port() {
+        let id = RegionId::new("north").unwrap();
+        assert!(RegionEndpoint::new(id.clone(), "http://[::1]:7100").is_ok());
+        for bad in ["", "127.0.0.1:7100", "http://host", "https://host:1", "http://u:p@host:1", "http://host:1/x"] {
+            assert!(RegionEndpoint::new(id.clone(), bad).is_err(), "{bad} was taken");
+        }
+    }
+}

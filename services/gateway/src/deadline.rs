@@ -1,0 +1,124 @@
+//! How long one question may take, and what travels with it to the regions.
+
+use std::time::Duration;
+
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+use tonic::{Extensions, Request};
+
+/// The header in which a client says how long it waits (gRPC over HTTP/2, "Timeout").
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+/// Most digits of its number.
+const MAX_DIGITS: usize = 8;
+/// Trace headers that are passed on as they are (W3C Trace Context, sections 3.2 and 3.3).
+const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
+/// Longest trace header that is passed on, bytes (W3C Trace Context, section 3.3.1.5 asks for at least 512).
+const MAX_TRACE_HEADER: usize = 512;
+
+/// A question on its way: until when the regions may answer, and its trace.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    /// [`vigil_base::Clock::monotonic`] at which the regions' time is up.
+    ends_at: Duration,
+    trace: Vec<(&'static str, MetadataValue<Ascii>)>,
+}
+
+impl Question {
+    /// A question that came with `metadata` at monotonic time `now`: the regions have `share` of the client's deadline or
+    /// of `limit`, whichever is shorter.
+    pub(crate) fn new(metadata: &MetadataMap, limit: Duration, share: f32, now: Duration) -> Self {
+        let whole = client_timeout(metadata).map_or(limit, |asked| asked.min(limit));
+        let trace = TRACE_HEADERS.into_iter().filter_map(|name| {
+            let value = metadata.get(name).filter(|value| value.len() <= MAX_TRACE_HEADER)?;
+            Some((name, value.clone()))
+        });
+        Self { ends_at: now + whole.mul_f32(share), trace: trace.collect() }
+    }
+
+    /// A question of the gateway's own.
+    pub(crate) fn own(budget: Duration, now: Duration) -> Self {
+        Self { ends_at: now + budget, trace: Vec::new() }
+    }
+
+    /// Time the regions have left.
+    pub(crate) fn remaining(&self, now: Duration) -> Duration {
+        self.ends_at.saturating_sub(now)
+    }
+
+    /// `message` as it goes to a region: with the time left and the trace.
+    pub(crate) fn request<M>(&self, message: M, now: Duration) -> Request<M> {
+        let mut request = Request::from_parts(MetadataMap::new(), Extensions::default(), message);
+        request.set_timeout(self.remaining(now));
+        for (name, value) in &self.trace {
+            request.metadata_mut().insert(*name, value.clone());
+        }
+        request
+    }
+}
+
+/// The client's `grpc-timeout`: up to eight digits and a unit. A malformed one counts as none, as in tonic itself.
+fn client_timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get(GRPC_TIMEOUT)?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3_600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(2);
+
+    fn metadata(timeout: &str) -> MetadataMap {
+        let mut map = MetadataMap::new();
+        map.insert(GRPC_TIMEOUT, timeout.parse().unwrap());
+        map
+    }
+
+    fn remaining(map: &MetadataMap) -> Duration {
+        Question::new(map, LIMIT, 0.5, Duration::from_secs(7)).remaining(Duration::from_secs(7))
+    }
+
+    #[test]
+    fn the_shorter_of_deadline_and_limit_counts() {
+        assert_eq!(remaining(&metadata("500m")), Duration::from_millis(250));
+        assert_eq!(remaining(&metadata("99999999H")), LIMIT / 2);
+        assert_eq!(remaining(&MetadataMap::new()), LIMIT / 2);
+        for malformed in ["", "5", "m", "123456789m", "5x", "-5m", "+5m"] {
+            assert_eq!(remaining(&metadata(malformed)), LIMIT / 2, "{malformed}");
+        }
+    }
+
+    #[test]
+    fn a_region_is_told_the_time_left_and_the_trace() {
+        let mut map = metadata("1S");
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        map.insert("traceparent", trace.parse().unwrap());
+        map.insert("authorization", "Bearer x".parse().unwrap());
+        let question = Question::new(&map, LIMIT, 0.5, Duration::ZERO);
+        let request = question.request((), Duration::from_millis(100));
+        assert_eq!(client_timeout(request.metadata()), Some(Duration::from_millis(400)));
+        assert_eq!(request.metadata().get("traceparent").unwrap(), trace);
+        assert!(request.metadata().get("authorization").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_timeout_header_panics(text in "[ -~]{0,12}") {
+            let _ = remaining(&metadata(&text));
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! One region as the gateway sees it: its connections, its circuit breaker, its numbers.
+//!
+//! Two connections, made when first needed and remade when lost: one for questions, one for live streams. A subscriber
+//! that does not read leaves its stream's flow-control window full; on a shared connection enough of those would stop the
+//! questions too.
+
+mod breaker;
+mod telemetry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+use vigil_base::{RegionId, SharedClock};
+use vigil_proto::v1;
+use vigil_proto::v1::region_service_client::RegionServiceClient;
+use vigil_serve::HealthBoard;
+use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+
+pub(crate) use breaker::Refusal;
+use breaker::{Breaker, Change};
+use telemetry::Telemetry;
+
+use crate::config::RegionEndpoint;
+use crate::deadline::Question;
+use crate::report::{Failure, Freshness};
+
+/// A host that does not take the connection within this time is not there; a question's own deadline may be shorter.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A region that answers no ping for [`KEEPALIVE_TIMEOUT`] is gone: its connection is made anew.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What one live stream may have under way: a burst of some 100 events.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// What all live streams of a region may have under way: 64 that nobody reads, and the others still flow.
+const STREAMS_CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
+/// How long a probe of a region may take.
+const PROBE_BUDGET: Duration = Duration::from_secs(2);
+
+/// One region. Shared by all questions.
+pub(crate) struct RegionLink {
+    id: RegionId,
+    questions: Channel,
+    streams: Channel,
+    breaker: Mutex<Breaker>,
+    opened: Notify,
+    clock: SharedClock,
+    telemetry: Telemetry,
+    /// A question that had less time than this says nothing about the region when it runs out of it: else a client with a
+    /// deadline of a millisecond could close a region to all others.
+    telling_budget: Duration,
+}
+
+impl RegionLink {
+    /// A link that has sent nothing yet. Must be made within a tokio runtime.
+    pub(crate) fn new(
+        endpoint: &RegionEndpoint,
+        telling_budget: Duration,
+        clock: SharedClock,
+        board: HealthBoard,
+    ) -> Arc<Self> {
+        let base = Endpoint::from(endpoint.address.clone())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        let streams = base
+            .clone()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(STREAMS_CONNECTION_WINDOW);
+        Arc::new(Self {
+            id: endpoint.region_id.clone(),
+            questions: base.connect_lazy(),
+            streams: streams.connect_lazy(),
+            breaker: Mutex::new(Breaker::new()),
+            opened: Notify::new(),
+            clock,
+            telemetry: Telemetry::new(&endpoint.region_id, board),
+            telling_budget,
+        })
+    }
+
+    /// The region's id.
+    pub(crate) fn id(&self) -> &RegionId {
+        &self.id
+    }
+
+    /// The connection for live streams.
+    pub(crate) fn streams(&self) -> Channel {
+        self.streams.clone()
+    }
+
+    /// Asks the region once: `send` makes the call, `accept` takes the answer or says what is wrong with it.
+    ///
+    /// Comes back within the question's remaining time, whatever the region does.
+    pub(crate) async fn ask<M, R, F, T>(
+        &self,
+        question: &Question,
+        message: M,
+        send: impl FnOnce(Channel, Request<M>) -> F,
+        accept: impl FnOnce(R) -> Result<T, Failure>,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let now = self.clock.monotonic();
+        // Bound to a name: a guard inside the match would be held over the call.
+        let admitted = self.breaker.lock().admit(now);
+        if let Err(refusal) = admitted {
+            let failure = Failure::NotAsked(refusal);
+            self.telemetry.settled(Err(&failure), Duration::ZERO);
+            return Err(failure);
+        }
+        let budget = question.remaining(now);
+        let request = question.request(message, now);
+        let result = match tokio::time::timeout(budget, send(self.questions.clone(), request)).await {
+            Err(_) => Err(Failure::TimedOut(budget)),
+            Ok(Err(status)) => Err(Failure::of_status(status, budget)),
+            Ok(Ok(answer)) => accept(answer.into_inner()),
+        };
+        self.settle(result.as_ref().map(|_| ()), budget, now);
+        result
+    }
+
+    fn settle(&self, result: Result<(), &Failure>, budget: Duration, asked_at: Duration) {
+        let now = self.clock.monotonic();
+        self.telemetry.settled(result, now.saturating_sub(asked_at));
+        let change = match result {
+            Err(Failure::TimedOut(_)) if budget < self.telling_budget => Change::None,
+            Err(failure) if failure.counts_against_region() => self.breaker.lock().failed(now, &failure.detail()),
+            _ => self.breaker.lock().succeeded(),
+        };
+        match (change, result) {
+            (Change::Opened, Err(failure)) => {
+                self.telemetry.opened(failure);
+                self.opened.notify_one();
+            }
+            (Change::Closed, _) => self.telemetry.closed(),
+            _ => {}
+        }
+    }
+
+    /// Makes the first connection, and probes the region whenever its circuit is open, until `shutdown`.
+    pub(crate) async fn watch(self: Arc<Self>, shutdown: CancellationToken) {
+        let watching = async {
+            // Whatever comes of it is settled like any other question.
+            let _ = self.status(&Question::own(PROBE_BUDGET, self.clock.monotonic())).await;
+            loop {
+                self.opened.notified().await;
+                self.probe_until_closed().await;
+            }
+        };
+        shutdown.run_until_cancelled(watching).await;
+    }
+
+    async fn probe_until_closed(&self) {
+        while let Some(wait) = self.probe_in() {
+            // Spread, so that the regions behind one cut line are not all probed in the same moment.
+            tokio::time::sleep(wait.mul_f32(rand::random_range(0.8..=1.0))).await;
+            if self.probe_in().is_none() {
+                return;
+            }
+            match self.probe().await {
+                Ok(()) => {
+                    self.breaker.lock().succeeded();
+                    self.telemetry.closed();
+                }
+                Err(failure) => self.breaker.lock().probe_failed(self.clock.monotonic(), &failure.detail()),
+            }
+        }
+    }
+
+    fn probe_in(&self) -> Option<Duration> {
+        self.breaker.lock().probe_in(self.clock.monotonic())
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        let question = Question::own(PROBE_BUDGET, self.clock.monotonic());
+        let request = question.request(self.status_request(), self.clock.monotonic());
+        let mut client = RegionServiceClient::new(self.questions.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        match tokio::time::timeout(PROBE_BUDGET, client.get_status(request)).await {
+            Err(_) => Err(Failure::TimedOut(PROBE_BUDGET)),
+            // Any answer of the region's own shows that it is there, an error too.
+            Ok(answer) => match answer.map_err(|status| Failure::of_status(status, PROBE_BUDGET)) {
+                Err(failure) if failure.counts_against_region() => Err(failure),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn status_request(&self) -> v1::GetStatusRequest {
+        v1::GetStatusRequest { region_id: self.id.to_string() }
+    }
+
+    /// The region's status.
+    pub(crate) async fn status(&self, question: &Question) -> Result<(Vec<v1::RegionStatus>, Freshness), Failure> {
+        let send = async |channel, request| {
+            let mut client = RegionServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+            client.get_status(request).await
+        };
+        let accept = |answer: v1::GetStatusResponse| {
+            let fresh = Freshness::of(&self.id, &answer.regions)?;
+            match answer.statuses.iter().find(|status| status.region_id != self.id.as_str()) {
+                Some(other) => Err(crate::report::other_region(&self.id, &other.region_id)),
+                None => Ok((answer.statuses, fresh)),
+            }
+        };
+        self.ask(question, self.status_request(), send, accept).await
+    }
+}

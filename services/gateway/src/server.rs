@@ -1,0 +1,143 @@
+//! A running gateway.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use vigil_base::{SharedClock, SystemClock};
+use vigil_proto::v1::camera_service_server::CameraServiceServer;
+use vigil_proto::v1::event_query_service_server::EventQueryServiceServer;
+use vigil_proto::v1::event_stream_service_server::EventStreamServiceServer;
+use vigil_proto::v1::region_service_server::RegionServiceServer;
+use vigil_serve::token::KeyError;
+use vigil_serve::{GrpcServer, HealthBoard, TokenKey, grpc, ops};
+
+use crate::admission::Admission;
+use crate::cameras::Cameras;
+use crate::config::GatewayConfig;
+use crate::federation::{Context, Federation};
+use crate::query::Query;
+use crate::status::RegionsStatus;
+use crate::stream::Streams;
+
+/// Largest question taken: the longest page token and the largest filter fit in many times over.
+const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+
+/// The gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The gRPC address cannot be listened on.
+    #[error("gRPC server")]
+    Grpc(#[from] grpc::StartError),
+    /// The address for metrics and health cannot be listened on.
+    #[error("cannot listen on {address} for metrics and health: is it free, and is it an address of this machine?")]
+    Ops {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The key of page tokens and cursors cannot be had.
+    #[error("token key")]
+    Key(#[from] KeyError),
+}
+
+/// A gateway that serves until it is stopped. Dropping it leaves it running.
+#[derive(Debug)]
+pub struct GatewayServer {
+    address: SocketAddr,
+    ops_address: SocketAddr,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl GatewayServer {
+    /// Binds both addresses and serves. Regions need not be there: what they are is in each answer.
+    pub async fn start(config: GatewayConfig) -> Result<Self, StartError> {
+        let shutdown = CancellationToken::new();
+        let board = HealthBoard::new();
+        // Both before the first handle is taken: handles taken without a recorder count into nothing.
+        ops::install_metrics();
+        let key = Arc::new(TokenKey::load_or_create(&config.token_key_file)?);
+        let clock = SystemClock::shared();
+        let server = GrpcServer::bind(config.listen, board.clone()).await?;
+        let ops_error = |source| StartError::Ops { address: config.ops_listen, source };
+        let ops_address =
+            ops::serve_ops(config.ops_listen, board.clone(), shutdown.clone()).await.map_err(ops_error)?;
+        let context = context(&config, key, clock, &board);
+        let watchers = context.federation.watch(&shutdown);
+        let address = server.address();
+        tracing::info!(%address, %ops_address, regions = config.regions.len(), "gateway serves");
+        let grpc = add_services(server, &context, &config, &shutdown).spawn(shutdown.clone());
+        let serving = tokio::spawn(async move {
+            if let Err(error) = grpc.await {
+                tracing::error!(%error, "the gRPC server's task failed");
+            }
+            watchers.join_all().await;
+        });
+        Ok(Self { address, ops_address, shutdown, serving })
+    }
+
+    /// Where gRPC is served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where metrics and health are served.
+    pub fn ops_address(&self) -> SocketAddr {
+        self.ops_address
+    }
+
+    /// Ends live streams with their cursors, lets questions under way end, and returns when all is over.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.ended().await;
+    }
+
+    async fn ended(self) {
+        if let Err(error) = self.serving.await {
+            tracing::error!(%error, "the gateway's task failed");
+        }
+    }
+}
+
+/// Runs a gateway until `shutdown`.
+pub async fn run(config: GatewayConfig, shutdown: CancellationToken) -> Result<(), StartError> {
+    let server = GatewayServer::start(config).await?;
+    shutdown.cancelled().await;
+    server.stop().await;
+    Ok(())
+}
+
+fn context(config: &GatewayConfig, key: Arc<TokenKey>, clock: SharedClock, board: &HealthBoard) -> Context {
+    Context {
+        federation: Arc::new(Federation::new(config, &clock, board)),
+        admission: Admission::new(config, clock.clone()),
+        clock,
+        key,
+        default_deadline: config.default_deadline,
+        region_share: config.region_share,
+    }
+}
+
+fn add_services(
+    server: GrpcServer,
+    context: &Context,
+    config: &GatewayConfig,
+    shutdown: &CancellationToken,
+) -> GrpcServer {
+    let streams = Streams::new(context.clone(), config.subscriber_patience, shutdown.clone());
+    server
+        .add_service(
+            EventQueryServiceServer::new(Query::new(context.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
+        )
+        .add_service(EventStreamServiceServer::new(streams).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(
+            CameraServiceServer::new(Cameras::new(context.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
+        )
+        .add_service(
+            RegionServiceServer::new(RegionsStatus::new(context.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
+        )
+}

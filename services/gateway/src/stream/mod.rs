@@ -1,0 +1,202 @@
+//! `EventStreamService` over all regions: one live stream out of many.
+//!
+//! Each region is read by a task of its own ([`reader`]), which joins again from its own place when its stream breaks.
+//! All of them note into one bounded queue; the stream takes note by note, moves that region's place, and hands the
+//! message on with a cursor that holds the places of all. So whatever cursor the subscriber kept, nothing that came after
+//! it is lost, in whichever region and whatever broke meanwhile.
+//!
+//! Order: as committed within a region; over regions as they arrive.
+
+mod cursor;
+mod outlet;
+mod reader;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+use vigil_base::{RegionId, SharedClock};
+use vigil_proto::convert::{Filter, filter_from_wire, filter_to_wire, time_from_wire, time_to_wire};
+use vigil_proto::v1;
+use vigil_proto::v1::event_stream_service_server::EventStreamService;
+use vigil_proto::v1::subscribe_response::Message;
+use vigil_serve::{ServiceError, TokenKey};
+
+use crate::federation::Context;
+use crate::link::RegionLink;
+use crate::report::{Failure, Freshness, report};
+use cursor::{Place, Places};
+use outlet::{ClientStream, End, Outlet, Over};
+use reader::{News, Note, Reader};
+
+/// Longest silence towards a subscriber.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Most regions of one stream: with the longest ids and cursors of their own, its cursor is still taken back.
+const MAX_REGIONS: usize = 250;
+/// Notes of all regions that wait for the stream: enough that no region waits for its turn, few enough to be small.
+const NOTES: usize = 64;
+
+/// Live streams.
+pub(crate) struct Streams {
+    context: Context,
+    patience: Duration,
+    shutdown: CancellationToken,
+}
+
+impl Streams {
+    pub(crate) fn new(context: Context, patience: Duration, shutdown: CancellationToken) -> Self {
+        Self { context, patience, shutdown }
+    }
+
+    fn open(&self, request: v1::SubscribeRequest) -> Result<ClientStream, Status> {
+        let permit = self.context.admission.stream()?;
+        let now = self.context.clock.now();
+        let start = request.start();
+        let since = request.since.map(|at| time_from_wire("since", at)).transpose().map_err(ServiceError::from)?;
+        let filter = filter_from_wire(request.filter).map_err(|error| ServiceError::from(error.within("filter")))?;
+        let links = self.context.federation.select(&filter.regions, "filter.region_ids")?;
+        if links.len() > MAX_REGIONS {
+            let problem = format!("{} regions are meant; a stream takes at most {MAX_REGIONS}", links.len());
+            return Err(ServiceError::field("filter.region_ids", problem).into());
+        }
+        let resumed = !request.cursor.is_empty();
+        let mut places = if resumed {
+            Places::open(&request.cursor, &filter, &self.context.key, now)?
+        } else {
+            Places::new(&filter)
+        };
+        let strangers = places.strangers(|id| self.context.federation.find(id).is_some());
+        let first = Place::of_start(start, since, now);
+        let fresh = !resumed && since.is_none();
+        let (sender, notes) = mpsc::channel(NOTES);
+        let mut readers = JoinSet::new();
+        for link in &links {
+            let place = places.get_or(link.id(), &first);
+            let filter = region_filter(&filter, link.id());
+            let clock = self.context.clock.clone();
+            readers.spawn(Reader::new(link.clone(), filter, place, fresh, sender.clone(), clock).run());
+        }
+        let (outlet, stream) = outlet::open(places.seal(&self.context.key, now), self.patience);
+        let subscription = Subscription {
+            places,
+            unheard: links.iter().map(|link: &Arc<RegionLink>| link.id().clone()).collect(),
+            started: false,
+            key: self.context.key.clone(),
+            clock: self.context.clock.clone(),
+            outlet,
+        };
+        tokio::spawn(serve(subscription, strangers, notes, readers, self.shutdown.clone(), permit));
+        Ok(stream)
+    }
+}
+
+#[tonic::async_trait]
+impl EventStreamService for Streams {
+    type SubscribeStream = ClientStream;
+
+    async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Result<Response<ClientStream>, Status> {
+        Ok(Response::new(self.open(request.into_inner())?))
+    }
+}
+
+fn region_filter(filter: &Filter, region: &RegionId) -> v1::EventFilter {
+    filter_to_wire(&Filter { regions: vec![region.clone()], ..filter.clone() })
+}
+
+/// One subscriber's stream, from its start to its end. The readers end with it.
+async fn serve(
+    mut subscription: Subscription,
+    strangers: BTreeSet<RegionId>,
+    notes: mpsc::Receiver<Note>,
+    readers: JoinSet<()>,
+    shutdown: CancellationToken,
+    permit: OwnedSemaphorePermit,
+) {
+    let streams = metrics::gauge!("vigil_gateway_subscriptions");
+    streams.increment(1.0);
+    tokio::select! {
+        Err(Over) = subscription.run(&strangers, notes) => {}
+        () = shutdown.cancelled() => subscription.outlet.finish(End::ShutDown),
+    }
+    streams.decrement(1.0);
+    drop((readers, permit));
+}
+
+/// One subscriber's stream.
+struct Subscription {
+    places: Places,
+    /// Regions that have neither joined nor failed yet. The first heartbeat comes when there are none: its cursor then holds
+    /// every region's own, and what is committed from then on will be delivered.
+    unheard: BTreeSet<RegionId>,
+    started: bool,
+    key: Arc<TokenKey>,
+    clock: SharedClock,
+    outlet: Outlet,
+}
+
+impl Subscription {
+    async fn run(&mut self, strangers: &BTreeSet<RegionId>, mut notes: mpsc::Receiver<Note>) -> Result<(), Over> {
+        for region in strangers {
+            self.outlet.send(Message::Region(report(region, Err(&Failure::NotConfigured), Duration::ZERO))).await?;
+        }
+        let delivered = metrics::counter!("vigil_gateway_subscription_events_total");
+        let mut silence = tokio::time::interval(HEARTBEAT);
+        silence.reset();
+        loop {
+            let message = tokio::select! {
+                note = notes.recv() => match note {
+                    Some(note) => self.take(note),
+                    // The readers run until the notes are closed.
+                    None => return Err(Over),
+                },
+                _ = silence.tick() => Some(self.heartbeat()),
+                () = self.outlet.closed() => return Err(Over),
+            };
+            let Some(message) = message else { continue };
+            delivered.increment(u64::from(matches!(message, Message::Delivery(_))));
+            self.outlet.send(message).await?;
+            if !self.started && self.unheard.is_empty() {
+                self.started = true;
+                let heartbeat = self.heartbeat();
+                self.outlet.send(heartbeat).await?;
+            }
+            silence.reset();
+        }
+    }
+
+    /// Moves the region's place; gives the message the subscriber is to have, if any.
+    fn take(&mut self, Note { region, news }: Note) -> Option<Message> {
+        match news {
+            News::Delivery { event, cursor } => {
+                self.places.advance(&region, cursor);
+                Some(Message::Delivery(v1::EventDelivery { event: Some(*event), cursor: self.cursor() }))
+            }
+            News::Heartbeat(cursor) => {
+                self.places.advance(&region, cursor);
+                None
+            }
+            News::Gap(gap) => Some(Message::Gap(gap)),
+            News::Joined(elapsed) => {
+                self.unheard.remove(&region);
+                Some(Message::Region(report(&region, Ok(Freshness::default()), elapsed)))
+            }
+            News::Failed(failure, elapsed) => {
+                self.unheard.remove(&region);
+                Some(Message::Region(report(&region, Err(&failure), elapsed)))
+            }
+        }
+    }
+
+    fn heartbeat(&self) -> Message {
+        let server_time = Some(time_to_wire(self.clock.now()));
+        Message::Heartbeat(v1::StreamHeartbeat { cursor: self.cursor(), server_time })
+    }
+
+    fn cursor(&self) -> String {
+        self.places.seal(&self.key, self.clock.now())
+    }
+}

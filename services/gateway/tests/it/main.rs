@@ -1,0 +1,11 @@
+//! The gateway over real sockets: regions that answer, fail, freeze, lie and come back.
+#![allow(clippy::unwrap_used)] // A test that fails here has failed.
+
+mod cameras;
+mod faults;
+mod query;
+mod real_regions;
+mod simulation;
+mod stream;
+mod support;
+mod tokens;

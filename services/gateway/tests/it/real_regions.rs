@@ -1,0 +1,271 @@
+//! The gateway over two real regions, each with its index on disk.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use tempfile::TempDir;
+use tokio_stream::StreamExt;
+use tonic::Code;
+use tonic::transport::Channel;
+use vigil_base::{Clock, InstanceId, RegionId, SystemClock, Timestamp};
+use vigil_proto::convert::time_to_wire;
+use vigil_proto::v1;
+use vigil_proto::v1::RegionOutcome::{Answered, Failed, Unreachable};
+use vigil_proto::v1::event_ingest_service_client::EventIngestServiceClient;
+use vigil_proto::v1::publish_request::Message as Publish;
+use vigil_proto::v1::subscribe_response::Message;
+use vigil_region::{RegionConfig, RegionServer};
+
+use crate::support::{ANY, Gateway, PATIENCE, free_address, nth_event, outcomes, seconds, until};
+
+/// Seconds since 1970 of the first event: some days ago.
+const START: i64 = 1_700_000_000;
+
+struct Region {
+    id: &'static str,
+    folder: TempDir,
+    address: SocketAddr,
+    server: Option<RegionServer>,
+}
+
+impl Region {
+    async fn start(id: &'static str) -> Self {
+        Self::start_at(id, ANY).await
+    }
+
+    async fn start_at(id: &'static str, address: SocketAddr) -> Self {
+        let mut region = Self { id, folder: tempfile::tempdir().unwrap(), address, server: None };
+        region.up().await;
+        region
+    }
+
+    async fn up(&mut self) {
+        let mut config = RegionConfig::local(RegionId::new(self.id).unwrap(), self.folder.path());
+        config.listen = self.address;
+        config.retention = std::time::Duration::from_hours(24 * 365 * 100);
+        let server = RegionServer::start(config).await.unwrap();
+        self.address = server.grpc_address();
+        self.server = Some(server);
+    }
+
+    async fn down(&mut self) {
+        self.server.take().unwrap().stop().await;
+    }
+
+    fn named(&self) -> (&str, SocketAddr) {
+        (self.id, self.address)
+    }
+
+    /// Publishes as an edge does, and waits for the acknowledgement.
+    async fn publish(&self, events: Vec<v1::Event>) {
+        let channel = Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap();
+        let mut client = EventIngestServiceClient::new(channel);
+        let camera = v1::Camera { camera_id: "gate".into(), region_id: self.id.into(), ..Default::default() };
+        let hello = v1::PublishHello {
+            edge_id: "edge".into(),
+            instance_id: InstanceId::random().to_string(),
+            region_id: self.id.into(),
+            software_version: "test".into(),
+            cameras: vec![camera],
+        };
+        let count = events.len() as u32;
+        let record = |event| v1::EventRecord { event: Some(event), thumbnail_jpeg: vec![0xff, 0xd8, 0xff].into() };
+        let batch = v1::EventBatch { sequence: 1, records: events.into_iter().map(record).collect() };
+        // The stream stays open until the answer is there.
+        let (requests, receiver) = tokio::sync::mpsc::channel(2);
+        for message in [Publish::Hello(hello), Publish::Batch(batch)] {
+            requests.send(v1::PublishRequest { message: Some(message) }).await.unwrap();
+        }
+        let requests_stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let mut answers = client.publish(requests_stream).await.unwrap().into_inner();
+        let acked = async {
+            loop {
+                let answer = answers.next().await.unwrap().unwrap().message.unwrap();
+                if let v1::publish_response::Message::Ack(ack) = answer {
+                    return ack;
+                }
+            }
+        };
+        let ack = tokio::time::timeout(PATIENCE, acked).await.unwrap();
+        assert_eq!((ack.accepted, ack.rejections), (count, Vec::new()));
+    }
+}
+
+/// A whole event, as an edge sends it.
+fn event(region: &str, second: i64) -> v1::Event {
+    let at = Some(time_to_wire(Timestamp::from_micros((START + second) * 1_000_000)));
+    let bbox = Some(v1::Box { left: 0.1, top: 0.1, width: 0.2, height: 0.2 });
+    v1::Event {
+        state: v1::EventState::Ended.into(),
+        end_reason: v1::EndReason::Lost.into(),
+        kind: v1::EventKind::Object.into(),
+        confirm_time: at,
+        best_time: at,
+        best_box: bbox,
+        confidence: 0.9,
+        time_source: v1::TimeSource::Ntp.into(),
+        model: Some(v1::ModelInfo { name: "model".into(), fingerprint: "0".repeat(64) }),
+        receive_time: None,
+        ..nth_event(region, START + second, 0)
+    }
+}
+
+async fn two_regions(events: i64) -> (Region, Region, Gateway) {
+    let (north, south) = (Region::start("north").await, Region::start("south").await);
+    north.publish((0..events).map(|i| event("north", 2 * i)).collect()).await;
+    south.publish((0..events).map(|i| event("south", 2 * i + 1)).collect()).await;
+    let gateway = Gateway::start(&[north.named(), south.named()]).await;
+    (north, south, gateway)
+}
+
+#[tokio::test]
+async fn every_event_of_both_regions_comes_once_and_in_order() {
+    let (_north, _south, gateway) = two_regions(60).await;
+    let (mut all, mut token) = (Vec::new(), String::new());
+    loop {
+        let page = gateway.page(7, &token).await;
+        assert!(page.regions.iter().all(|report| report.outcome() == Answered), "{:?}", page.regions);
+        all.extend(seconds(&page.events));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(all, (0..120).rev().map(|i| START + i).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn each_question_has_its_answer() {
+    let (_north, _south, gateway) = two_regions(5).await;
+    let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+    let filter = Some(v1::EventFilter { from: at(START), until: at(START + 100), ..Default::default() });
+    let group_by = [v1::GroupBy::Region, v1::GroupBy::Class, v1::GroupBy::Hour].map(i32::from).to_vec();
+    let counts = gateway.query().aggregate(v1::AggregateRequest { filter, group_by }).await.unwrap().into_inner();
+    let groups: Vec<_> = counts.groups.iter().map(|group| (group.region_id.as_str(), group.count)).collect();
+    assert_eq!(groups, [("north", 5), ("south", 5)]);
+    assert_eq!(outcomes(&counts.regions), [("north", Answered), ("south", Answered)]);
+
+    let wanted = event("south", 3);
+    let request = v1::GetEventRequest { event_id: wanted.event_id.clone(), ..Default::default() };
+    let found = gateway.query().get_event(request).await.unwrap().into_inner().event.unwrap();
+    assert_eq!((found.event_id, found.region_id.as_str()), (wanted.event_id, "south"));
+    let thumbnail = v1::GetThumbnailRequest { thumbnail_key: found.thumbnail_key, region_id: "south".into() };
+    assert_eq!(&gateway.query().get_thumbnail(thumbnail).await.unwrap().into_inner().jpeg[..], [0xff, 0xd8, 0xff]);
+    let nowhere = v1::GetEventRequest { event_id: event("west", 3).event_id, ..Default::default() };
+    assert_eq!(gateway.query().get_event(nowhere).await.unwrap_err().code(), Code::NotFound);
+
+    let status = gateway.regions().get_status(v1::GetStatusRequest::default()).await.unwrap().into_inner();
+    assert_eq!(
+        status.statuses.iter().map(|s| (s.region_id.as_str(), s.events)).collect::<Vec<_>>(),
+        [("north", 5), ("south", 5)]
+    );
+}
+
+#[tokio::test]
+async fn the_cameras_of_both_regions_over_pages_of_one() {
+    let (_north, _south, gateway) = two_regions(1).await;
+    let camera = |id: &str| v1::Camera { camera_id: id.into(), region_id: "south".into(), ..Default::default() };
+    gateway.cameras().put_camera(v1::PutCameraRequest { camera: Some(camera("exit")) }).await.unwrap();
+    let (mut all, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListCamerasRequest { page_size: 1, page_token, ..Default::default() };
+        let page = gateway.cameras().list_cameras(request).await.unwrap().into_inner();
+        assert_eq!(page.failures, Vec::<String>::new());
+        all.extend(page.cameras.into_iter().map(|camera| format!("{}/{}", camera.region_id, camera.camera_id)));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(all, ["north/gate", "south/exit", "south/gate"]);
+}
+
+#[tokio::test]
+async fn a_region_that_restarts_between_pages_loses_nothing() {
+    let (_north, mut south, gateway) = two_regions(10).await;
+    let first = gateway.page(4, "").await;
+    south.down().await;
+    let second = gateway.page(20, &first.next_page_token).await;
+    assert_eq!(outcomes(&second.regions), [("north", Answered), ("south", Unreachable)]);
+    south.up().await;
+    let last = |page: &v1::SearchResponse| page.next_page_token.is_empty();
+    let third = until("the last page", || gateway.page(20, &second.next_page_token), last).await;
+    let mut all: Vec<_> = [first, second, third].iter().flat_map(|page| seconds(&page.events)).collect();
+    all.sort_unstable();
+    assert_eq!(all, (START..START + 20).collect::<Vec<_>>());
+}
+
+/// The seconds of the next `count` events by region, and the last cursor.
+async fn take(
+    stream: &mut tonic::Streaming<v1::SubscribeResponse>,
+    count: usize,
+) -> (BTreeMap<String, Vec<i64>>, String) {
+    let (mut taken, mut cursor) = (BTreeMap::<String, Vec<i64>>::new(), String::new());
+    let taking = async {
+        for _ in 0..count {
+            let delivery = loop {
+                if let Message::Delivery(delivery) = stream.message().await.unwrap().unwrap().message.unwrap() {
+                    break delivery;
+                }
+            };
+            let event = delivery.event.unwrap();
+            taken.entry(event.region_id).or_default().push(event.begin_time.unwrap().seconds - START);
+            cursor = delivery.cursor;
+        }
+    };
+    tokio::time::timeout(PATIENCE, taking).await.expect("the events in time");
+    (taken, cursor)
+}
+
+#[tokio::test]
+async fn a_stream_over_both_regions_survives_the_restart_of_one_and_its_own() {
+    let (north, mut south, gateway) = two_regions(3).await;
+    let request = v1::SubscribeRequest { start: v1::SubscribeStart::Oldest.into(), ..Default::default() };
+    let mut stream = gateway.stream().subscribe(request).await.unwrap().into_inner();
+    let (past, cursor) = take(&mut stream, 6).await;
+    assert_eq!(past, BTreeMap::from([("north".into(), vec![0, 2, 4]), ("south".into(), vec![1, 3, 5])]));
+    south.down().await;
+    north.publish(vec![event("north", 10)]).await;
+    assert_eq!(take(&mut stream, 1).await.0, BTreeMap::from([("north".into(), vec![10])]));
+    south.up().await;
+    south.publish(vec![event("south", 11)]).await;
+    assert_eq!(take(&mut stream, 1).await.0, BTreeMap::from([("south".into(), vec![11])]));
+    drop(stream);
+    let request = v1::SubscribeRequest { cursor, ..Default::default() };
+    let mut resumed = gateway.stream().subscribe(request).await.unwrap().into_inner();
+    let (missed, _) = take(&mut resumed, 2).await;
+    assert_eq!(missed, BTreeMap::from([("north".into(), vec![10]), ("south".into(), vec![11])]));
+}
+
+#[tokio::test]
+async fn a_region_not_reached_at_the_start_delivers_what_it_received_meanwhile() {
+    let (north, address) = (Region::start("north").await, free_address().await);
+    let gateway = Gateway::start(&[north.named(), ("south", address)]).await;
+    let mut stream = gateway.stream().subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner();
+    let started =
+        async { while !matches!(stream.message().await.unwrap().unwrap().message, Some(Message::Heartbeat(_))) {} };
+    tokio::time::timeout(PATIENCE, started).await.expect("the first heartbeat");
+    // Its edges reach it before the gateway does: the gateway tries again only after a while.
+    let south = Region::start_at("south", address).await;
+    south.publish(vec![event("south", 1)]).await;
+    assert_eq!(take(&mut stream, 1).await.0, BTreeMap::from([("south".into(), vec![1])]));
+    assert!(SystemClock::new().now() > Timestamp::from_micros(START * 1_000_000), "the event began long ago");
+}
+
+#[tokio::test]
+async fn a_region_at_the_wrong_address_is_found_out_by_every_question() {
+    let south = Region::start("south").await;
+    south.publish(vec![event("south", 1)]).await;
+    let gateway = Gateway::start(&[("north", south.address)]).await;
+    let answer = gateway.page(0, "").await;
+    assert_eq!(outcomes(&answer.regions), [("north", Failed)]);
+    assert!(answer.regions[0].detail.contains("\"south\""), "{}", answer.regions[0].detail);
+    assert!(gateway.ops("/healthz").await.contains("region/north"));
+    let request = v1::GetEventRequest { event_id: event("south", 2).event_id, ..Default::default() };
+    let code = gateway.query().get_event(request).await.unwrap_err().code();
+    assert_ne!(code, Code::NotFound, "another region cannot say that north does not have it");
+    let cameras = gateway.cameras().list_cameras(v1::ListCamerasRequest::default()).await.unwrap().into_inner();
+    assert_eq!(cameras.failures.len(), 1, "{cameras:?}");
+    let request = v1::GetCameraRequest { region_id: "north".into(), camera_id: "gate".into() };
+    assert_ne!(gateway.cameras().get_camera(request).await.unwrap_err().code(), Code::NotFound);
+}

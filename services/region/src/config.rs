@@ -1,0 +1,226 @@
+//! Configuration: as written ([`RegionFile`]), and as meant ([`RegionConfig`]).
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use vigil_base::RegionId;
+use vigil_serve::config::{ConfigError, load};
+use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+
+/// Where a region listens for gRPC unless told otherwise: this machine alone.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7410);
+/// Where it serves metrics and health unless told otherwise.
+const DEFAULT_OPS_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411);
+/// How long events are kept unless told otherwise: 30 days.
+const DEFAULT_RETENTION: Duration = Duration::from_hours(30 * 24);
+/// Shorter would remove events while the edges still grow them.
+const MIN_RETENTION: Duration = Duration::from_hours(1);
+/// Longest name for people, in characters.
+const MAX_DISPLAY_NAME: usize = 128;
+/// Room in a message beside the records of a batch.
+const MESSAGE_OVERHEAD_BYTES: u64 = 64 * 1024;
+/// One record with its thumbnail must fit into a batch.
+const MIN_BATCH_BYTES: u64 = 1024 * 1024;
+
+/// A region's configuration file, as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionFile {
+    /// Its id, the same as in the configuration of its edges and gateways.
+    pub region_id: RegionId,
+    /// For people; the id where none is given.
+    pub display_name: Option<String>,
+    /// Address of the gRPC server.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// Address of the metrics and health server.
+    #[serde(default = "default_ops_listen")]
+    pub ops_listen: SocketAddr,
+    /// Folder of the index; relative to the configuration file.
+    pub data_dir: PathBuf,
+    /// How long events are kept, as `30days` or `72h`.
+    #[serde(default = "default_retention", with = "humantime_serde")]
+    pub retention: Duration,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Bounds on what the region takes and does at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Most records in a batch: 500 keep an acknowledgement within some tens of milliseconds.
+    pub max_batch_records: u32,
+    /// Most bytes in a batch, thumbnails included.
+    pub max_batch_bytes: u32,
+    /// Most edges connected at a time.
+    pub max_edges: usize,
+    /// Most subscriptions at a time.
+    pub max_subscribers: usize,
+    /// An edge that sends nothing for this long is taken for gone: three heartbeats of ten seconds.
+    #[serde(with = "humantime_serde")]
+    pub edge_timeout: Duration,
+    /// A subscriber that takes nothing for this long is ended, and told its cursor.
+    #[serde(with = "humantime_serde")]
+    pub subscriber_timeout: Duration,
+    /// Threads that answer questions; each may use up to 16 MiB.
+    pub reader_threads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_batch_records: 500,
+            max_batch_bytes: 8 * 1024 * 1024,
+            max_edges: 1_000,
+            max_subscribers: 256,
+            edge_timeout: Duration::from_secs(30),
+            subscriber_timeout: Duration::from_mins(1),
+            reader_threads: 4,
+        }
+    }
+}
+
+/// A region's configuration, checked, with every default filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegionConfig {
+    /// Its id.
+    pub region_id: RegionId,
+    /// For people.
+    pub display_name: String,
+    /// Address of the gRPC server; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Address of the metrics and health server; port 0 takes a free one.
+    pub ops_listen: SocketAddr,
+    /// Folder of the index.
+    pub data_dir: PathBuf,
+    /// How long events are kept.
+    pub retention: Duration,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl RegionConfig {
+    /// A region on this machine alone, on free ports, with every default.
+    pub fn local(region_id: RegionId, data_dir: impl Into<PathBuf>) -> Self {
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            display_name: region_id.to_string(),
+            region_id,
+            listen: free,
+            ops_listen: free,
+            data_dir: data_dir.into(),
+            retention: DEFAULT_RETENTION,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Reads and checks a configuration file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::resolve(load(path)?, path)
+    }
+
+    /// Checks what a file says; `path` names it in errors, and relative paths in it start at its folder.
+    pub fn resolve(file: RegionFile, path: &Path) -> Result<Self, ConfigError> {
+        let invalid = |key: &str, problem: String| Err(ConfigError::invalid(path, key, problem));
+        let display_name = file.display_name.unwrap_or_else(|| file.region_id.to_string());
+        if display_name.chars().count() > MAX_DISPLAY_NAME || display_name.chars().any(char::is_control) {
+            return invalid("display_name", format!("must be at most {MAX_DISPLAY_NAME} printable characters"));
+        }
+        if file.retention < MIN_RETENTION {
+            return invalid("retention", format!("must be at least {MIN_RETENTION:?}; is {:?}", file.retention));
+        }
+        if file.listen == file.ops_listen && file.listen.port() != 0 {
+            return invalid("ops_listen", format!("is the same as listen, {}; give it a port of its own", file.listen));
+        }
+        if let Some((key, problem)) = check_limits(&file.limits) {
+            return invalid(key, problem);
+        }
+        let base = path.parent().unwrap_or(Path::new(""));
+        Ok(Self {
+            region_id: file.region_id,
+            display_name,
+            listen: file.listen,
+            ops_listen: file.ops_listen,
+            data_dir: base.join(file.data_dir),
+            retention: file.retention,
+            limits: file.limits,
+        })
+    }
+}
+
+/// The first limit out of its range: its key and what is wrong.
+fn check_limits(limits: &Limits) -> Option<(&'static str, String)> {
+    let largest_batch = MAX_MESSAGE_BYTES as u64 - MESSAGE_OVERHEAD_BYTES;
+    let numbers = [
+        ("limits.max_batch_records", u64::from(limits.max_batch_records), 1, 4_096),
+        ("limits.max_batch_bytes", u64::from(limits.max_batch_bytes), MIN_BATCH_BYTES, largest_batch),
+        ("limits.max_edges", limits.max_edges as u64, 1, 100_000),
+        ("limits.max_subscribers", limits.max_subscribers as u64, 1, 10_000),
+        ("limits.reader_threads", limits.reader_threads as u64, 1, 64),
+        ("limits.edge_timeout", limits.edge_timeout.as_secs(), 1, 3_600),
+        ("limits.subscriber_timeout", limits.subscriber_timeout.as_secs(), 1, 3_600),
+    ];
+    let (key, value, least, most) =
+        numbers.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value))?;
+    Some((key, format!("must be within {least} and {most}; is {value}")))
+}
+
+fn default_listen() -> SocketAddr {
+    DEFAULT_LISTEN
+}
+
+fn default_ops_listen() -> SocketAddr {
+    DEFAULT_OPS_LISTEN
+}
+
+fn default_retention() -> Duration {
+    DEFAULT_RETENTION
+}
+
+#[cfg(test)]
+mod tests {
+    use vigil_serve::error::chain;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<RegionConfig, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("region.toml");
+        std::fs::write(&path, text).unwrap();
+        RegionConfig::load(&path).map_err(|error| chain(&error))
+    }
+
+    #[test]
+    fn a_short_file_gives_a_whole_configuration() {
+        let config = read("region_id = \"north\"\ndata_dir = \"data\"\nretention = \"14days\"\n").unwrap();
+        assert_eq!(config.region_id.as_str(), "north");
+        assert_eq!(config.display_name, "north");
+        assert!(config.data_dir.is_absolute() && config.data_dir.ends_with("data"));
+        assert_eq!(config.retention, Duration::from_hours(14 * 24));
+        assert_eq!(config.limits, Limits::default());
+    }
+
+    #[test]
+    fn mistakes_are_named_by_their_key() {
+        let base = "region_id = \"north\"\ndata_dir = \"data\"\n";
+        let cases = [
+            ("retnetion = \"3days\"", "retnetion"),
+            ("retention = \"3 parsecs\"", "retention"),
+            ("retention = \"1s\"", "retention: must be at least"),
+            ("ops_listen = \"127.0.0.1:7410\"", "ops_listen: is the same as listen"),
+            ("[limits]\nmax_batch_records = 0", "limits.max_batch_records: must be within"),
+            ("[limits]\nmax_batch_bytes = 999999999", "limits.max_batch_bytes: must be within"),
+            ("[limits]\nmax_edgse = 1", "max_edgse"),
+        ];
+        for (line, expected) in cases {
+            let error = read(&format!("{base}{line}\n")).unwrap_err();
+            assert!(error.contains(expected) && error.contains("region.toml"), "{line}: {error}");
+        }
+        assert!(read("data_dir = \"x\"").unwrap_err().contains("region_id"));
+        assert!(read("region_id = \"a b\"\ndata_dir = \"x\"").unwrap_err().contains("region id \"a b\""));
+    }
+}

@@ -1,0 +1,92 @@
+//! What all services of a region share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use vigil_base::{RegionId, SharedClock};
+use vigil_proto::convert::{Filter, time_to_wire};
+use vigil_proto::v1;
+use vigil_serve::error::chain;
+use vigil_serve::{HealthBoard, ServiceError};
+
+use crate::config::Limits;
+use crate::edges::Edges;
+use crate::error::from_index;
+use crate::index::{Index, IndexError};
+use crate::telemetry::Telemetry;
+use crate::tokens::Tokens;
+
+/// The index on the health board.
+const INDEX: &str = "index";
+
+/// What all services of a region share.
+pub(crate) struct Context {
+    pub(crate) region: RegionId,
+    pub(crate) limits: Limits,
+    pub(crate) retention: Duration,
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) tokens: Tokens,
+    pub(crate) edges: Arc<Edges>,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) board: HealthBoard,
+    pub(crate) clock: SharedClock,
+    /// Set when the index failed last; the board is touched only when that changes.
+    pub(crate) index_is_down: AtomicBool,
+    /// A failure after which the process must end: set once.
+    pub(crate) fatal: watch::Sender<Option<IndexError>>,
+}
+
+impl Context {
+    /// A question's failure, for who asked it. A damaged index ends the process.
+    pub(crate) fn failure(&self, doing: &str, error: &IndexError) -> ServiceError {
+        self.end_if_damaged(error);
+        from_index(doing, error)
+    }
+
+    /// The index could not store: the region is not ready until it can again. A damaged index ends the process.
+    pub(crate) fn index_failed(&self, error: &IndexError) {
+        self.index_is_down.store(true, Ordering::Relaxed);
+        self.board.report(INDEX, chain(error), true);
+        self.end_if_damaged(error);
+    }
+
+    fn end_if_damaged(&self, error: &IndexError) {
+        if matches!(error, IndexError::Corrupt { .. }) {
+            self.fatal.send_replace(Some(error.clone()));
+        }
+    }
+
+    /// The index has stored.
+    pub(crate) fn index_works(&self) {
+        if self.index_is_down.swap(false, Ordering::Relaxed) {
+            self.board.clear(INDEX);
+        }
+    }
+
+    /// Whether events of this region can match.
+    pub(crate) fn is_asked(&self, filter: &Filter) -> bool {
+        filter.regions.is_empty() || filter.regions.contains(&self.region)
+    }
+
+    /// Whether a request that may name a region means this one.
+    pub(crate) fn is_named(&self, region_id: &str) -> bool {
+        region_id.is_empty() || region_id == self.region.as_str()
+    }
+
+    /// The region's report of an answer to a question that arrived at `started` (monotonic).
+    pub(crate) fn report(&self, started: Duration) -> v1::RegionReport {
+        let elapsed = self.clock.monotonic().saturating_sub(started);
+        let freshness = self.edges.freshness();
+        v1::RegionReport {
+            region_id: self.region.to_string(),
+            outcome: v1::RegionOutcome::Answered.into(),
+            detail: String::new(),
+            retryable: false,
+            elapsed: prost_types::Duration::try_from(elapsed).ok(),
+            complete_until: freshness.complete_until.map(time_to_wire),
+            edges_offline: freshness.edges_offline,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The video index of a region: one trait per question, so that an engine answers each in its own best way.
+//!
+//! An engine is whatever implements them all ([`Index`]). The embedded one is [`sqlite`]. The suite in
+//! `tests/index_suite` is written against the traits and runs over any engine.
+//!
+//! What every engine keeps:
+//! - An event has one row: its last revision. A revision is stored only when it is greater than the one that is there.
+//! - `camera`, `begin_time` and `event_id` of an event never change; together they are its key, so that an engine may
+//!   spread its rows by camera and cut them by time.
+//! - Each stored revision gets a [`CommitSeq`], greater than all before it; none is given twice, not after a restart
+//!   and not after its event was deleted.
+//! - A reader sees whole commits: an event that a writer was told is stored is found by every later question.
+
+mod error;
+pub mod sqlite;
+pub(crate) mod tail;
+pub(crate) mod types;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tonic::async_trait;
+use vigil_base::{CameraId, EdgeId, EventId, Timestamp};
+use vigil_proto::convert::Filter;
+use vigil_proto::v1;
+
+pub use error::IndexError;
+pub use types::{
+    CameraEntry, CameraOrigin, CommitSeq, CountGroup, CountQuery, Counts, EdgeRecord, Etag, FeedItem, FeedPage,
+    GroupKey, IndexStats, NewRevision, Position, PutCamera, SearchPage, SearchQuery, StoreOutcome,
+};
+
+/// What an engine answers with.
+pub type Result<T> = std::result::Result<T, IndexError>;
+
+/// Stores revisions.
+#[async_trait]
+pub trait EventWriter: Send + Sync {
+    /// Stores `revisions`; returns when all are durable, with an outcome for each, in their order. On an error none of
+    /// them may be taken for stored.
+    async fn commit(&self, revisions: Vec<NewRevision>) -> Result<Vec<StoreOutcome>>;
+}
+
+/// Which events match, newest first.
+#[async_trait]
+pub trait EventSearch: Send + Sync {
+    /// Events in descending order of begin time, then event id. The work is bounded: a page may be shorter than asked
+    /// for, or empty, and still say where to go on.
+    async fn search(&self, query: SearchQuery) -> Result<SearchPage>;
+}
+
+/// One event.
+#[async_trait]
+pub trait EventLookup: Send + Sync {
+    /// The last revision of an event.
+    async fn event(&self, id: EventId) -> Result<Option<v1::Event>>;
+    /// The JPEG of an event's best moment.
+    async fn thumbnail(&self, id: EventId) -> Result<Option<Bytes>>;
+}
+
+/// How many events match.
+#[async_trait]
+pub trait EventCounts: Send + Sync {
+    /// Counts of matching events, by group. The sum is the number of events that a search with the same filter finds.
+    ///
+    /// # Errors
+    /// [`IndexError::TooMuchWork`] when the filter has conditions for which no counts are kept, and too many events to
+    /// look at.
+    async fn count(&self, query: CountQuery) -> Result<Counts>;
+}
+
+/// Revisions in the order of their commit.
+#[async_trait]
+pub trait CommitFeed: Send + Sync {
+    /// The newest commit that readers see, and each change of it.
+    fn latest(&self) -> watch::Receiver<CommitSeq>;
+    /// Matching events whose last commit came after `after`, in commit order, at most `max_events`. A page may be empty
+    /// and still move on.
+    async fn read(&self, after: CommitSeq, filter: Arc<Filter>, max_events: usize) -> Result<FeedPage>;
+}
+
+/// Removes what is too old.
+#[async_trait]
+pub trait Retention: Send + Sync {
+    /// Removes at most `max_events` events that began, or were last received, before `older_than`; returns how many.
+    async fn purge(&self, older_than: Timestamp, max_events: usize) -> Result<usize>;
+}
+
+/// How the index is.
+#[async_trait]
+pub trait IndexStatus: Send + Sync {
+    /// Figures about the whole index.
+    async fn stats(&self) -> Result<IndexStats>;
+}
+
+/// The region's cameras.
+#[async_trait]
+pub trait CameraRegistry: Send + Sync {
+    /// Cameras after `after`, in order of their ids.
+    async fn cameras(&self, after: Option<CameraId>, max_cameras: usize) -> Result<Vec<CameraEntry>>;
+    /// One camera.
+    async fn camera(&self, id: CameraId) -> Result<Option<CameraEntry>>;
+    /// Makes or replaces a camera, when it now has the etag that the caller last read (none: it must not be there).
+    async fn put_camera(&self, entry: CameraEntry, expected: Option<Etag>) -> Result<PutCamera>;
+    /// Takes a camera out; whether it was there.
+    async fn delete_camera(&self, id: CameraId) -> Result<bool>;
+    /// Adds the cameras that an edge announces; leaves alone those that an operator has put.
+    async fn announce_cameras(&self, entries: Vec<CameraEntry>) -> Result<()>;
+}
+
+/// The edges that were ever connected, so that one which stays away after a restart of the region is missed.
+#[async_trait]
+pub trait EdgeRegistry: Send + Sync {
+    /// All that are remembered.
+    async fn edges(&self) -> Result<Vec<EdgeRecord>>;
+    /// Remembers an edge.
+    async fn save_edge(&self, edge: EdgeRecord) -> Result<()>;
+    /// Forgets an edge.
+    async fn forget_edge(&self, id: EdgeId) -> Result<()>;
+}
+
+/// An engine: the answers to all questions, from the same data.
+pub trait Index:
+    EventWriter
+    + EventSearch
+    + EventLookup
+    + EventCounts
+    + CommitFeed
+    + Retention
+    + IndexStatus
+    + CameraRegistry
+    + EdgeRegistry
+    + 'static
+{
+    /// Made once with the index: a cursor of another index, or of this one before it was made anew, is not taken.
+    fn index_id(&self) -> uuid::Uuid;
+
+    /// Ends what waits, then gives the data back to whoever opens it next; later calls get [`IndexError::Closed`]. Blocks.
+    /// Dropping the index does the same.
+    fn close(&self);
+}

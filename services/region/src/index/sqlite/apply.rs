@@ -1,0 +1,322 @@
+//! Storing revisions inside the writer's transaction.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{Connection, Transaction, named_params, params};
+use vigil_base::{Event, GeoPoint, Timestamp};
+
+use super::names::{NameCache, NameKind};
+use super::row::{EventRow, RowReader, begin_range, colours_of, find_by_id, kind_number, span_of};
+use super::schema::{meta_number, set_meta_number};
+use super::walk::Key;
+use crate::index::tail::Committed;
+use crate::index::types::thumbnail_key;
+use crate::index::{CommitSeq, NewRevision, StoreOutcome};
+
+/// One hour, in microseconds.
+pub(super) const HOUR_US: i64 = 3_600_000_000;
+/// The camera number under which the sums over all cameras are kept; no camera has it.
+pub(super) const ALL_CAMERAS: i64 = 0;
+
+/// What the writer keeps between transactions. After an undone one it is cleared.
+#[derive(Debug, Default)]
+pub(super) struct WriterCache {
+    names: NameCache,
+    extents: HashMap<i64, Extent>,
+}
+
+impl WriterCache {
+    pub(super) fn clear(&mut self) {
+        self.names.clear();
+        self.extents.clear();
+    }
+}
+
+/// Which counter an event is counted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct HourlyKey {
+    pub(super) camera: i64,
+    pub(super) hour: i64,
+    pub(super) class: i64,
+    pub(super) kind: i64,
+}
+
+/// Changes of the counts, summed up over a transaction.
+#[derive(Debug, Default)]
+pub(super) struct CountChanges {
+    hourly: BTreeMap<HourlyKey, i64>,
+    events: i64,
+}
+
+impl CountChanges {
+    pub(super) fn add(&mut self, key: HourlyKey, events: i64) {
+        *self.hourly.entry(key).or_default() += events;
+        *self.hourly.entry(HourlyKey { camera: ALL_CAMERAS, ..key }).or_default() += events;
+        self.events += events;
+    }
+
+    pub(super) fn store(self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let add = "INSERT INTO hourly (camera, hour, class, kind, events) VALUES (?1, ?2, ?3, ?4, ?5)
+                   ON CONFLICT (camera, hour, class, kind) DO UPDATE SET events = events + excluded.events";
+        let clean = "DELETE FROM hourly WHERE camera = ?1 AND hour = ?2 AND class = ?3 AND kind = ?4 AND events <= 0";
+        let (mut add, mut clean) = (transaction.prepare_cached(add)?, transaction.prepare_cached(clean)?);
+        for (HourlyKey { camera, hour, class, kind }, events) in self.hourly {
+            if events != 0 {
+                add.execute(params![camera, hour, class, kind, events])?;
+            }
+            if events < 0 {
+                clean.execute(params![camera, hour, class, kind])?;
+            }
+        }
+        let total = meta_number(transaction, "events")?.saturating_add_signed(self.events);
+        set_meta_number(transaction, "events", total)
+    }
+}
+
+/// Revisions going into one transaction.
+pub(super) struct Applying<'t> {
+    transaction: &'t Transaction<'t>,
+    cache: &'t mut WriterCache,
+    now: Timestamp,
+    latest: CommitSeq,
+    counts: CountChanges,
+    committed: Vec<Committed>,
+}
+
+impl<'t> Applying<'t> {
+    /// `latest` is the newest commit so far.
+    pub(super) fn new(
+        transaction: &'t Transaction<'t>,
+        cache: &'t mut WriterCache,
+        latest: CommitSeq,
+        now: Timestamp,
+    ) -> Self {
+        Self { transaction, cache, now, latest, counts: CountChanges::default(), committed: Vec::new() }
+    }
+
+    /// Stores one revision, or says why not.
+    pub(super) fn store(&mut self, revision: &NewRevision) -> rusqlite::Result<StoreOutcome> {
+        let numbers = Numbers::of(&mut self.cache.names, self.transaction, &revision.event)?;
+        let key = Key { begin_us: revision.event.begin_time.as_micros(), id: *revision.event.id.as_bytes() };
+        let stored = RowReader::new(self.transaction)?.read(numbers.camera, &key)?;
+        let seq = CommitSeq(self.latest.0 + 1);
+        match stored {
+            Some(stored) if stored.revision >= revision.event.revision => return Ok(StoreOutcome::Duplicate),
+            Some(stored) => self.replace(revision, &numbers, seq, &stored)?,
+            None => {
+                if let Some(problem) = self.conflict(&revision.event)? {
+                    return Ok(StoreOutcome::Rejected(problem));
+                }
+                self.insert(revision, &numbers, seq)?;
+            }
+        }
+        self.grow_extent(numbers.camera, revision.event.location)?;
+        self.latest = seq;
+        Ok(StoreOutcome::Accepted(seq))
+    }
+
+    /// Writes what was summed up; returns the commits, in order.
+    pub(super) fn finish(self) -> rusqlite::Result<Vec<Committed>> {
+        if self.committed.is_empty() {
+            return Ok(self.committed);
+        }
+        self.counts.store(self.transaction)?;
+        set_meta_number(self.transaction, "commit_seq", self.latest.0)?;
+        set_meta_number(self.transaction, "commit_us", self.now.as_micros().unsigned_abs())?;
+        Ok(self.committed)
+    }
+
+    /// Why an event that is not there under its key must not be stored: its id is taken, or does not fit its begin.
+    fn conflict(&self, event: &Event) -> rusqlite::Result<Option<String>> {
+        let (first_us, last_us) = begin_range(event.id);
+        if !(first_us..=last_us).contains(&event.begin_time.as_micros()) {
+            return Ok(Some("event_id: its time part is not begin_time in milliseconds".to_owned()));
+        }
+        let taken = find_by_id(self.transaction, event.id)?;
+        Ok(taken.map(|_| "event_id: is known with another begin_time or camera_id; these never change".to_owned()))
+    }
+
+    fn insert(&mut self, revision: &NewRevision, numbers: &Numbers, seq: CommitSeq) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO payloads (event) VALUES (?1)";
+        self.transaction.prepare_cached(sql)?.execute([&revision.payload[..]])?;
+        let row = self.transaction.last_insert_rowid();
+        self.store_thumbnail(row, revision)?;
+        let event = &revision.event;
+        let thumbnail_revision = if revision.thumbnail.is_empty() { 0 } else { event.revision };
+        let sql = "INSERT INTO events (camera, begin_us, event_id, row, revision, commit_seq, receive_us, end_us, span, kind,
+                          class, edge, confidence, colours, latitude, longitude, plate, thumbnail_revision)
+                   VALUES (:camera, :begin_us, :event_id, :row, :revision, :commit_seq, :receive_us, :end_us, :span, :kind,
+                          :class, :edge, :confidence, :colours, :latitude, :longitude, :plate, :thumbnail_revision)";
+        self.transaction.prepare_cached(sql)?.execute(named_params! {
+            ":camera": numbers.camera,
+            ":begin_us": event.begin_time.as_micros(),
+            ":event_id": event.id.as_bytes(),
+            ":row": row,
+            ":revision": event.revision,
+            ":commit_seq": seq.0 as i64,
+            ":receive_us": self.now.as_micros(),
+            ":end_us": event.end_time.as_micros(),
+            ":span": span_of(length_us(event)),
+            ":kind": kind_number(event.kind),
+            ":class": numbers.class,
+            ":edge": numbers.edge,
+            ":confidence": f64::from(event.confidence),
+            ":colours": colours_of(event),
+            ":latitude": event.location.map(|at| at.latitude),
+            ":longitude": event.location.map(|at| at.longitude),
+            ":plate": event.plate.as_ref().map(|plate| &plate.text),
+            ":thumbnail_revision": thumbnail_revision,
+        })?;
+        self.counts.add(hourly_key(event, numbers), 1);
+        self.committed(event, seq, thumbnail_revision);
+        Ok(())
+    }
+
+    fn replace(
+        &mut self,
+        revision: &NewRevision,
+        numbers: &Numbers,
+        seq: CommitSeq,
+        stored: &EventRow,
+    ) -> rusqlite::Result<()> {
+        let sql = "UPDATE payloads SET event = ?2 WHERE row = ?1";
+        self.transaction.prepare_cached(sql)?.execute(params![stored.row, &revision.payload[..]])?;
+        self.store_thumbnail(stored.row, revision)?;
+        let event = &revision.event;
+        let thumbnail_revision = if revision.thumbnail.is_empty() { stored.thumbnail_revision } else { event.revision };
+        let sql = "UPDATE events SET revision = :revision, commit_seq = :commit_seq, receive_us = :receive_us,
+                          end_us = :end_us, span = :span, edge = :edge, confidence = :confidence, colours = :colours,
+                          latitude = :latitude, longitude = :longitude, thumbnail_revision = :thumbnail_revision
+                   WHERE camera = :camera AND begin_us = :begin_us AND event_id = :event_id";
+        self.transaction.prepare_cached(sql)?.execute(named_params! {
+            ":camera": numbers.camera,
+            ":begin_us": stored.key.begin_us,
+            ":event_id": stored.key.id,
+            ":revision": event.revision,
+            ":commit_seq": seq.0 as i64,
+            ":receive_us": self.now.as_micros(),
+            ":end_us": event.end_time.as_micros(),
+            ":span": span_of(length_us(event)),
+            ":edge": numbers.edge,
+            ":confidence": f64::from(event.confidence),
+            ":colours": colours_of(event),
+            ":latitude": event.location.map(|at| at.latitude),
+            ":longitude": event.location.map(|at| at.longitude),
+            ":thumbnail_revision": thumbnail_revision,
+        })?;
+        self.reclassify(event, numbers, stored)?;
+        let (before, after) = (row_hourly_key(stored), hourly_key(event, numbers));
+        if before != after {
+            self.counts.add(before, -1);
+            self.counts.add(after, 1);
+        }
+        self.committed(event, seq, thumbnail_revision);
+        Ok(())
+    }
+
+    /// Class, kind and plate are in indexes that most revisions need not touch: SQLite rewrites an index whose columns
+    /// are set, changed or not.
+    fn reclassify(&self, event: &Event, numbers: &Numbers, stored: &EventRow) -> rusqlite::Result<()> {
+        let kind = kind_number(event.kind);
+        let plate = event.plate.as_ref().map(|plate| plate.text.as_str());
+        if (stored.class, stored.kind, stored.plate.as_deref()) == (numbers.class, kind, plate) {
+            return Ok(());
+        }
+        let sql = "UPDATE events SET class = ?4, kind = ?5, plate = ?6
+                   WHERE camera = ?1 AND begin_us = ?2 AND event_id = ?3";
+        let key = stored.key;
+        self.transaction.prepare_cached(sql)?.execute(params![
+            numbers.camera,
+            key.begin_us,
+            key.id,
+            numbers.class,
+            kind,
+            plate
+        ])?;
+        Ok(())
+    }
+
+    fn store_thumbnail(&self, row: i64, revision: &NewRevision) -> rusqlite::Result<()> {
+        if revision.thumbnail.is_empty() {
+            return Ok(());
+        }
+        let sql = "INSERT OR REPLACE INTO thumbnails (row, jpeg) VALUES (?1, ?2)";
+        self.transaction.prepare_cached(sql)?.execute(params![row, &revision.thumbnail[..]])?;
+        Ok(())
+    }
+
+    fn committed(&mut self, event: &Event, seq: CommitSeq, thumbnail_revision: u32) {
+        let mut event = event.clone();
+        event.receive_time = Some(self.now);
+        event.thumbnail_key = (thumbnail_revision > 0).then(|| thumbnail_key(event.id, thumbnail_revision).into());
+        self.committed.push(Committed { seq, event });
+    }
+
+    /// Keeps the rectangle of the camera's events around `location`.
+    fn grow_extent(&mut self, camera: i64, location: Option<GeoPoint>) -> rusqlite::Result<()> {
+        let Some(at) = location else { return Ok(()) };
+        if self.cache.extents.get(&camera).is_some_and(|extent| extent.contains(at)) {
+            return Ok(());
+        }
+        let sql = "INSERT INTO extents (camera, south, west, north, east) VALUES (?1, ?2, ?3, ?2, ?3)
+                   ON CONFLICT (camera) DO UPDATE SET south = min(south, excluded.south), west = min(west, excluded.west),
+                          north = max(north, excluded.north), east = max(east, excluded.east)
+                   RETURNING south, west, north, east";
+        let extent =
+            self.transaction.prepare_cached(sql)?.query_row(params![camera, at.latitude, at.longitude], |row| {
+                Ok(Extent { south: row.get(0)?, west: row.get(1)?, north: row.get(2)?, east: row.get(3)? })
+            })?;
+        self.cache.extents.insert(camera, extent);
+        Ok(())
+    }
+}
+
+/// WGS 84 degrees.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    south: f64,
+    west: f64,
+    north: f64,
+    east: f64,
+}
+
+impl Extent {
+    fn contains(&self, at: GeoPoint) -> bool {
+        (self.south..=self.north).contains(&at.latitude) && (self.west..=self.east).contains(&at.longitude)
+    }
+}
+
+/// The numbers of an event's names.
+struct Numbers {
+    camera: i64,
+    edge: i64,
+    class: i64,
+}
+
+impl Numbers {
+    fn of(names: &mut NameCache, connection: &Connection, event: &Event) -> rusqlite::Result<Self> {
+        Ok(Self {
+            camera: names.number(connection, NameKind::Camera, event.camera.as_str())?,
+            edge: names.number(connection, NameKind::Edge, event.edge.as_str())?,
+            class: names.number(connection, NameKind::Class, &event.object_class)?,
+        })
+    }
+}
+
+fn length_us(event: &Event) -> i64 {
+    event.end_time.as_micros() - event.begin_time.as_micros()
+}
+
+fn hourly_key(event: &Event, numbers: &Numbers) -> HourlyKey {
+    HourlyKey {
+        camera: numbers.camera,
+        hour: event.begin_time.as_micros().div_euclid(HOUR_US),
+        class: numbers.class,
+        kind: kind_number(event.kind),
+    }
+}
+
+/// Which counter a stored event is counted under.
+pub(super) fn row_hourly_key(row: &EventRow) -> HourlyKey {
+    HourlyKey { camera: row.camera, hour: row.key.begin_us.div_euclid(HOUR_US), class: row.class, kind: row.kind }
+}

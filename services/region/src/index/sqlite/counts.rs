@@ -1,0 +1,174 @@
+//! Counts by hour, class and camera: from the counts that are kept, where they answer, and by looking at events where
+//! not.
+//!
+//! A count over [from, until) takes whole hours from `hourly`. Events that begin in a part of an hour at either end,
+//! and those that began before `from` and touch it, are looked at one by one.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use rusqlite::{Connection, params};
+use vigil_base::Timestamp;
+
+use super::ReadError;
+use super::apply::{ALL_CAMERAS, HOUR_US, HourlyKey, row_hourly_key};
+use super::budget::{Budget, ROW_COST};
+use super::conditions::Conditions;
+use super::names::{NameKind, name_of};
+use super::readers::Snapshot;
+use super::row::RowReader;
+use super::walk::{Key, Walk};
+use crate::index::{CountGroup, CountQuery, Counts, GroupKey, IndexError};
+
+/// Work of one count, in index entries: about three seconds, for conditions for which no counts are kept.
+const MAX_WORK: usize = 5_000_000;
+
+/// Numbers of what a group has in common; none for what was not grouped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    hour: Option<i64>,
+    class: Option<i64>,
+    camera: Option<i64>,
+}
+
+struct Counting<'s, 'c> {
+    snapshot: &'s Snapshot<'c>,
+    conditions: Conditions,
+    group_by: &'s [GroupKey],
+    groups: BTreeMap<Group, u64>,
+    budget: Budget<'s, 'c>,
+}
+
+/// The counts of a query whose filter has both times.
+pub(super) fn count(snapshot: &Snapshot<'_>, query: &CountQuery) -> Result<Counts, ReadError> {
+    let connection = snapshot.connection();
+    let Some(conditions) = Conditions::new(connection, &query.filter)? else {
+        return Ok(Counts { groups: Vec::new(), truncated: false });
+    };
+    let (from_us, until_us) = (conditions.from_us, conditions.until_us.unwrap_or(i64::MAX));
+    let by_hours = conditions.are_counted_hourly();
+    let budget = Budget::new(snapshot, MAX_WORK);
+    let mut counting = Counting { snapshot, conditions, group_by: &query.group_by, groups: BTreeMap::new(), budget };
+    match from_us.map(|from_us| whole_hours(from_us, until_us)) {
+        Some(hours) if by_hours && !hours.is_empty() => {
+            counting.add_hours(&hours)?;
+            counting.add_walk(from_us, Key::before(until_us), Some(hours.end * HOUR_US))?;
+            counting.add_walk(from_us, Key::before(hours.start * HOUR_US), None)?;
+        }
+        _ => counting.add_walk(from_us, Key::before(until_us), None)?,
+    }
+    let groups = named(connection, counting.groups)?;
+    Ok(in_order(groups, &query.group_by, query.max_groups))
+}
+
+/// The hours that lie wholly within a time, since 1970.
+fn whole_hours(from_us: i64, until_us: i64) -> Range<i64> {
+    let first = from_us.div_euclid(HOUR_US) + i64::from(from_us.rem_euclid(HOUR_US) > 0);
+    first..until_us.div_euclid(HOUR_US)
+}
+
+impl Counting<'_, '_> {
+    fn add(&mut self, key: HourlyKey, events: u64) {
+        let grouped = |by, number| self.group_by.contains(&by).then_some(number);
+        let group = Group {
+            hour: grouped(GroupKey::Hour, key.hour),
+            class: grouped(GroupKey::Class, key.class),
+            camera: grouped(GroupKey::Camera, key.camera),
+        };
+        *self.groups.entry(group).or_default() += events;
+    }
+
+    /// Adds the kept counts of whole hours.
+    fn add_hours(&mut self, hours: &Range<i64>) -> Result<(), ReadError> {
+        let cameras = match &self.conditions.cameras {
+            Some(cameras) => cameras.iter().copied().collect(),
+            None if self.group_by.contains(&GroupKey::Camera) => all_cameras(self.snapshot.connection())?,
+            None => vec![ALL_CAMERAS],
+        };
+        let sql = "SELECT hour, class, kind, events FROM hourly WHERE camera = ?1 AND hour >= ?2 AND hour < ?3";
+        let mut statement = self.snapshot.connection().prepare_cached(sql)?;
+        for camera in cameras {
+            let mut rows = statement.query(params![camera, hours.start, hours.end])?;
+            while let Some(row) = rows.next()? {
+                self.spend(1)?;
+                let key = HourlyKey { camera, hour: row.get(0)?, class: row.get(1)?, kind: row.get(2)? };
+                if self.counts(&key) {
+                    self.add(key, row.get::<_, i64>(3)?.unsigned_abs());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn counts(&self, key: &HourlyKey) -> bool {
+        let Conditions { classes, kinds, .. } = &self.conditions;
+        classes.as_ref().is_none_or(|classes| classes.contains(&key.class))
+            && kinds.as_ref().is_none_or(|kinds| kinds.contains(&key.kind))
+    }
+
+    /// Adds matching events below (older than) `below`, one by one: back to `stop_us`, or where there is none to all
+    /// that touch `from_us`.
+    fn add_walk(&mut self, from_us: Option<i64>, below: Key, stop_us: Option<i64>) -> Result<(), ReadError> {
+        let connection = self.snapshot.connection();
+        let paths = self.conditions.paths(connection)?;
+        let mut walk = Walk::new(connection, &paths, from_us, below)?;
+        let mut reader = RowReader::new(connection)?;
+        while let Some(entry) = walk.next()? {
+            if stop_us.is_some_and(|stop| entry.key.begin_us < stop) {
+                break;
+            }
+            let may_match = self.conditions.may_match(&entry);
+            self.spend(if may_match { ROW_COST } else { 1 })?;
+            if !may_match {
+                continue;
+            }
+            let row = reader.read(entry.camera, &entry.key)?;
+            if let Some(row) = row.filter(|row| self.conditions.matches(row)) {
+                self.add(row_hourly_key(&row), 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn spend(&mut self, cost: usize) -> Result<(), ReadError> {
+        if self.budget.spend(cost)? { Ok(()) } else { Err(IndexError::TooMuchWork { limit: MAX_WORK }.into()) }
+    }
+}
+
+fn all_cameras(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+    let sql = "SELECT number FROM names WHERE kind = ?1";
+    connection.prepare_cached(sql)?.query_map([NameKind::Camera as i64], |row| row.get(0))?.collect()
+}
+
+/// The groups with texts for numbers.
+fn named(connection: &Connection, groups: BTreeMap<Group, u64>) -> rusqlite::Result<Vec<CountGroup>> {
+    let mut names: BTreeMap<(bool, i64), String> = BTreeMap::new();
+    let mut name = |kind: NameKind, number: i64| match names.get(&(kind == NameKind::Class, number)) {
+        Some(name) => Ok(name.clone()),
+        None => name_of(connection, kind, number)
+            .inspect(|name| drop(names.insert((kind == NameKind::Class, number), name.clone()))),
+    };
+    let text = |(group, events): (Group, u64)| {
+        Ok(CountGroup {
+            hour: group.hour.map(|hour| Timestamp::from_micros(hour * HOUR_US)),
+            class: group.class.map(|number| name(NameKind::Class, number)).transpose()?,
+            camera: group.camera.map(|number| name(NameKind::Camera, number)).transpose()?,
+            events,
+        })
+    };
+    groups.into_iter().map(text).collect()
+}
+
+fn in_order(mut groups: Vec<CountGroup>, group_by: &[GroupKey], max_groups: usize) -> Counts {
+    groups.sort_by(|a, b| {
+        let by_key = group_by.iter().map(|key| match key {
+            GroupKey::Hour => a.hour.cmp(&b.hour),
+            GroupKey::Class => a.class.cmp(&b.class),
+            GroupKey::Camera => a.camera.cmp(&b.camera),
+        });
+        by_key.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
+    });
+    let truncated = groups.len() > max_groups;
+    groups.truncate(max_groups);
+    Counts { groups, truncated }
+}

@@ -1,0 +1,162 @@
+//! A row of `events`: what filters and answers need without reading the event itself.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use vigil_base::event::{Colour, EventKind};
+use vigil_base::{Event, EventId, GeoPoint};
+
+use super::walk::Key;
+use crate::index::CommitSeq;
+
+/// Columns of [`EventRow`], in its order.
+pub(super) const COLUMNS: &str = "camera, begin_us, event_id, row, revision, commit_seq, receive_us, end_us, kind, class, \
+     edge, confidence, colours, latitude, longitude, plate, thumbnail_revision";
+
+/// One event as its last revision has it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct EventRow {
+    pub(super) camera: i64,
+    pub(super) key: Key,
+    /// Of its payload and thumbnail.
+    pub(super) row: i64,
+    pub(super) revision: u32,
+    pub(super) commit: CommitSeq,
+    pub(super) receive_us: i64,
+    pub(super) end_us: i64,
+    pub(super) kind: i64,
+    pub(super) class: i64,
+    pub(super) edge: i64,
+    pub(super) confidence: f32,
+    pub(super) colours: i64,
+    pub(super) location: Option<GeoPoint>,
+    pub(super) plate: Option<String>,
+    pub(super) thumbnail_revision: u32,
+}
+
+impl EventRow {
+    /// From a row of [`COLUMNS`].
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let location: Option<(f64, f64)> = row.get::<_, Option<f64>>(13)?.zip(row.get(14)?);
+        Ok(Self {
+            camera: row.get(0)?,
+            key: Key { begin_us: row.get(1)?, id: row.get(2)? },
+            row: row.get(3)?,
+            revision: row.get(4)?,
+            commit: CommitSeq(row.get::<_, i64>(5)?.unsigned_abs()),
+            receive_us: row.get(6)?,
+            end_us: row.get(7)?,
+            kind: row.get(8)?,
+            class: row.get(9)?,
+            edge: row.get(10)?,
+            confidence: row.get::<_, f64>(11)? as f32,
+            colours: row.get(12)?,
+            location: location.map(|(latitude, longitude)| GeoPoint { latitude, longitude }),
+            plate: row.get(15)?,
+            thumbnail_revision: row.get(16)?,
+        })
+    }
+}
+
+/// Reads rows by their key.
+pub(super) struct RowReader<'c> {
+    statement: CachedStatement<'c>,
+}
+
+impl<'c> RowReader<'c> {
+    pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let sql = format!("SELECT {COLUMNS} FROM events WHERE camera = ?1 AND begin_us = ?2 AND event_id = ?3");
+        Ok(Self { statement: connection.prepare_cached(&sql)? })
+    }
+
+    pub(super) fn read(&mut self, camera: i64, key: &Key) -> rusqlite::Result<Option<EventRow>> {
+        self.statement.query_row(params![camera, key.begin_us, key.id], EventRow::read).optional()
+    }
+}
+
+/// The row of an event of which only the id is known: its time part says where to look.
+pub(super) fn find_by_id(connection: &Connection, id: EventId) -> rusqlite::Result<Option<EventRow>> {
+    let (first_us, last_us) = begin_range(id);
+    let sql = "SELECT camera, begin_us FROM events INDEXED BY events_by_time
+               WHERE begin_us BETWEEN ?1 AND ?2 AND event_id = ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let place: Option<(i64, i64)> = statement
+        .query_row(params![first_us, last_us, id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((camera, begin_us)) = place else { return Ok(None) };
+    RowReader::new(connection)?.read(camera, &Key { begin_us, id: *id.as_bytes() })
+}
+
+/// First and last microsecond at which an event of this id may have begun (RFC 9562, section 5.7: the first 48 bits are
+/// milliseconds since 1970).
+pub(super) fn begin_range(id: EventId) -> (i64, i64) {
+    let mut millis = [0; 8];
+    millis[2..].copy_from_slice(&id.as_bytes()[..6]);
+    let first_us = i64::from_be_bytes(millis) * 1_000;
+    (first_us, first_us + 999)
+}
+
+/// The stored number of a kind.
+pub(super) fn kind_number(kind: EventKind) -> i64 {
+    match kind {
+        EventKind::Object => 1,
+    }
+}
+
+/// The colours as one bit each, in the order of [`Colour::ALL`].
+pub(super) fn colour_bits(colours: impl IntoIterator<Item = Colour>) -> i64 {
+    colours.into_iter().map(|colour| 1 << (colour as i64)).fold(0, |bits, bit: i64| bits | bit)
+}
+
+/// The colours of an event.
+pub(super) fn colours_of(event: &Event) -> i64 {
+    colour_bits(event.attributes.colours.iter().map(|(colour, _)| *colour))
+}
+
+/// Length of the first span: most events of a street are shorter.
+pub(super) const FIRST_SPAN_US: i64 = 60_000_000;
+/// Each span is this many times as long as the one before.
+const SPAN_FACTOR: i64 = 4;
+/// The last span, 45 days and longer: it has no upper bound.
+pub(super) const LAST_SPAN: i64 = 9;
+
+/// How long an event is, in powers of four of a minute: 0 is up to [`FIRST_SPAN_US`].
+pub(super) fn span_of(length_us: i64) -> i64 {
+    (0..LAST_SPAN).find(|span| length_us <= longest_of_span(*span)).unwrap_or(LAST_SPAN)
+}
+
+/// The longest event of a span, in microseconds.
+pub(super) fn longest_of_span(span: i64) -> i64 {
+    if span >= LAST_SPAN {
+        return i64::MAX;
+    }
+    FIRST_SPAN_US * SPAN_FACTOR.pow(span as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use vigil_base::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn every_length_has_one_span_that_holds_it() {
+        let lengths = [0, 1, FIRST_SPAN_US, FIRST_SPAN_US + 1, 4 * FIRST_SPAN_US, 86_400_000_000, i64::MAX];
+        for length in lengths {
+            let span = span_of(length);
+            assert!(length <= longest_of_span(span), "{length}");
+            assert!(span == 0 || length > longest_of_span(span - 1), "{length}");
+        }
+    }
+
+    #[test]
+    fn an_id_says_within_which_millisecond_its_event_began() {
+        let begin = Timestamp::from_micros(1_700_000_000_123_456);
+        assert_eq!(begin_range(EventId::at(begin)), (1_700_000_000_123_000, 1_700_000_000_123_999));
+    }
+
+    #[test]
+    fn each_colour_has_a_bit_of_its_own() {
+        let bits: Vec<i64> = Colour::ALL.into_iter().map(|colour| colour_bits([colour])).collect();
+        assert_eq!(bits.iter().map(|bit| bit.count_ones()).sum::<u32>(), 12);
+        assert_eq!(colour_bits(Colour::ALL).count_ones(), 12);
+    }
+}

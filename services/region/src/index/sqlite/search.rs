@@ -1,0 +1,100 @@
+//! Newest first, page by page.
+
+use prost::Message;
+use vigil_base::Timestamp;
+
+use super::ReadError;
+use super::budget::{Budget, ROW_COST};
+use super::conditions::Conditions;
+use super::lookup::PayloadReader;
+use super::readers::Snapshot;
+use super::row::{EventRow, RowReader};
+use super::walk::{Key, Walk};
+use crate::index::{Position, SearchPage, SearchQuery};
+
+/// Work of one search, in index entries: about half a second. A page that ends here says where to go on.
+const MAX_WORK: usize = 1_000_000;
+
+/// Largest page: below the 4 MiB that a gRPC client takes unless it was told otherwise.
+const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
+
+/// A page of events.
+pub(super) fn search(snapshot: &Snapshot<'_>, query: &SearchQuery) -> Result<SearchPage, ReadError> {
+    let nothing = SearchPage { events: Vec::new(), next: None };
+    let Some(conditions) = Conditions::new(snapshot.connection(), &query.filter)? else { return Ok(nothing) };
+    let (rows, next) = matching_rows(snapshot, &conditions, query)?;
+    let mut payloads = PayloadReader::new(snapshot.connection())?;
+    let (mut events, mut bytes) = (Vec::with_capacity(rows.len()), 0);
+    for (i, row) in rows.iter().enumerate() {
+        let event = payloads.event(row)?;
+        bytes += event.encoded_len();
+        if bytes > MAX_PAGE_BYTES && i > 0 {
+            return Ok(SearchPage { events, next: Some(position_of(rows[i - 1].key)) });
+        }
+        events.push(event);
+    }
+    Ok(SearchPage { events, next })
+}
+
+/// The rows of a page, and where the next one goes on.
+fn matching_rows(
+    snapshot: &Snapshot<'_>,
+    conditions: &Conditions,
+    query: &SearchQuery,
+) -> Result<(Vec<EventRow>, Option<Position>), ReadError> {
+    let connection = snapshot.connection();
+    let newest = conditions.until_us.map_or(Key::NEWEST, Key::before);
+    let below = query.after.map_or(newest, |after| newest.min(key_of(after)));
+    let mut walk = Walk::new(connection, &conditions.paths(connection)?, conditions.from_us, below)?;
+    let mut reader = RowReader::new(connection)?;
+    let mut budget = Budget::new(snapshot, MAX_WORK);
+    let mut rows: Vec<EventRow> = Vec::new();
+    while let Some(entry) = walk.next()? {
+        let may_match = conditions.may_match(&entry);
+        if !budget.spend(if may_match { ROW_COST } else { 1 })? {
+            return Ok((rows, Some(position_after(entry.key))));
+        }
+        if !may_match {
+            continue;
+        }
+        let Some(row) = reader.read(entry.camera, &entry.key)?.filter(|row| conditions.matches(row)) else { continue };
+        if rows.len() == query.max_events {
+            let next = rows.last().map(|row| position_of(row.key));
+            return Ok((rows, next));
+        }
+        rows.push(row);
+    }
+    Ok((rows, None))
+}
+
+fn key_of(position: Position) -> Key {
+    Key { begin_us: position.begin_time.as_micros(), id: position.event_id }
+}
+
+fn position_of(key: Key) -> Position {
+    Position { begin_time: Timestamp::from_micros(key.begin_us), event_id: key.id }
+}
+
+/// The place right before `key` in the direction of search, so that the next page looks at it again: its work was not
+/// paid for.
+fn position_after(key: Key) -> Position {
+    let next_id = u128::from_be_bytes(key.id).checked_add(1);
+    match next_id {
+        Some(id) => position_of(Key { id: id.to_be_bytes(), ..key }),
+        None => position_of(Key::before(key.begin_us.saturating_add(1))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_ran_out_of_work_goes_on_with_the_event_it_did_not_look_at() {
+        for id in [[0; 16], [7; 16], [0xff; 16]] {
+            let key = Key { begin_us: 5, id };
+            assert!(key < key_of(position_after(key)), "the next page starts below its position");
+            assert!(key_of(position_after(key)) <= Key { begin_us: 6, id: [0; 16] });
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Walking back in time over an index, or several at once, a chunk at a time.
+//!
+//! A walk yields events newest first by (begin, id) without reading their rows. Per-camera walks are merged by a heap,
+//! so that the newest hundred events of twenty cameras cost about a hundred and twenty index entries, however many
+//! events lie between them. When the walk has come to the start of the search, the events that began before it and are
+//! long enough to touch it follow; see the engine's documentation.
+
+use std::collections::{BinaryHeap, VecDeque};
+
+use rusqlite::{Connection, Row, params};
+
+use super::row::{FIRST_SPAN_US, LAST_SPAN, longest_of_span};
+
+/// First entries that a walk fetches, and most that it fetches at a time: few for a page of many cameras, more the
+/// longer it goes on.
+const FIRST_CHUNK: usize = 16;
+const LARGEST_CHUNK: usize = 1_024;
+
+/// Place of an event in the order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Key {
+    pub(super) begin_us: i64,
+    pub(super) id: [u8; 16],
+}
+
+impl Key {
+    /// Before (older than) every event that begins at `begin_us`.
+    pub(super) fn before(begin_us: i64) -> Self {
+        Self { begin_us, id: [0; 16] }
+    }
+
+    /// Newer than every event.
+    pub(super) const NEWEST: Self = Self { begin_us: i64::MAX, id: [0xff; 16] };
+}
+
+/// What an index entry tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    pub(super) key: Key,
+    pub(super) camera: i64,
+    pub(super) class: i64,
+}
+
+/// Which index to walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Path {
+    /// One camera's events.
+    Camera(i64),
+    /// All events.
+    Time,
+    /// Events with a plate.
+    Plate,
+    /// Events of one span.
+    Span(i64),
+}
+
+/// One index being walked.
+struct Source<'c> {
+    connection: &'c Connection,
+    path: Path,
+    /// Only events that begin at or after this.
+    low_us: i64,
+    /// Only events before (older than) this.
+    below: Key,
+    fetched: VecDeque<Entry>,
+    chunk: usize,
+    exhausted: bool,
+}
+
+impl<'c> Source<'c> {
+    fn new(connection: &'c Connection, path: Path, low_us: i64, below: Key) -> Self {
+        Self { connection, path, low_us, below, fetched: VecDeque::new(), chunk: FIRST_CHUNK, exhausted: false }
+    }
+
+    fn next(&mut self) -> rusqlite::Result<Option<Entry>> {
+        if self.fetched.is_empty() && !self.exhausted {
+            self.fetch()?;
+        }
+        Ok(self.fetched.pop_front())
+    }
+
+    fn fetch(&mut self) -> rusqlite::Result<()> {
+        const SELECT: &str = "SELECT begin_us, event_id, camera, class FROM events";
+        const RANGE: &str = "begin_us >= ?1 AND (begin_us, event_id) < (?2, ?3)
+                             ORDER BY begin_us DESC, event_id DESC LIMIT ?4";
+        let (low, below, chunk) = (self.low_us, self.below, self.chunk as i64);
+        let (place, number) = match self.path {
+            Path::Time => ("INDEXED BY events_by_time WHERE", None),
+            Path::Plate => ("INDEXED BY events_by_plate WHERE plate IS NOT NULL AND", None),
+            Path::Camera(camera) => ("WHERE camera = ?5 AND", Some(camera)),
+            Path::Span(span) => ("INDEXED BY events_by_span WHERE span > 0 AND span = ?5 AND", Some(span)),
+        };
+        let mut statement = self.connection.prepare_cached(&format!("{SELECT} {place} {RANGE}"))?;
+        let read = |row: &Row<'_>| {
+            let key = Key { begin_us: row.get(0)?, id: row.get(1)? };
+            Ok(Entry { key, camera: row.get(2)?, class: row.get(3)? })
+        };
+        let rows = match number {
+            Some(number) => statement.query_map(params![low, below.begin_us, below.id, chunk, number], read)?,
+            None => statement.query_map(params![low, below.begin_us, below.id, chunk], read)?,
+        };
+        for entry in rows {
+            self.fetched.push_back(entry?);
+        }
+        self.exhausted = self.fetched.len() < self.chunk;
+        self.chunk = (self.chunk * 2).min(LARGEST_CHUNK);
+        if let Some(last) = self.fetched.back() {
+            self.below = last.key;
+        }
+        Ok(())
+    }
+}
+
+/// Several walks as one, newest first.
+struct Merge<'c> {
+    sources: Vec<Source<'c>>,
+    /// The next entry of each source that has one.
+    heads: BinaryHeap<(Entry, usize)>,
+}
+
+impl<'c> Merge<'c> {
+    fn new(mut sources: Vec<Source<'c>>) -> rusqlite::Result<Self> {
+        let mut heads = BinaryHeap::with_capacity(sources.len());
+        for (index, source) in sources.iter_mut().enumerate() {
+            if let Some(entry) = source.next()? {
+                heads.push((entry, index));
+            }
+        }
+        Ok(Self { sources, heads })
+    }
+
+    fn next(&mut self) -> rusqlite::Result<Option<Entry>> {
+        let Some((entry, index)) = self.heads.pop() else { return Ok(None) };
+        if let Some(following) = self.sources[index].next()? {
+            self.heads.push((following, index));
+        }
+        Ok(Some(entry))
+    }
+}
+
+/// Candidates of a question about [from, until), newest first: all events that begin within it, then those that began
+/// before it and may touch it. Holds every event that touches the time, and some that do not.
+pub(super) struct Walk<'c> {
+    connection: &'c Connection,
+    merge: Merge<'c>,
+    /// Where the walk over begins within the time ends, and the place the walk was started below; none once the long
+    /// events are being walked, or where the time has no start.
+    long_events: Option<(i64, Key)>,
+}
+
+impl<'c> Walk<'c> {
+    /// Walks `paths` below `below` (older than it) back to `from_us`.
+    pub(super) fn new(
+        connection: &'c Connection,
+        paths: &[Path],
+        from_us: Option<i64>,
+        below: Key,
+    ) -> rusqlite::Result<Self> {
+        let low_us = from_us.map_or(i64::MIN, |from| from.saturating_sub(FIRST_SPAN_US));
+        let sources = paths.iter().map(|path| Source::new(connection, *path, low_us, below)).collect();
+        Ok(Self { connection, merge: Merge::new(sources)?, long_events: from_us.map(|from| (from, below)) })
+    }
+
+    /// The next candidate.
+    pub(super) fn next(&mut self) -> rusqlite::Result<Option<Entry>> {
+        if let Some(entry) = self.merge.next()? {
+            return Ok(Some(entry));
+        }
+        let Some((from_us, below)) = self.long_events.take() else { return Ok(None) };
+        let below = below.min(Key::before(from_us.saturating_sub(FIRST_SPAN_US)));
+        let sources = (1..=LAST_SPAN)
+            .map(|span| Source::new(self.connection, Path::Span(span), earliest_begin(span, from_us), below))
+            .collect();
+        self.merge = Merge::new(sources)?;
+        self.merge.next()
+    }
+}
+
+/// An event of this span that began earlier ended before `from_us`.
+fn earliest_begin(span: i64, from_us: i64) -> i64 {
+    from_us.saturating_sub(longest_of_span(span))
+}

@@ -1,0 +1,242 @@
+//! One edge's stream, from its hello to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use vigil_base::{EdgeId, InstanceId};
+use vigil_proto::convert::{bounded_text, time_to_wire};
+use vigil_proto::v1::publish_request::Message as Incoming;
+use vigil_proto::v1::publish_response::Message as Outgoing;
+use vigil_proto::{WireError, v1};
+use vigil_serve::{ErrorCode, ServiceError};
+
+use super::check::{CheckedBatch, check_batch, check_heartbeat};
+use crate::cameras::announced_cameras;
+use crate::context::Context;
+use crate::edges::{EdgeSession, Introduction};
+use crate::error::from_commit;
+use crate::index::StoreOutcome;
+
+/// A peer that opens a stream and does not say who it is.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// When an edge may come back after the region shut down.
+const RETRY_SHUTDOWN: Duration = Duration::from_secs(1);
+/// Checked batches that wait for the one that is being committed: one, so that checking and committing overlap.
+const BATCHES_WAITING: usize = 1;
+/// Bytes of a batch that are not its records: lengths and field numbers, which an edge that counts records does not
+/// count.
+const ENVELOPE_BYTES: usize = 64 * 1024;
+/// Longest software version, in bytes.
+const MAX_VERSION: usize = 64;
+
+type Responses = mpsc::Sender<Result<v1::PublishResponse, Status>>;
+type Ended = Result<(), ServiceError>;
+
+/// Serves one stream to its end.
+pub(super) async fn run(
+    context: Arc<Context>,
+    mut requests: Streaming<v1::PublishRequest>,
+    responses: Responses,
+    shutdown: CancellationToken,
+) {
+    let introduced = async {
+        let hello = read_hello(&mut requests).await?;
+        introduce(&context, hello).await
+    };
+    let (introduction, session) = match introduced.await {
+        Ok(introduced) => introduced,
+        Err(error) => {
+            // The peer may be gone already.
+            let _ = responses.send(Err(error.into())).await;
+            return;
+        }
+    };
+    context.telemetry.edge_connected(&introduction.edge, &introduction.software_version);
+    let stream = Stream { context: &context, edge: &introduction.edge, session: &session, responses: &responses };
+    let ended = tokio::select! {
+        ended = stream.serve(requests) => ended,
+        () = session.superseded.cancelled() => Err(superseded()),
+        () = shutdown.cancelled() => Err(ServiceError::unavailable("the region shuts down", RETRY_SHUTDOWN)),
+    };
+    let why = ended.as_ref().err().map_or_else(|| "ended by the edge".to_owned(), ToString::to_string);
+    session.close().await;
+    context.telemetry.edge_disconnected(&introduction.edge, &why);
+    if let Err(error) = ended {
+        let _ = responses.try_send(Err(error.into()));
+    }
+}
+
+fn superseded() -> ServiceError {
+    ServiceError::new(ErrorCode::AlreadyExists, "this edge has connected again; the older stream ends")
+}
+
+async fn read_hello(requests: &mut Streaming<v1::PublishRequest>) -> Result<v1::PublishHello, ServiceError> {
+    let first = timeout(HELLO_TIMEOUT, requests.message()).await;
+    let first = first.map_err(|_| ServiceError::field("hello", format!("did not come within {HELLO_TIMEOUT:?}")))?;
+    match first.map_err(|status| unreadable(&status))?.and_then(|request| request.message) {
+        Some(Incoming::Hello(hello)) => Ok(hello),
+        _ => Err(ServiceError::field("hello", "must be the first message")),
+    }
+}
+
+/// The transport's own error, as one of ours: what the peer sent cannot be read, or it is gone.
+fn unreadable(status: &Status) -> ServiceError {
+    let code = match status.code() {
+        // tonic's code for a message above the limit.
+        tonic::Code::OutOfRange | tonic::Code::ResourceExhausted => ErrorCode::LimitReached,
+        tonic::Code::Unknown | tonic::Code::Cancelled | tonic::Code::Unavailable => ErrorCode::Unavailable,
+        _ => ErrorCode::InvalidField,
+    };
+    ServiceError::new(code, status.message().to_owned())
+}
+
+/// Checks the hello, lets the edge in, and takes its cameras into the registry.
+async fn introduce(context: &Context, hello: v1::PublishHello) -> Result<(Introduction, EdgeSession), ServiceError> {
+    let edge = EdgeId::new(&hello.edge_id).map_err(|e| ServiceError::field("hello.edge_id", e))?;
+    let instance: InstanceId = hello.instance_id.parse().map_err(|e| ServiceError::field("hello.instance_id", e))?;
+    if hello.region_id != context.region.as_str() {
+        let shown: String = hello.region_id.chars().take(64).collect();
+        let message = format!("edge {edge} is configured for region {shown:?}; this is region {}", context.region);
+        return Err(ServiceError::new(ErrorCode::FailedPrecondition, message));
+    }
+    let software_version = bounded_text("hello.software_version", hello.software_version, MAX_VERSION)?;
+    let cameras = announced_cameras(&edge, hello.cameras).map_err(|e: WireError| e.within("hello"))?;
+    let introduction = Introduction { edge, instance: instance.to_string(), software_version };
+    let session = context.edges.connect(&introduction, &context.telemetry).await?;
+    context.index.announce_cameras(cameras).await.map_err(|e| context.failure("taking in the edge's cameras", &e))?;
+    Ok((introduction, session))
+}
+
+/// A stream after its hello.
+struct Stream<'a> {
+    context: &'a Context,
+    edge: &'a EdgeId,
+    session: &'a EdgeSession,
+    responses: &'a Responses,
+}
+
+impl Stream<'_> {
+    async fn serve(&self, requests: Streaming<v1::PublishRequest>) -> Ended {
+        let limits = &self.context.limits;
+        let welcome = v1::PublishWelcome {
+            region_id: self.context.region.to_string(),
+            region_time: Some(time_to_wire(self.context.clock.now())),
+            max_batch_records: limits.max_batch_records,
+            max_batch_bytes: limits.max_batch_bytes,
+        };
+        self.respond(Outgoing::Welcome(welcome)).await?;
+        let (checked, batches) = mpsc::channel(BATCHES_WAITING);
+        tokio::try_join!(self.read(requests, checked), self.commit_all(batches)).map(|_| ())
+    }
+
+    /// Reads and checks messages until the edge ends the stream or sends nothing for too long.
+    async fn read(&self, mut requests: Streaming<v1::PublishRequest>, checked: mpsc::Sender<Timed>) -> Ended {
+        let patience = self.context.limits.edge_timeout;
+        let mut last_sequence = None;
+        loop {
+            let message = timeout(patience, requests.message()).await.map_err(|_| silent(patience))?;
+            let Some(request) = message.map_err(|status| unreadable(&status))? else { return Ok(()) };
+            self.session.seen();
+            match request.message {
+                Some(Incoming::Batch(batch)) => {
+                    self.check_bounds(&batch, last_sequence)?;
+                    last_sequence = Some(batch.sequence);
+                    let batch = self.check(batch).await?;
+                    // A commit that hangs, or an edge that reads no acknowledgements.
+                    let handed_over = timeout(patience, checked.send(batch)).await.map_err(|_| silent(patience))?;
+                    if handed_over.is_err() {
+                        return Ok(());
+                    }
+                }
+                Some(Incoming::Heartbeat(heartbeat)) => {
+                    let heartbeat = check_heartbeat(heartbeat).map_err(|e| e.within("heartbeat"))?;
+                    self.session.heartbeat(heartbeat).await;
+                }
+                Some(Incoming::Hello(_)) => return Err(ServiceError::field("hello", "was sent already")),
+                None => return Err(ServiceError::field("message", "is missing or of a kind that is not known")),
+            }
+        }
+    }
+
+    fn check_bounds(&self, batch: &v1::EventBatch, last_sequence: Option<u64>) -> Ended {
+        let limits = &self.context.limits;
+        let (records, bytes) = (batch.records.len(), batch.encoded_len());
+        if records > limits.max_batch_records as usize || bytes > limits.max_batch_bytes as usize + ENVELOPE_BYTES {
+            let message = format!(
+                "batch {} has {records} records and {bytes} bytes; at most {} and {} are taken",
+                batch.sequence, limits.max_batch_records, limits.max_batch_bytes
+            );
+            return Err(ServiceError::new(ErrorCode::LimitReached, message));
+        }
+        if last_sequence.is_some_and(|last| batch.sequence <= last) {
+            return Err(ServiceError::field("batch.sequence", "must grow within a stream"));
+        }
+        Ok(())
+    }
+
+    /// Checking a full batch takes milliseconds: not on the async runtime's threads.
+    async fn check(&self, batch: v1::EventBatch) -> Result<Timed, ServiceError> {
+        let arrived = self.context.clock.monotonic();
+        let (region, edge) = (self.context.region.clone(), self.edge.clone());
+        let checked = tokio::task::spawn_blocking(move || check_batch(batch, &region, &edge)).await;
+        let batch = checked.map_err(|e| ServiceError::internal("checking a batch", &e))?;
+        Ok(Timed { batch, arrived })
+    }
+
+    /// Commits batches and acknowledges each, in their order.
+    async fn commit_all(&self, mut batches: mpsc::Receiver<Timed>) -> Ended {
+        while let Some(Timed { batch, arrived }) = batches.recv().await {
+            let CheckedBatch { sequence, revisions, places, rejections } = batch;
+            let outcomes = self.context.index.commit(revisions).await.map_err(|error| {
+                self.context.telemetry.commit_failed(self.edge, &error);
+                self.context.index_failed(&error);
+                from_commit(&error)
+            })?;
+            self.context.index_works();
+            let ack = acknowledgement(sequence, places, outcomes, rejections);
+            let took = self.context.clock.monotonic().saturating_sub(arrived);
+            self.context.telemetry.batch_acknowledged(self.edge, &ack, took);
+            self.respond(Outgoing::Ack(ack)).await?;
+        }
+        Ok(())
+    }
+
+    async fn respond(&self, message: Outgoing) -> Ended {
+        let response = v1::PublishResponse { message: Some(message) };
+        let gone = |_| ServiceError::new(ErrorCode::Unavailable, "the edge went away");
+        self.responses.send(Ok(response)).await.map_err(gone)
+    }
+}
+
+/// A checked batch and when (monotonic) it arrived.
+struct Timed {
+    batch: CheckedBatch,
+    arrived: Duration,
+}
+
+fn silent(patience: Duration) -> ServiceError {
+    ServiceError::unavailable(format!("nothing moved on the stream for {patience:?}; connect again"), RETRY_SHUTDOWN)
+}
+
+fn acknowledgement(
+    sequence: u64,
+    places: Vec<(u32, String)>,
+    outcomes: Vec<StoreOutcome>,
+    mut rejections: Vec<v1::Rejection>,
+) -> v1::BatchAck {
+    let (mut accepted, mut duplicates) = (0, 0);
+    for ((index, event_id), outcome) in places.into_iter().zip(outcomes) {
+        match outcome {
+            StoreOutcome::Accepted(_) => accepted += 1,
+            StoreOutcome::Duplicate => duplicates += 1,
+            StoreOutcome::Rejected(reason) => rejections.push(v1::Rejection { index, event_id, reason }),
+        }
+    }
+    rejections.sort_by_key(|rejection| rejection.index);
+    v1::BatchAck { sequence, accepted, duplicates, rejections }
+}

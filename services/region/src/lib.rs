@@ -1,0 +1,37 @@
+//! One region of Vigil: durable, idempotent ingest from its edges, the video index, and the answers it gives for
+//! itself.
+//!
+//! [`RegionServer::start`] opens the index ([`index`]), then serves, over gRPC:
+//! - [`ingest`]: edges publish batches; each is acknowledged after it is durable.
+//! - [`query`]: search, one event, counts, thumbnails; every answer carries the region's report of itself.
+//! - [`stream`]: events as they are committed, from a cursor.
+//! - [`cameras`]: the camera registry.
+//! - [`status`]: how the region is.
+//!
+//! Invariants:
+//! - Acknowledged means durable and findable, exactly once, whatever is killed when.
+//! - Answers claim no more than the index holds: `complete_until` is the least of what the connected edges have
+//!   delivered, and edges that are not connected are counted.
+//! - What arrives is checked once, at the border ([`ingest`], `vigil_proto::convert`); one bad record never costs its
+//!   batch.
+//! - Tokens (pages, cursors) are authenticated, bound to region, index and filter, and never trusted before that is
+//!   checked.
+
+mod cameras;
+pub mod config;
+mod context;
+mod edges;
+mod error;
+pub mod index;
+mod ingest;
+mod query;
+mod retention;
+mod server;
+mod status;
+mod stream;
+mod telemetry;
+mod tokens;
+
+pub use config::{Limits, RegionConfig};
+pub use error::RegionError;
+pub use server::{RegionServer, run};

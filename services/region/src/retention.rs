@@ -1,0 +1,43 @@
+//! Retention: events older than the configured time are removed, every hour, in small steps between the commits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::index::IndexError;
+
+/// How often old events are looked for.
+const EVERY: Duration = Duration::from_hours(1);
+/// Events removed in one transaction: some milliseconds, during which commits wait.
+const STEP_EVENTS: usize = 500;
+
+/// Keeps retention until `shutdown`; begins at once, since a region may have been off for days.
+pub(crate) async fn run(context: Arc<Context>, shutdown: CancellationToken) {
+    let mut ticks = tokio::time::interval(EVERY);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        let removing = shutdown.run_until_cancelled(run_once(&context));
+        match removing.await {
+            Some(Ok(events)) => context.telemetry.purge_ended(events),
+            Some(Err(error)) => context.telemetry.purge_failed(&error),
+            None => return,
+        }
+    }
+}
+
+/// Removes all that is too old now; returns how many events.
+async fn run_once(context: &Context) -> Result<usize, IndexError> {
+    let older_than = context.clock.now() - context.retention;
+    let mut removed = 0;
+    loop {
+        let events = context.index.purge(older_than, STEP_EVENTS).await?;
+        context.telemetry.purged(events);
+        removed += events;
+        if events == 0 {
+            break;
+        }
+    }
+    context.edges.forget_unseen(older_than).await?;
+    Ok(removed)
+}

@@ -1,0 +1,166 @@
+//! Starting and stopping a region.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use vigil_base::{SharedClock, SystemClock};
+use vigil_serve::ops::serve_ops;
+use vigil_serve::{GrpcServer, HealthBoard, TokenKey};
+
+use crate::cameras::RegistryService;
+use crate::config::RegionConfig;
+use crate::context::Context;
+use crate::edges::Edges;
+use crate::error::RegionError;
+use crate::index::sqlite::{SqliteConfig, SqliteIndex};
+use crate::index::{Index, IndexError};
+use crate::ingest::IngestService;
+use crate::query::QueryService;
+use crate::retention;
+use crate::status::{SOFTWARE_VERSION, StatusService};
+use crate::stream::StreamService;
+use crate::telemetry::Telemetry;
+use crate::tokens::Tokens;
+
+/// File of the key for page tokens and cursors, in the data folder: they stay good over a restart.
+const TOKEN_KEY: &str = "token.key";
+
+/// A region that serves.
+pub struct RegionServer {
+    index: Arc<dyn Index>,
+    grpc_address: SocketAddr,
+    ops_address: SocketAddr,
+    shutdown: CancellationToken,
+    fatal: watch::Receiver<Option<IndexError>>,
+    serving: JoinHandle<()>,
+    retaining: JoinHandle<()>,
+}
+
+/// Serves a region until `shutdown`, or until its index is found damaged.
+pub async fn run(config: RegionConfig, shutdown: CancellationToken) -> Result<(), RegionError> {
+    let mut server = RegionServer::start(config).await?;
+    tokio::select! {
+        () = shutdown.cancelled() => {
+            server.stop().await;
+            Ok(())
+        }
+        error = server.failed() => {
+            server.stop().await;
+            Err(error)
+        }
+    }
+}
+
+impl RegionServer {
+    /// Opens the index and begins to serve, by the machine's clock.
+    ///
+    /// # Errors
+    /// [`RegionError`] says which of index, key and addresses cannot be used, and why.
+    pub async fn start(config: RegionConfig) -> Result<Self, RegionError> {
+        Self::start_at(config, SystemClock::shared()).await
+    }
+
+    /// As [`Self::start`], by a clock of the caller's.
+    pub async fn start_at(config: RegionConfig, clock: SharedClock) -> Result<Self, RegionError> {
+        let (index, key) = open(&config, &clock).await?;
+        let shutdown = CancellationToken::new();
+        let board = HealthBoard::new();
+        // Bound before anything is spawned: an address in use leaves nothing behind.
+        let grpc = GrpcServer::bind(config.listen, board.clone()).await?;
+        let ops_error = |source| RegionError::Ops { address: config.ops_listen, source };
+        let ops_address = serve_ops(config.ops_listen, board.clone(), shutdown.clone()).await.map_err(ops_error)?;
+        let edges = Edges::load(Arc::clone(&index), config.limits.max_edges, Arc::clone(&clock)).await?;
+        let (fatal_sender, fatal) = watch::channel(None);
+        let context = Arc::new(Context {
+            tokens: Tokens::new(key, config.region_id.clone(), index.index_id(), config.retention, Arc::clone(&clock)),
+            telemetry: Telemetry::new(&config.region_id),
+            limits: config.limits.clone(),
+            retention: config.retention,
+            region: config.region_id.clone(),
+            index: Arc::clone(&index),
+            edges,
+            board,
+            clock,
+            index_is_down: AtomicBool::new(false),
+            fatal: fatal_sender,
+        });
+        let grpc_address = grpc.address();
+        let serving = add_services(grpc, &context, &shutdown).spawn(shutdown.clone());
+        let retaining = tokio::spawn(retention::run(Arc::clone(&context), shutdown.clone()));
+        tracing::info!(
+            region = %config.region_id,
+            name = config.display_name,
+            version = SOFTWARE_VERSION,
+            grpc = %grpc_address,
+            ops = %ops_address,
+            data_dir = %config.data_dir.display(),
+            "region serves"
+        );
+        Ok(Self { index, grpc_address, ops_address, shutdown, fatal, serving, retaining })
+    }
+
+    /// Where the gRPC server listens.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// Where metrics and health are served.
+    pub fn ops_address(&self) -> SocketAddr {
+        self.ops_address
+    }
+
+    /// Waits for a failure after which the region must not go on.
+    pub async fn failed(&mut self) -> RegionError {
+        match self.fatal.wait_for(Option::is_some).await.map(|error| error.clone()) {
+            Ok(Some(error)) => error.into(),
+            // All services are gone, so none can fail any more.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Ends in order: streams are told to resume, open calls end, the index is closed.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        for task in [self.serving, self.retaining] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the region panicked");
+            }
+        }
+        // Connections that did not end in time may still hold the index; they get errors from now on.
+        let index = self.index;
+        if tokio::task::spawn_blocking(move || index.close()).await.is_err() {
+            tracing::error!("closing the index panicked");
+        }
+    }
+}
+
+/// Opening may migrate, which takes long: not on the async runtime's threads.
+async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<(Arc<dyn Index>, TokenKey), RegionError> {
+    let sqlite = SqliteConfig {
+        data_dir: config.data_dir.clone(),
+        region: config.region_id.clone(),
+        reader_threads: config.limits.reader_threads,
+    };
+    let clock = Arc::clone(clock);
+    let key_path = config.data_dir.join(TOKEN_KEY);
+    let opening = tokio::task::spawn_blocking(move || {
+        let index = SqliteIndex::open(&sqlite, clock)?;
+        let key = TokenKey::load_or_create(&key_path)?;
+        let index: Arc<dyn Index> = Arc::new(index);
+        Ok((index, key))
+    });
+    opening.await.unwrap_or(Err(RegionError::Index(IndexError::Closed)))
+}
+
+fn add_services(grpc: GrpcServer, context: &Arc<Context>, shutdown: &CancellationToken) -> GrpcServer {
+    let shared = || Arc::clone(context);
+    grpc.add_service(IngestService::server(shared(), shutdown.clone()))
+        .add_service(QueryService::server(shared()))
+        .add_service(StreamService::server(shared(), shutdown.clone()))
+        .add_service(RegistryService::server(shared()))
+        .add_service(StatusService::server(shared()))
+}

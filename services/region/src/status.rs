@@ -1,0 +1,75 @@
+//! `RegionService`: how the region is.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status, async_trait};
+use vigil_proto::convert::{time_from_wire, time_to_wire};
+use vigil_proto::v1;
+use vigil_proto::v1::region_service_server::{RegionService, RegionServiceServer};
+use vigil_serve::ServiceError;
+use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+
+use crate::context::Context;
+
+/// Version that the region reports of itself.
+pub(crate) const SOFTWARE_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The service.
+pub(crate) struct StatusService {
+    context: Arc<Context>,
+}
+
+impl StatusService {
+    pub(crate) fn server(context: Arc<Context>) -> RegionServiceServer<Self> {
+        RegionServiceServer::new(Self { context })
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    async fn status(&self) -> Result<v1::RegionStatus, ServiceError> {
+        let context = &self.context;
+        let stats = context.index.stats().await.map_err(|e| context.failure("reading the index's figures", &e))?;
+        let edges = context.edges.statuses();
+        Ok(v1::RegionStatus {
+            region_id: context.region.to_string(),
+            software_version: SOFTWARE_VERSION.to_owned(),
+            server_time: Some(time_to_wire(context.clock.now())),
+            events: stats.events,
+            oldest_begin_time: stats.oldest_begin.map(time_to_wire),
+            newest_begin_time: stats.newest_begin.map(time_to_wire),
+            last_commit_time: stats.last_commit.map(time_to_wire),
+            complete_until: context.edges.freshness().complete_until.map(time_to_wire),
+            index_bytes: stats.bytes,
+            disk_free_bytes: stats.disk_free_bytes,
+            problems: self.problems(&edges),
+            edges,
+        })
+    }
+
+    /// What is wrong, one sentence each.
+    fn problems(&self, edges: &[v1::EdgeStatus]) -> Vec<String> {
+        let board = self.context.board.problems().into_iter().map(|p| format!("{}: {}", p.component, p.detail));
+        let away = edges.iter().filter(|edge| !edge.connected).map(|edge| {
+            let seen = edge.last_seen_time.and_then(|at| time_from_wire("last_seen_time", at).ok());
+            let since = seen.map_or_else(|| "never".to_owned(), |at| at.to_string());
+            format!("edge {} is not connected; last seen {since}", edge.edge_id)
+        });
+        board.chain(away).collect()
+    }
+}
+
+#[async_trait]
+impl RegionService for StatusService {
+    async fn get_status(
+        &self,
+        request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        let started = self.context.clock.monotonic();
+        let statuses = if self.context.is_named(&request.into_inner().region_id) {
+            vec![self.status().await?]
+        } else {
+            Vec::new()
+        };
+        Ok(Response::new(v1::GetStatusResponse { statuses, regions: vec![self.context.report(started)] }))
+    }
+}

@@ -1,0 +1,110 @@
+//! `EventStreamService`: events as they are committed, from a cursor.
+//!
+//! A subscriber has a place in the commit order and reads on from there: at the live end from memory, further back from
+//! the index ([`crate::index::CommitFeed`]). Nothing is kept for it but its place and a few messages, so a slow
+//! subscriber costs nothing, and falls back; one that takes nothing at all is ended, and told its cursor.
+
+mod subscriber;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, async_trait};
+use vigil_proto::v1;
+use vigil_proto::v1::event_stream_service_server::{EventStreamService, EventStreamServiceServer};
+use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+use vigil_serve::{ErrorCode, ServiceError};
+
+use self::subscriber::{Subscriber, Subscription};
+use crate::context::Context;
+use crate::index::CommitSeq;
+use crate::query::checked_filter;
+use crate::tokens::FilterHash;
+
+/// Messages that wait for a subscriber's transport: enough to keep it busy between two turns of its task.
+const MESSAGES_WAITING: usize = 64;
+
+/// The service.
+pub(crate) struct StreamService {
+    context: Arc<Context>,
+    shutdown: CancellationToken,
+    subscribers: Arc<AtomicUsize>,
+}
+
+impl StreamService {
+    pub(crate) fn server(context: Arc<Context>, shutdown: CancellationToken) -> EventStreamServiceServer<Self> {
+        EventStreamServiceServer::new(Self { context, shutdown, subscribers: Arc::default() })
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Checks what is asked for, and where it starts.
+    fn open(&self, request: &v1::SubscribeRequest) -> Result<Subscription, ServiceError> {
+        let filter = checked_filter(request.filter.clone())?;
+        let hash = FilterHash::of(&filter);
+        let latest = *self.context.index.latest().borrow();
+        let start = match (request.cursor.as_str(), request.start()) {
+            ("", v1::SubscribeStart::Oldest) => CommitSeq(0),
+            ("", _) => latest,
+            (cursor, _) => self.context.tokens.open_cursor(cursor, &hash, latest)?,
+        };
+        // Who starts with the oldest event asked for what is there, and misses nothing.
+        let gaps_known_through = if request.cursor.is_empty() { latest } else { start };
+        let is_asked = self.context.is_asked(&filter);
+        Ok(Subscription { filter: Arc::new(filter), hash, is_asked, start, gaps_known_through })
+    }
+
+    fn enter(&self) -> Result<Place, ServiceError> {
+        let most = self.context.limits.max_subscribers;
+        let before = self.subscribers.fetch_add(1, Ordering::Relaxed);
+        let place = Place { subscribers: Arc::clone(&self.subscribers), context: Arc::clone(&self.context) };
+        self.context.telemetry.subscribed();
+        if before >= most {
+            let message = format!("{most} subscribers are connected; this region takes no more");
+            return Err(ServiceError::new(ErrorCode::LimitReached, message));
+        }
+        Ok(place)
+    }
+}
+
+/// A subscriber's place among those that may be connected; given back when dropped.
+struct Place {
+    subscribers: Arc<AtomicUsize>,
+    context: Arc<Context>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.subscribers.fetch_sub(1, Ordering::Relaxed);
+        self.context.telemetry.unsubscribed();
+    }
+}
+
+#[async_trait]
+impl EventStreamService for StreamService {
+    type SubscribeStream = ReceiverStream<Result<v1::SubscribeResponse, Status>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let subscription = self.open(request.get_ref())?;
+        let place = self.enter()?;
+        // One more than may wait: the last place is kept for the message that ends the stream.
+        let (messages, stream) = mpsc::channel(MESSAGES_WAITING + 1);
+        let farewell =
+            messages.clone().reserve_owned().await.map_err(|_| Status::cancelled("the subscriber is gone"))?;
+        let subscriber = Subscriber::new(Arc::clone(&self.context), subscription, messages);
+        let shutdown = self.shutdown.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            if let Some(error) = subscriber.run(&shutdown).await {
+                farewell.send(Err(error.into()));
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}

@@ -1,0 +1,184 @@
+//! One subscriber, from its first heartbeat to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use vigil_proto::convert::{Filter, time_to_wire};
+use vigil_proto::v1;
+use vigil_proto::v1::subscribe_response::Message;
+use vigil_serve::{ErrorCode, ServiceError};
+
+use crate::context::Context;
+use crate::index::{CommitSeq, FeedPage};
+use crate::tokens::FilterHash;
+
+/// A subscriber that gets nothing else gets a heartbeat this often.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Events read at a time.
+const PAGE: usize = 256;
+/// When a subscriber may come back after the region shut down.
+const RETRY_SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// What a subscriber asked for.
+pub(super) struct Subscription {
+    pub(super) filter: Arc<Filter>,
+    pub(super) hash: FilterHash,
+    /// False when the filter names other regions only: nothing is delivered, heartbeats go on.
+    pub(super) is_asked: bool,
+    /// Delivery begins right after this commit.
+    pub(super) start: CommitSeq,
+    /// What retention removed up to here is no gap to this subscriber.
+    pub(super) gaps_known_through: CommitSeq,
+}
+
+/// Why a subscription ends.
+enum End {
+    /// The subscriber went away: there is nobody to tell.
+    Gone,
+    Told(ServiceError),
+}
+
+type Step = Result<(), End>;
+
+pub(super) struct Subscriber {
+    context: Arc<Context>,
+    subscription: Subscription,
+    messages: mpsc::Sender<Result<v1::SubscribeResponse, Status>>,
+    latest: watch::Receiver<CommitSeq>,
+    /// All commits up to here were handed over, or do not match.
+    place: CommitSeq,
+    /// Monotonic.
+    last_sent: Duration,
+}
+
+impl Subscriber {
+    pub(super) fn new(
+        context: Arc<Context>,
+        subscription: Subscription,
+        messages: mpsc::Sender<Result<v1::SubscribeResponse, Status>>,
+    ) -> Self {
+        let latest = context.index.latest();
+        let last_sent = context.clock.monotonic();
+        Self { place: subscription.start, context, subscription, messages, latest, last_sent }
+    }
+
+    /// Delivers until the subscriber goes away (none) or must be told why it ends.
+    pub(super) async fn run(mut self, shutdown: &CancellationToken) -> Option<ServiceError> {
+        let messages = self.messages.clone();
+        let ended = tokio::select! {
+            step = self.deliver() => step,
+            () = messages.closed() => Err(End::Gone),
+            () = shutdown.cancelled() => {
+                Err(End::Told(ServiceError::unavailable("the region shuts down; resume", RETRY_SHUTDOWN)))
+            }
+        };
+        match ended {
+            Err(End::Told(error)) => Some(error),
+            Err(End::Gone) | Ok(()) => None,
+        }
+    }
+
+    /// Sends a heartbeat, then everything after the subscriber's place, then what is committed, without end.
+    async fn deliver(&mut self) -> Step {
+        self.send_heartbeat().await?;
+        loop {
+            if self.has_more() {
+                self.deliver_page().await?;
+            } else {
+                self.wait().await?;
+            }
+            if self.silence() >= HEARTBEAT {
+                self.send_heartbeat().await?;
+            }
+        }
+    }
+
+    fn has_more(&mut self) -> bool {
+        *self.latest.borrow_and_update() > self.place
+    }
+
+    fn silence(&self) -> Duration {
+        self.context.clock.monotonic().saturating_sub(self.last_sent)
+    }
+
+    /// Waits for a commit, or until a heartbeat is due.
+    async fn wait(&mut self) -> Step {
+        let patience = HEARTBEAT.saturating_sub(self.silence());
+        match timeout(patience, self.latest.changed()).await {
+            // The index was closed: the region shuts down.
+            Ok(Err(_)) => Err(End::Told(ServiceError::unavailable("the region shuts down; resume", RETRY_SHUTDOWN))),
+            Ok(Ok(())) => Ok(()),
+            Err(_) => self.send_heartbeat().await,
+        }
+    }
+
+    async fn deliver_page(&mut self) -> Step {
+        if !self.subscription.is_asked {
+            self.place = *self.latest.borrow();
+            return Ok(());
+        }
+        let filter = Arc::clone(&self.subscription.filter);
+        let page = self.context.index.read(self.place, filter, PAGE).await;
+        let page = page.map_err(|error| End::Told(self.context.failure("reading the stream", &error)))?;
+        self.tell_gap(&page).await?;
+        for item in page.items {
+            let delivery = v1::EventDelivery { event: Some(item.event), cursor: self.cursor(item.seq) };
+            self.send(Message::Delivery(delivery)).await?;
+            self.place = item.seq;
+            self.context.telemetry.delivered();
+        }
+        self.place = page.through;
+        Ok(())
+    }
+
+    /// Says so, once, when retention removed events that this subscriber has not read.
+    async fn tell_gap(&mut self, page: &FeedPage) -> Step {
+        let removed = page.purged_through;
+        let is_news = removed > self.place && removed > self.subscription.gaps_known_through;
+        self.subscription.gaps_known_through = self.subscription.gaps_known_through.max(removed);
+        if !is_news {
+            return Ok(());
+        }
+        let resumes_at = page.resumes_at.unwrap_or_else(|| self.context.clock.now());
+        let gap =
+            v1::StreamGap { region_id: self.context.region.to_string(), resumes_at: Some(time_to_wire(resumes_at)) };
+        self.send(Message::Gap(gap)).await
+    }
+
+    async fn send_heartbeat(&mut self) -> Step {
+        let server_time = Some(time_to_wire(self.context.clock.now()));
+        let heartbeat = v1::StreamHeartbeat { cursor: self.cursor(self.place), server_time };
+        self.send(Message::Heartbeat(heartbeat)).await
+    }
+
+    fn cursor(&self, after: CommitSeq) -> String {
+        self.context.tokens.cursor(&self.subscription.hash, after)
+    }
+
+    /// Hands a message to the transport, which takes it when the subscriber has room (HTTP/2 flow control).
+    async fn send(&mut self, message: Message) -> Step {
+        let response = v1::SubscribeResponse { message: Some(message) };
+        let patience = self.context.limits.subscriber_timeout;
+        match timeout(patience, self.messages.reserve()).await {
+            Ok(Ok(room)) => {
+                room.send(Ok(response));
+                self.last_sent = self.context.clock.monotonic();
+                Ok(())
+            }
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(End::Told(self.too_slow(patience))),
+        }
+    }
+
+    /// The cursor is that of the last message that was handed over, which the subscriber still gets before this error.
+    fn too_slow(&self, patience: Duration) -> ServiceError {
+        self.context.telemetry.subscriber_too_slow();
+        let cursor = self.cursor(self.place);
+        let message = format!("nothing was taken for {patience:?}; resume with cursor {cursor}");
+        ServiceError::new(ErrorCode::LimitReached, message)
+    }
+}

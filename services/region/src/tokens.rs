@@ -1,0 +1,237 @@
+//! Page tokens and cursors: opaque to clients, authenticated, bound to region, index and filter.
+
+use std::time::Duration;
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+use vigil_base::{CameraId, RegionId, SharedClock, Timestamp};
+use vigil_proto::convert::{Filter, filter_to_wire};
+use vigil_serve::{ErrorCode, ServiceError, TokenError, TokenKey};
+
+use crate::index::{CommitSeq, Position};
+
+/// A search that was left for longer starts again.
+const PAGE_MAX_AGE: Duration = Duration::from_hours(24);
+/// A cursor is good for this long after all it points at was removed by retention: its holder learns of the gap instead
+/// of an error.
+const CURSOR_EXTRA_AGE: Duration = Duration::from_hours(30 * 24);
+
+const SEARCH_PAGE: &str = "region.search.page";
+const CAMERA_PAGE: &str = "region.cameras.page";
+const CURSOR: &str = "region.stream.cursor";
+
+/// Bytes of SHA-256 that stand for a filter: no two that anybody meets are the same in 128 bits.
+const FILTER_HASH: usize = 16;
+
+/// Stands for a filter in tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FilterHash(Vec<u8>);
+
+impl FilterHash {
+    pub(crate) fn of(filter: &Filter) -> Self {
+        let digest = Sha256::digest(filter_to_wire(filter).encode_to_vec());
+        Self(digest[..FILTER_HASH].to_vec())
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SearchPageToken {
+    #[prost(string, tag = "1")]
+    region: String,
+    #[prost(bytes = "vec", tag = "2")]
+    filter: Vec<u8>,
+    #[prost(sint64, tag = "3")]
+    begin_us: i64,
+    #[prost(bytes = "vec", tag = "4")]
+    event_id: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CameraPageToken {
+    #[prost(string, tag = "1")]
+    region: String,
+    #[prost(string, tag = "2")]
+    after: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CursorToken {
+    #[prost(string, tag = "1")]
+    region: String,
+    #[prost(bytes = "vec", tag = "2")]
+    index: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    filter: Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    commit_seq: u64,
+}
+
+/// Makes and opens the tokens of one region.
+pub(crate) struct Tokens {
+    key: TokenKey,
+    region: RegionId,
+    index: uuid::Uuid,
+    cursor_max_age: Duration,
+    clock: SharedClock,
+}
+
+impl Tokens {
+    pub(crate) fn new(
+        key: TokenKey,
+        region: RegionId,
+        index: uuid::Uuid,
+        retention: Duration,
+        clock: SharedClock,
+    ) -> Self {
+        Self { key, region, index, cursor_max_age: retention + CURSOR_EXTRA_AGE, clock }
+    }
+
+    /// Where a search goes on.
+    pub(crate) fn search_page(&self, filter: &FilterHash, position: Position) -> String {
+        let token = SearchPageToken {
+            region: self.region.to_string(),
+            filter: filter.0.clone(),
+            begin_us: position.begin_time.as_micros(),
+            event_id: position.event_id.to_vec(),
+        };
+        self.key.seal(SEARCH_PAGE, &token, self.clock.now())
+    }
+
+    /// The place of a search's page token; none for the first page.
+    pub(crate) fn open_search_page(&self, token: &str, filter: &FilterHash) -> Result<Option<Position>, ServiceError> {
+        const FIELD: &str = "page_token";
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let opened: SearchPageToken = self.open(FIELD, SEARCH_PAGE, token, PAGE_MAX_AGE)?;
+        self.check_region(FIELD, &opened.region)?;
+        check_filter(FIELD, &opened.filter, filter)?;
+        let event_id = opened.event_id.try_into().map_err(|_| invalid(FIELD, TokenError::Invalid))?;
+        Ok(Some(Position { begin_time: Timestamp::from_micros(opened.begin_us), event_id }))
+    }
+
+    /// Where a list of cameras goes on.
+    pub(crate) fn camera_page(&self, after: &CameraId) -> String {
+        let token = CameraPageToken { region: self.region.to_string(), after: after.to_string() };
+        self.key.seal(CAMERA_PAGE, &token, self.clock.now())
+    }
+
+    /// The place of a camera list's page token; none for the first page.
+    pub(crate) fn open_camera_page(&self, token: &str) -> Result<Option<CameraId>, ServiceError> {
+        const FIELD: &str = "page_token";
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let opened: CameraPageToken = self.open(FIELD, CAMERA_PAGE, token, PAGE_MAX_AGE)?;
+        self.check_region(FIELD, &opened.region)?;
+        CameraId::new(&opened.after).map(Some).map_err(|_| invalid(FIELD, TokenError::Invalid))
+    }
+
+    /// Where a stream goes on.
+    pub(crate) fn cursor(&self, filter: &FilterHash, after: CommitSeq) -> String {
+        let token = CursorToken {
+            region: self.region.to_string(),
+            index: self.index.as_bytes().to_vec(),
+            filter: filter.0.clone(),
+            commit_seq: after.0,
+        };
+        self.key.seal(CURSOR, &token, self.clock.now())
+    }
+
+    /// The place of a cursor. `latest` is the newest commit: a cursor beyond it was given before the index was restored
+    /// from a backup, and what it stands after is not known.
+    pub(crate) fn open_cursor(
+        &self,
+        token: &str,
+        filter: &FilterHash,
+        latest: CommitSeq,
+    ) -> Result<CommitSeq, ServiceError> {
+        const FIELD: &str = "cursor";
+        let opened: CursorToken = self.open(FIELD, CURSOR, token, self.cursor_max_age)?;
+        self.check_region(FIELD, &opened.region)?;
+        check_filter(FIELD, &opened.filter, filter)?;
+        if opened.index != self.index.as_bytes() || opened.commit_seq > latest.0 {
+            return Err(refused(
+                FIELD,
+                "was made before the region's index was made anew or restored; start again without it",
+            ));
+        }
+        Ok(CommitSeq(opened.commit_seq))
+    }
+
+    fn open<M: Message + Default>(
+        &self,
+        field: &str,
+        purpose: &str,
+        token: &str,
+        max_age: Duration,
+    ) -> Result<M, ServiceError> {
+        self.key.open(purpose, token, max_age, self.clock.now()).map_err(|error| invalid(field, error))
+    }
+
+    fn check_region(&self, field: &str, region: &str) -> Result<(), ServiceError> {
+        if region == self.region.as_str() { Ok(()) } else { Err(refused(field, "belongs to another region")) }
+    }
+}
+
+fn check_filter(field: &str, made_for: &[u8], filter: &FilterHash) -> Result<(), ServiceError> {
+    if made_for == filter.0 {
+        return Ok(());
+    }
+    Err(refused(field, "was made for another filter; start again without it"))
+}
+
+fn refused(field: &str, problem: &str) -> ServiceError {
+    ServiceError { code: ErrorCode::InvalidToken, ..ServiceError::field(field, problem) }
+}
+
+fn invalid(field: &str, error: TokenError) -> ServiceError {
+    ServiceError { code: ServiceError::from(error).code, ..ServiceError::field(field, error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vigil_base::SimClock;
+
+    use super::*;
+
+    fn tokens(region: &str, index: uuid::Uuid, clock: &Arc<SimClock>, key: &TokenKey) -> Tokens {
+        let region = RegionId::new(region).unwrap();
+        Tokens::new(key.clone(), region, index, Duration::from_hours(24), clock.clone())
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_own_question_alone() {
+        let clock = SimClock::new(Timestamp::from_micros(1_000_000));
+        let (key, index) = (TokenKey::random(), uuid::Uuid::new_v4());
+        let north = tokens("north", index, &clock, &key);
+        let any = FilterHash::of(&Filter::default());
+        let cars = FilterHash::of(&Filter { classes: vec!["car".into()], ..Filter::default() });
+        let place = Position { begin_time: Timestamp::from_micros(5), event_id: [7; 16] };
+        let page = north.search_page(&any, place);
+        assert_eq!(north.open_search_page(&page, &any).unwrap(), Some(place));
+        let reason = |result: Result<_, ServiceError>| result.map(drop).unwrap_err().code;
+        assert_eq!(reason(north.open_search_page(&page, &cars).map(drop)), ErrorCode::InvalidToken);
+        let south = tokens("south", index, &clock, &key);
+        assert_eq!(reason(south.open_search_page(&page, &any).map(drop)), ErrorCode::InvalidToken);
+        assert_eq!(reason(north.open_cursor(&page, &any, CommitSeq(9)).map(drop)), ErrorCode::InvalidToken);
+        clock.advance(PAGE_MAX_AGE + Duration::from_secs(1));
+        assert_eq!(reason(north.open_search_page(&page, &any).map(drop)), ErrorCode::ExpiredToken);
+    }
+
+    #[test]
+    fn a_cursor_of_another_index_or_of_its_future_is_refused() {
+        let clock = SimClock::new(Timestamp::from_micros(1_000_000));
+        let (key, index) = (TokenKey::random(), uuid::Uuid::new_v4());
+        let any = FilterHash::of(&Filter::default());
+        let north = tokens("north", index, &clock, &key);
+        let cursor = north.cursor(&any, CommitSeq(9));
+        assert_eq!(north.open_cursor(&cursor, &any, CommitSeq(9)).unwrap(), CommitSeq(9));
+        let error = north.open_cursor(&cursor, &any, CommitSeq(8)).unwrap_err();
+        assert!(error.message.contains("restored"), "{error}");
+        let remade = tokens("north", uuid::Uuid::new_v4(), &clock, &key);
+        assert!(remade.open_cursor(&cursor, &any, CommitSeq(9)).is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! The embedded engine: the suite that every engine passes, and what is its own.
+#![allow(clippy::unwrap_used)] // Helpers of tests.
+
+mod common;
+mod index_suite;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use vigil_base::{RegionId, SimClock};
+use vigil_region::index::sqlite::{SqliteConfig, SqliteIndex};
+use vigil_region::index::{EventLookup, EventWriter, Index, IndexError, IndexStatus, NewRevision};
+
+use common::{NOON, event, region};
+use index_suite::Engine;
+
+struct Sqlite(TempDir);
+
+impl Sqlite {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Engine for Sqlite {
+    fn open(&self, clock: Arc<SimClock>) -> Arc<dyn Index> {
+        Arc::new(SqliteIndex::open(&config(self.0.path()), clock).unwrap())
+    }
+}
+
+fn config(data_dir: &Path) -> SqliteConfig {
+    SqliteConfig { data_dir: data_dir.to_owned(), region: region(), reader_threads: 2 }
+}
+
+fn open(data_dir: &Path) -> Result<SqliteIndex, IndexError> {
+    SqliteIndex::open(&config(data_dir), SimClock::new(NOON))
+}
+
+index_suite!(
+    Sqlite::new();
+    an_event_comes_back_as_it_was_stored,
+    only_a_greater_revision_replaces_an_event,
+    revisions_of_one_event_in_one_batch_end_as_the_last,
+    an_event_does_not_change_its_begin_or_camera,
+    a_rejected_record_does_not_cost_its_batch,
+    commit_numbers_are_never_given_twice,
+    each_condition_restricts_a_search,
+    a_parked_car_is_found_for_as_long_as_it_stands,
+    pages_neither_lose_nor_repeat_while_events_arrive,
+    the_feed_gives_each_revision_in_commit_order,
+    the_feed_is_the_same_from_memory_and_from_the_tables,
+    the_newest_commit_is_seen_by_whoever_waits,
+    retention_removes_what_is_old_and_says_so_to_the_feed,
+    retention_does_not_spare_events_of_a_camera_whose_clock_is_ahead,
+    counts_follow_events_as_they_grow_change_and_go,
+    a_camera_is_replaced_only_by_who_has_read_it,
+    an_announcement_does_not_overrule_an_operator,
+    edges_are_remembered_until_they_are_forgotten,
+    searches_and_counts_agree_with_the_model,
+);
+
+#[test]
+fn a_folder_serves_one_process() {
+    let temp = tempfile::tempdir().unwrap();
+    let first = open(temp.path()).unwrap();
+    let error = open(temp.path()).unwrap_err();
+    assert!(matches!(error, IndexError::InUse { .. }), "{error}");
+    drop(first);
+    open(temp.path()).unwrap();
+}
+
+#[test]
+fn an_index_of_another_region_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    drop(open(temp.path()).unwrap());
+    let other = SqliteConfig { region: RegionId::new("south").unwrap(), ..config(temp.path()) };
+    let error = SqliteIndex::open(&other, SimClock::new(NOON)).unwrap_err().to_string();
+    assert!(error.contains("\"north\"") && error.contains("\"south\""), "{error}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let error = open(Path::new("/proc/vigil-region")).unwrap_err();
+    assert!(matches!(error, IndexError::Io { .. }) && error.to_string().contains("/proc/vigil-region"), "{error}");
+}
+
+#[tokio::test]
+async fn a_damaged_index_is_reported_and_left_as_it_is() {
+    let temp = tempfile::tempdir().unwrap();
+    let index = open(temp.path()).unwrap();
+    let events = (0..500).map(|_| NewRevision::new(event(NOON), bytes::Bytes::new())).collect();
+    index.commit(events).await.unwrap();
+    let path = index.path().to_owned();
+    drop(index);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4096..20 * 4096].fill(0xa5);
+    fs::write(&path, &bytes).unwrap();
+    let error = open(temp.path()).unwrap_err();
+    assert!(matches!(error, IndexError::Corrupt { .. }), "{error:?}");
+    assert!(error.to_string().contains("index.db"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_reported() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("index.db"), "a text that somebody put here".repeat(300)).unwrap();
+    let error = open(temp.path()).unwrap_err();
+    assert!(matches!(error, IndexError::Corrupt { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn many_publishers_at_once_get_one_order_and_lose_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let index = Arc::new(open(temp.path()).unwrap());
+    let publish = |_| {
+        let index = Arc::clone(&index);
+        tokio::spawn(async move {
+            let mut stored = Vec::new();
+            for _ in 0..20 {
+                let events: Vec<_> = (0..10).map(|_| event(NOON)).collect();
+                stored.extend(events.iter().map(|event| event.id));
+                let revisions = events.into_iter().map(|event| NewRevision::new(event, bytes::Bytes::new()));
+                index.commit(revisions.collect()).await.unwrap();
+            }
+            stored
+        })
+    };
+    let publishers: Vec<_> = (0..8).map(publish).collect();
+    let mut stored = Vec::new();
+    for publisher in publishers {
+        stored.extend(publisher.await.unwrap());
+    }
+    assert_eq!(index.stats().await.unwrap().events, 1_600);
+    for id in stored.into_iter().step_by(97) {
+        assert!(index.event(id).await.unwrap().is_some());
+    }
+}

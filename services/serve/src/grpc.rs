@@ -1,0 +1,154 @@
+//! A gRPC server with health, reflection, keepalive, limits and an orderly end.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+
+use crate::health::HealthBoard;
+
+/// Largest message taken. Above the largest batch of an edge; also set on each service, whose own default is 4 MiB.
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Streams one connection may have open at a time.
+const MAX_STREAMS_PER_CONNECTION: u32 = 256;
+/// A peer that answers no ping for [`KEEPALIVE_TIMEOUT`] is gone: its connection is closed.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long calls that are open at shutdown may take to end.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// The server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: is it free, and is it an address of this machine?")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A gRPC server in the making.
+#[derive(Debug)]
+pub struct GrpcServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    routes: RoutesBuilder,
+    services: Vec<&'static str>,
+    board: HealthBoard,
+}
+
+impl GrpcServer {
+    /// Binds `listen` (port 0 takes a free one).
+    pub async fn bind(listen: SocketAddr, board: HealthBoard) -> Result<Self, StartError> {
+        let bind_error = |source| StartError::Bind { address: listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+        Ok(Self { listener, address, routes: Routes::builder(), services: Vec::new(), board })
+    }
+
+    /// The bound address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Adds a service. Set its message limits to [`MAX_MESSAGE_BYTES`] first.
+    #[must_use]
+    pub fn add_service<S>(mut self, service: S) -> Self
+    where
+        S: tower_service::Service<
+                http::Request<tonic::body::Body>,
+                Response: axum::response::IntoResponse,
+                Error = std::convert::Infallible,
+                Future: Send,
+            > + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.services.push(S::NAME);
+        self.routes.add_service(service);
+        self
+    }
+
+    /// Serves until `shutdown`, then refuses new calls (GOAWAY) and lets open ones end within [`DRAIN`].
+    ///
+    /// gRPC health of the server (the empty name) and of each service follows the board.
+    pub fn spawn(mut self, shutdown: CancellationToken) -> JoinHandle<()> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        self.routes.add_service(health);
+        let (v1, v1alpha) = reflection_services();
+        self.routes.add_service(v1).add_service(v1alpha);
+        tokio::spawn(follow_board(reporter, self.services, self.board, shutdown.clone()));
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .max_concurrent_streams(Some(MAX_STREAMS_PER_CONNECTION))
+            .tcp_nodelay(true)
+            .add_routes(self.routes.routes());
+        let address = self.address;
+        let incoming = TcpListenerStream::new(self.listener);
+        tokio::spawn(async move {
+            let serving = server.serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+            let drained = async {
+                shutdown.cancelled().await;
+                tokio::time::sleep(DRAIN).await;
+            };
+            tokio::select! {
+                served = serving => match served {
+                    Ok(()) => tracing::debug!(%address, "gRPC server ended"),
+                    Err(error) => tracing::error!(%address, error = %crate::error::chain(&error), "gRPC server failed"),
+                },
+                () = drained => tracing::warn!(%address, "calls still open after {DRAIN:?} were cut off"),
+            }
+        })
+    }
+}
+
+/// Server reflection in the version clients should use and the one many still do.
+fn reflection_services() -> (
+    tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>,
+    tonic_reflection::server::v1alpha::ServerReflectionServer<impl tonic_reflection::server::v1alpha::ServerReflection>,
+) {
+    const COMPILED_IN: &str = "the descriptor sets are compiled in";
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(vigil_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    (builder().build_v1().expect(COMPILED_IN), builder().build_v1alpha().expect(COMPILED_IN))
+}
+
+async fn follow_board(
+    reporter: tonic_health::server::HealthReporter,
+    services: Vec<&'static str>,
+    board: HealthBoard,
+    shutdown: CancellationToken,
+) {
+    let mut ready = board.watch_ready();
+    loop {
+        let serving = *ready.borrow_and_update() && !shutdown.is_cancelled();
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for service in std::iter::once(&"").chain(&services) {
+            reporter.set_service_status(*service, status).await;
+        }
+        if shutdown.is_cancelled() {
+            return;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            changed = ready.changed() => if changed.is_err() { return },
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What every Vigil server process shares, so that a region, a gateway and an edge look alike from outside.
+//!
+//! - [`grpc`]: a gRPC server with health, reflection, keepalive, limits and an orderly end.
+//! - [`ops`]: the HTTP side for operators: `/metrics` (Prometheus), `/healthz` (what is wrong), `/livez`.
+//! - [`health`]: one board per process where each component says what is wrong with it.
+//! - [`error`]: the closed list of service errors, mapped once to gRPC.
+//! - [`token`]: opaque, authenticated tokens (page tokens, stream cursors).
+//! - [`config`]: loading a TOML file with errors that name file, line and key.
+//! - [`logs`]: structured logs on standard error.
+
+pub mod config;
+pub mod error;
+pub mod grpc;
+pub mod health;
+pub mod logs;
+pub mod ops;
+pub mod token;
+
+pub use error::{ErrorCode, ServiceError};
+pub use grpc::GrpcServer;
+pub use health::{HealthBoard, Problem};
+pub use token::{TokenError, TokenKey};

@@ -1,0 +1,123 @@
+//! An edge without cameras, for the kill tests: makes events at full speed, keeps them in a real outbox and ships them.
+//!
+//! usage: `event_source DATA_DIR REGION_URL REGION_ID EDGE_ID`
+//!
+//! Prints an event's id once it is durable. When standard input ends it makes no more events, waits until the region has
+//! acknowledged all, prints `shipped` and ends.
+#![allow(clippy::print_stdout)] // What it prints is its purpose.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use prost::Message;
+use tokio_util::sync::CancellationToken;
+use vigil_base::event::{Attributes, EndReason, EventKind, EventState, ModelRef};
+use vigil_base::{BoxNorm, CameraId, EdgeId, Event, EventId, RegionId, SystemClock, TimeSource, Timestamp, TrackId};
+use vigil_edge::ship::{self, Shipper, ShipperConfig};
+use vigil_outbox::{Outbox, OutboxConfig, Record};
+use vigil_proto::convert::event_to_wire;
+use vigil_serve::HealthBoard;
+
+/// Events made and committed together.
+const GROUP: u64 = 10;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    vigil_serve::logs::init(vigil_serve::logs::LogFormat::Text, Some("warn"));
+    let mut args = std::env::args().skip(1);
+    let mut next = |what: &str| args.next().with_context(|| format!("{what} is missing"));
+    let (folder, url, region, edge) = (next("DATA_DIR")?, next("REGION_URL")?, next("REGION_ID")?, next("EDGE_ID")?);
+    let (region, edge) = (RegionId::new(region)?, EdgeId::new(edge)?);
+    let clock = SystemClock::shared();
+    let outbox = Arc::new(Outbox::open(&OutboxConfig::new(folder), clock.clone())?);
+    let shutdown = CancellationToken::new();
+    let shipper = Shipper {
+        config: ShipperConfig {
+            region_address: url.parse()?,
+            region: region.clone(),
+            edge: edge.clone(),
+            cameras: vec![],
+        },
+        outbox: outbox.clone(),
+        cameras: Arc::new(Vec::new),
+        clock: clock.clone(),
+        board: HealthBoard::new(),
+    };
+    let shipping = tokio::spawn(ship::run(shipper, shutdown.clone()));
+    let maker = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
+        let stop = input_ends()?;
+        let mut made = 0;
+        while !stop.load(Ordering::Relaxed) {
+            let events: Vec<Event> = (0..GROUP).map(|i| event(made + i, &region, &edge, clock.now())).collect();
+            outbox.put_many(events.iter().map(record).collect())?;
+            let ids: Vec<String> = events.iter().map(|event| event.id.to_string()).collect();
+            // One write: a kill leaves whole lines, or a last one without its end.
+            writeln!(std::io::stdout().lock(), "{}", ids.join("\n"))?;
+            made += GROUP;
+        }
+        while outbox.backlog().records > 0 {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        println!("shipped");
+        Ok(())
+    });
+    maker.await??;
+    shutdown.cancel();
+    Ok(shipping.await?)
+}
+
+fn input_ends() -> std::io::Result<Arc<AtomicBool>> {
+    let ended = Arc::new(AtomicBool::new(false));
+    let flag = ended.clone();
+    std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        flag.store(true, Ordering::Relaxed);
+    })?;
+    Ok(ended)
+}
+
+fn record(event: &Event) -> Record {
+    Record {
+        event_id: event.id,
+        revision: event.revision,
+        is_final: true,
+        event: event_to_wire(event).encode_to_vec().into(),
+        thumbnail: bytes::Bytes::new(),
+    }
+}
+
+fn event(number: u64, region: &RegionId, edge: &EdgeId, now: Timestamp) -> Event {
+    let camera = CameraId::new(format!("camera-{}", number % 7)).expect("the name is fit to be an id");
+    let best_box = BoxNorm { left: 0.1, top: 0.2, width: 0.3, height: 0.4 };
+    Event {
+        id: EventId::at(now),
+        revision: 1,
+        state: EventState::Ended(EndReason::Lost),
+        region: region.clone(),
+        edge: edge.clone(),
+        camera,
+        kind: EventKind::Object,
+        object_class: if number.is_multiple_of(3) { "car".into() } else { "person".into() },
+        track: TrackId(number),
+        begin_time: now,
+        end_time: now + Duration::from_secs(2),
+        confirm_time: now,
+        receive_time: None,
+        time_source: TimeSource::Arrival,
+        confidence: 0.9,
+        best_box,
+        best_time: now,
+        path: Vec::new(),
+        attributes: Attributes::default(),
+        location: None,
+        rule: None,
+        zone: None,
+        plate: None,
+        thumbnail_key: None,
+        model: ModelRef { name: "test".into(), fingerprint: "0".into() },
+        trace_parent: None,
+    }
+}

@@ -1,0 +1,17 @@
+//! One file per command.
+
+#[cfg(feature = "edge")]
+pub mod analyze;
+pub mod cameras;
+#[cfg(feature = "edge")]
+pub mod camsim;
+pub mod config;
+#[cfg(all(feature = "edge", feature = "region", feature = "gateway"))]
+pub mod demo;
+#[cfg(feature = "edge")]
+pub mod doctor;
+pub mod query;
+pub mod serve;
+pub mod status;
+pub mod subscribe;
+pub mod track;

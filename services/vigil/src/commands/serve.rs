@@ -1,0 +1,44 @@
+//! `vigil edge`, `vigil region`, `vigil gateway`: the processes that serve until they are told to end.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use vigil_serve::logs::{self, LogFormat};
+
+use crate::signals;
+
+/// What every serving process is told.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Configuration file (TOML); `vigil config check` explains what is wrong with one.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Runs an edge until SIGTERM or an interrupt.
+#[cfg(feature = "edge")]
+pub async fn edge(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = vigil_edge::config::load(&args.config)?;
+    logs::init(config.log, None);
+    vigil_edge::run(config, signals::shutdown()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a region until SIGTERM or an interrupt.
+#[cfg(feature = "region")]
+pub async fn region(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = vigil_region::RegionConfig::load(&args.config)?;
+    logs::init(LogFormat::Auto, None);
+    vigil_region::run(config, signals::shutdown()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a gateway until SIGTERM or an interrupt.
+#[cfg(feature = "gateway")]
+pub async fn gateway(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = vigil_gateway::GatewayConfig::load(&args.config)?;
+    logs::init(LogFormat::Auto, None);
+    vigil_gateway::run(config, signals::shutdown()).await?;
+    Ok(ExitCode::SUCCESS)
+}

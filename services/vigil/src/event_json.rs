@@ -1,0 +1,93 @@
+//! Events as JSON objects: one shape for `query`, `subscribe` and `analyze`.
+//!
+//! Times are RFC 3339 in UTC, boxes are `[left, top, width, height]` in shares of the picture. Fields without a value are
+//! left out.
+
+use serde_json::{Map, Value, json};
+use vigil_base::event::{EndReason, EventState, Speed};
+use vigil_base::{BoxNorm, Event};
+
+/// One revision of an event.
+pub fn event(event: &Event) -> Value {
+    let mut object = Map::new();
+    let mut put = |key: &str, value: Value| {
+        if !value.is_null() {
+            object.insert(key.to_owned(), value);
+        }
+    };
+    let (state, reason) = state(event.state);
+    put("event_id", json!(event.id.to_string()));
+    put("revision", json!(event.revision));
+    put("state", json!(state));
+    put("end_reason", json!(reason));
+    put("region", json!(event.region.as_str()));
+    put("edge", json!(event.edge.as_str()));
+    put("camera", json!(event.camera.as_str()));
+    put("kind", json!(event.kind.to_string()));
+    put("class", json!(&*event.object_class));
+    put("track", json!(event.track.0));
+    put("begin_time", json!(event.begin_time.to_string()));
+    put("end_time", json!(event.end_time.to_string()));
+    put("confirm_time", json!(event.confirm_time.to_string()));
+    put("receive_time", json!(event.receive_time.map(|at| at.to_string())));
+    put("time_source", json!(event.time_source));
+    put("confidence", rounded(event.confidence));
+    put("best_box", bbox(event.best_box));
+    put("best_time", json!(event.best_time.to_string()));
+    put("path", event.path.iter().map(|p| json!({"time": p.time.to_string(), "box": bbox(p.bbox)})).collect());
+    put("colours", colours(event));
+    put("direction_degrees", event.attributes.direction_degrees.map_or(Value::Null, rounded));
+    put("speed", event.attributes.speed.map_or(Value::Null, speed));
+    put("location", json!(event.location));
+    put("rule", json!(event.rule.as_deref()));
+    put("zone", json!(event.zone.as_deref()));
+    put("plate", json!(event.plate.as_ref().map(|plate| &plate.text)));
+    put("thumbnail_key", json!(event.thumbnail_key.as_deref()));
+    put("model", json!({"name": &*event.model.name, "fingerprint": &*event.model.fingerprint}));
+    put("trace_parent", json!(event.trace_parent.as_deref()));
+    Value::Object(object)
+}
+
+/// "ongoing", or "ended" and why.
+pub fn state(state: EventState) -> (&'static str, Option<&'static str>) {
+    match state {
+        EventState::Ongoing => ("ongoing", None),
+        EventState::Ended(reason) => (
+            "ended",
+            Some(match reason {
+                EndReason::Lost => "lost",
+                EndReason::StreamLost => "stream_lost",
+                EndReason::EdgeStopped => "edge_stopped",
+                EndReason::EdgeRestarted => "edge_restarted",
+            }),
+        ),
+    }
+}
+
+fn colours(event: &Event) -> Value {
+    if event.attributes.colours.is_empty() {
+        return Value::Null;
+    }
+    event
+        .attributes
+        .colours
+        .iter()
+        .map(|(colour, share)| json!({"name": colour.name(), "share": rounded(*share)}))
+        .collect()
+}
+
+fn speed(speed: Speed) -> Value {
+    match speed {
+        Speed::PictureWidthsPerSecond(value) => json!({"value": rounded(value), "unit": "picture_widths_per_second"}),
+        Speed::MetresPerSecond(value) => json!({"value": rounded(value), "unit": "metres_per_second"}),
+    }
+}
+
+fn bbox(bbox: BoxNorm) -> Value {
+    [bbox.left, bbox.top, bbox.width, bbox.height].into_iter().map(rounded).collect()
+}
+
+/// Four digits: a tenth of a pixel of a 1000-pixel picture, and the same text on every machine.
+fn rounded(value: f32) -> Value {
+    json!((f64::from(value) * 1e4).round() / 1e4)
+}

@@ -1,0 +1,100 @@
+//! Which events are meant, as options.
+
+use anyhow::{Context, bail};
+use clap::Args;
+use vigil_base::event::{Colour, EventKind};
+use vigil_base::{CameraId, EdgeId, GeoPoint, Polygon, RegionId, Timestamp};
+use vigil_proto::convert::{Filter, filter_to_wire};
+use vigil_proto::v1;
+
+use crate::when;
+
+/// Options that narrow down events; all must hold, several values of one option mean any of them.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Which events")]
+pub struct FilterArgs {
+    /// Events that end at or after this time: 2026-05-01T14:00:00Z, "2026-05-01 14:00" (local), or 15m (ago).
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Events that begin before this time.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only these regions.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub region: Vec<RegionId>,
+    /// Only these cameras.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub camera: Vec<CameraId>,
+    /// Only these edges.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub edge: Vec<EdgeId>,
+    /// Only these object classes, for example person,car.
+    #[arg(long, value_name = "CLASS", value_delimiter = ',')]
+    pub class: Vec<String>,
+    /// Only these kinds of event: object.
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    pub kind: Vec<EventKind>,
+    /// Only objects that show one of these colours: black, white, grey, red, orange, yellow, green, cyan, blue, purple, pink, brown.
+    #[arg(long, alias = "color", value_name = "COLOUR", value_delimiter = ',')]
+    pub colour: Vec<Colour>,
+    /// Only events at least this confident, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub min_confidence: f32,
+    /// Only vehicles whose plate holds this text.
+    #[arg(long, value_name = "TEXT")]
+    pub plate: Option<String>,
+    /// Only events inside this ring of latitude,longitude points: "52.50,13.37 52.52,13.37 52.51,13.40".
+    #[arg(long, value_name = "POINTS")]
+    pub area: Option<String>,
+}
+
+impl FilterArgs {
+    /// The filter for the wire, relative times counted from `now`.
+    pub fn resolve(&self, now: Timestamp) -> anyhow::Result<v1::EventFilter> {
+        let time = |name: &str, text: &Option<String>| {
+            text.as_deref().map(|text| when::parse(text, now).with_context(|| format!("--{name}"))).transpose()
+        };
+        Ok(filter_to_wire(&Filter {
+            from: time("from", &self.from)?,
+            until: time("until", &self.until)?,
+            regions: self.region.clone(),
+            cameras: self.camera.clone(),
+            edges: self.edge.clone(),
+            classes: self.class.clone(),
+            kinds: self.kind.clone(),
+            colours: self.colour.clone(),
+            area: self.area.as_deref().map(polygon).transpose()?,
+            min_confidence: self.min_confidence,
+            plate: self.plate.clone(),
+        }))
+    }
+}
+
+fn polygon(text: &str) -> anyhow::Result<Polygon> {
+    let points = text.split_whitespace().map(point).collect::<anyhow::Result<Vec<_>>>()?;
+    let count = points.len();
+    Polygon::new(points).with_context(|| format!("--area needs 3 to 256 points, has {count}"))
+}
+
+fn point(text: &str) -> anyhow::Result<GeoPoint> {
+    let Some((latitude, longitude)) = text.split_once(',') else {
+        bail!("--area: {text:?} is not latitude,longitude");
+    };
+    let degrees = |part: &str| part.parse::<f64>().with_context(|| format!("--area: {part:?} is not a number"));
+    GeoPoint::new(degrees(latitude)?, degrees(longitude)?)
+        .with_context(|| format!("--area: {text:?} is not on the earth (latitude first, then longitude)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_area_is_latitude_first_and_errors_say_so() {
+        let area = polygon("52.50,13.37 52.52,13.37 52.51,13.40").unwrap();
+        assert!(area.contains(GeoPoint { latitude: 52.51, longitude: 13.38 }));
+        assert!(polygon("52.5,13.3 52.6,13.3").unwrap_err().to_string().contains("has 2"));
+        assert!(polygon("52.5 13.3 1").unwrap_err().to_string().contains("\"52.5\""));
+        assert!(polygon("152.5,13.3 1,1 1,2").unwrap_err().to_string().contains("latitude first"));
+    }
+}

@@ -1,0 +1,122 @@
+//! The one binary and its command line.
+//!
+//! Each command is a file below [`commands`]. Exit status: 0 done, 1 failed, 2 wrong use or configuration, 3 answered in
+//! part (some region did not answer).
+#![allow(clippy::print_stderr)] // A command line speaks on standard error.
+
+mod client;
+mod commands;
+#[cfg(feature = "edge")]
+mod detector;
+mod event_json;
+mod exit;
+mod filter_args;
+mod output;
+mod paths;
+#[cfg(feature = "edge")]
+mod progress;
+mod signals;
+mod when;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Video analytics for safe cities: cameras become events, regions keep them, a gateway answers for all regions.
+#[derive(Debug, Parser)]
+#[command(name = "vigil", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "Exit status: 0 done; 1 failed; 2 wrong use or configuration; 3 answered in part.
+Logs go to standard error; VIGIL_LOG sets what is logged, for example VIGIL_LOG=info,vigil_camera=debug.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[cfg(all(feature = "edge", feature = "region", feature = "gateway"))]
+    Demo(commands::demo::DemoArgs),
+    /// Read cameras, detect and track, and ship events to the region.
+    #[cfg(feature = "edge")]
+    Edge(commands::serve::ServeArgs),
+    /// Keep a region's events and answer for it.
+    #[cfg(feature = "region")]
+    Region(commands::serve::ServeArgs),
+    /// Answer questions over all regions at once.
+    #[cfg(feature = "gateway")]
+    Gateway(commands::serve::ServeArgs),
+    Query(commands::query::QueryArgs),
+    Subscribe(commands::subscribe::SubscribeArgs),
+    Cameras(commands::cameras::CamerasArgs),
+    Status(commands::status::StatusArgs),
+    #[cfg(feature = "edge")]
+    Analyze(commands::analyze::AnalyzeArgs),
+    Track(commands::track::TrackArgs),
+    #[cfg(feature = "edge")]
+    Camsim(commands::camsim::CamsimArgs),
+    Config(commands::config::ConfigArgs),
+    #[cfg(feature = "edge")]
+    Doctor(commands::doctor::DoctorArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("vigil: {}", vigil_serve::error::chain(error.as_ref()));
+            exit::code_of(&error)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        #[cfg(all(feature = "edge", feature = "region", feature = "gateway"))]
+        Command::Demo(args) => server(logged(commands::demo::run(args))),
+        #[cfg(feature = "edge")]
+        Command::Edge(args) => server(commands::serve::edge(args)),
+        #[cfg(feature = "region")]
+        Command::Region(args) => server(commands::serve::region(args)),
+        #[cfg(feature = "gateway")]
+        Command::Gateway(args) => server(commands::serve::gateway(args)),
+        Command::Query(args) => client(commands::query::run(args)),
+        Command::Subscribe(args) => client(commands::subscribe::run(args)),
+        Command::Cameras(args) => client(commands::cameras::run(args)),
+        Command::Status(args) => client(commands::status::run(args)),
+        #[cfg(feature = "edge")]
+        Command::Analyze(args) => {
+            log_warnings();
+            commands::analyze::run(args)
+        }
+        Command::Track(args) => commands::track::run(args),
+        #[cfg(feature = "edge")]
+        Command::Camsim(args) => server(logged(commands::camsim::run(args))),
+        Command::Config(args) => commands::config::run(args),
+        #[cfg(feature = "edge")]
+        Command::Doctor(args) => {
+            log_warnings();
+            commands::doctor::run(args)
+        }
+    }
+}
+
+/// Runs a serving command on all cores.
+fn server(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}
+
+/// Runs a client command: one thread is enough for it.
+fn client(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(logged(command))
+}
+
+/// People who typed a command see what is wrong, not what goes well.
+async fn logged(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    log_warnings();
+    command.await
+}
+
+fn log_warnings() {
+    vigil_serve::logs::init(vigil_serve::logs::LogFormat::Text, Some("warn"));
+}

@@ -1,0 +1,103 @@
+//! Tables for people, JSON for programs.
+
+use std::io::{self, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+use vigil_base::{Event, Timestamp};
+use vigil_proto::convert::time_from_wire;
+use vigil_proto::v1;
+
+use crate::{event_json, when};
+
+/// Writes one line to standard output; a reader that went away ends the program quietly, as it should in a pipe.
+pub fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    let written = writeln!(io::stdout().lock(), "{text}");
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => Ok(other?),
+    }
+}
+
+/// A table with a header, as wide as the terminal.
+pub fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table
+}
+
+/// One row of an event table.
+pub fn event_row(event: &Event) -> [String; 8] {
+    let (state, reason) = event_json::state(event.state);
+    let colours: Vec<&str> = event.attributes.colours.iter().map(|(colour, _)| colour.name()).collect();
+    let seconds = event.end_time.seconds_since(event.begin_time);
+    [
+        when::show(event.begin_time),
+        format!("{seconds:.1} s"),
+        event.region.to_string(),
+        event.camera.to_string(),
+        event.object_class.to_string(),
+        format!("{:.2}", event.confidence),
+        colours.join(" "),
+        format!("{} {}", event.id, reason.unwrap_or(state)),
+    ]
+}
+
+/// Header of [`event_row`].
+pub const EVENT_HEADER: [&str; 8] = ["begin", "for", "region", "camera", "class", "conf", "colours", "event"];
+
+/// What became of the question in each region, for people. Nothing is written when all answered and hold everything.
+pub fn region_lines(reports: &[v1::RegionReport], now: Timestamp) -> Vec<String> {
+    let answered = reports.iter().filter(|r| r.outcome() == v1::RegionOutcome::Answered).count();
+    let mut lines = vec![format!("{answered} of {} regions answered", reports.len())];
+    for report in reports {
+        let text = outcome(report.outcome());
+        let took = report.elapsed.map(|d| d.seconds as f64 * 1e3 + f64::from(d.nanos) / 1e6).unwrap_or_default();
+        let mut line = format!("  {}: {text} in {took:.0} ms", report.region_id);
+        if report.outcome() == v1::RegionOutcome::Answered {
+            line.push_str(&freshness(report, now));
+        } else {
+            let hint = if report.retryable { " (asking again may help)" } else { "" };
+            line = format!("{line}: {}{hint}", report.detail);
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+fn freshness(report: &v1::RegionReport, now: Timestamp) -> String {
+    let complete = report.complete_until.and_then(|at| time_from_wire("complete_until", at).ok());
+    let mut text = match complete {
+        Some(at) => format!(", complete up to {:.1} s ago", now.seconds_since(at).max(0.0)),
+        None => ", completeness unknown".to_owned(),
+    };
+    if report.edges_offline > 0 {
+        text = format!("{text}, {} edges offline", report.edges_offline);
+    }
+    text
+}
+
+/// A region's report as JSON.
+pub fn region_json(report: &v1::RegionReport) -> Value {
+    let complete = report.complete_until.and_then(|at| time_from_wire("complete_until", at).ok());
+    json!({
+        "region": report.region_id,
+        "outcome": outcome(report.outcome()),
+        "detail": report.detail,
+        "retryable": report.retryable,
+        "elapsed_ms": report.elapsed.map(|d| d.seconds as f64 * 1e3 + f64::from(d.nanos) / 1e6),
+        "complete_until": complete.map(|at| at.to_string()),
+        "edges_offline": report.edges_offline,
+    })
+}
+
+fn outcome(outcome: v1::RegionOutcome) -> &'static str {
+    match outcome {
+        v1::RegionOutcome::Answered => "answered",
+        v1::RegionOutcome::TimedOut => "timed out",
+        v1::RegionOutcome::Unreachable => "unreachable",
+        v1::RegionOutcome::Denied => "denied",
+        v1::RegionOutcome::Failed => "failed",
+        v1::RegionOutcome::Unspecified => "unknown",
+    }
+}

@@ -1,0 +1,159 @@
+//! Real processes for the tests: started, killed without warning, counted.
+#![allow(dead_code, clippy::unwrap_used)] // Each test file uses its part; a test ends where it cannot go on.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+use vigil_proto::v1;
+use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
+
+/// Longest wait for something that must happen; a slow machine needs part of it, a broken program all.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The program under test.
+pub fn vigil() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_vigil"))
+}
+
+/// An example of this crate, built with its tests.
+pub fn example(name: &str) -> Command {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_vigil")).with_file_name("examples").join(name);
+    assert!(program.is_file(), "{} is not built: run cargo test, which builds examples", program.display());
+    Command::new(program)
+}
+
+/// An address nobody listens on now.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+/// A process that is killed when dropped.
+pub struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Process {
+    /// Starts `command`; its standard error goes to `log`.
+    pub fn start(mut command: Command, log: &Path) -> Self {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let stdin = child.stdin.take();
+        Self { child, stdin }
+    }
+
+    /// The same, with the lines of its standard output. The channel holds what a test may be late to read.
+    pub fn start_with_lines(mut command: Command, log: &Path) -> (Self, Receiver<String>) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+        let (sender, lines) = sync_channel(1 << 20);
+        std::thread::Builder::new()
+            .name("lines".into())
+            .spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)))
+            .unwrap();
+        (Self { child, stdin }, lines)
+    }
+
+    /// Kill -9.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGSTOP: the process hangs.
+    pub fn freeze(&self) {
+        self.signal(nix::sys::signal::Signal::SIGSTOP);
+    }
+
+    /// SIGTERM, and how the process ended.
+    pub fn terminate(mut self) -> std::process::ExitStatus {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.child.wait().unwrap()
+    }
+
+    /// Ends its standard input.
+    pub fn close_input(&mut self) {
+        self.stdin.take();
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Connects once the server at `address` listens.
+pub async fn connect(address: SocketAddr) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_timeout(Duration::from_secs(1));
+    let connected = async {
+        loop {
+            match endpoint.connect().await {
+                Ok(channel) => return channel,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, connected).await.unwrap_or_else(|_| panic!("nothing serves at {address}"))
+}
+
+/// Writes a region's configuration and starts it.
+pub fn region(folder: &Path, id: &str, listen: SocketAddr) -> Process {
+    let own = folder.join(id);
+    std::fs::create_dir_all(own.join("data")).unwrap();
+    let text =
+        format!("region_id = \"{id}\"\nlisten = \"{listen}\"\nops_listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n");
+    std::fs::write(own.join("region.toml"), text).unwrap();
+    let mut command = vigil();
+    command.arg("region").arg("--config").arg(own.join("region.toml"));
+    Process::start(command, &own.join("log"))
+}
+
+/// Writes a gateway's configuration and starts it.
+pub fn gateway(folder: &Path, listen: SocketAddr, regions: &[(&str, SocketAddr)]) -> Process {
+    let own = folder.join("gateway");
+    std::fs::create_dir_all(&own).unwrap();
+    let mut text = format!("listen = \"{listen}\"\nops_listen = \"127.0.0.1:0\"\ntoken_key_file = \"token.key\"\n");
+    for (id, address) in regions {
+        text.push_str(&format!("[[regions]]\nregion_id = \"{id}\"\naddress = \"http://{address}\"\n"));
+    }
+    std::fs::write(own.join("gateway.toml"), text).unwrap();
+    let mut command = vigil();
+    command.arg("gateway").arg("--config").arg(own.join("gateway.toml"));
+    Process::start(command, &own.join("log"))
+}
+
+/// All events a server holds, page by page: how often each id came.
+pub async fn all_events(channel: Channel) -> HashMap<String, u32> {
+    let mut queries = EventQueryServiceClient::new(channel).max_decoding_message_size(16 << 20);
+    let mut found = HashMap::new();
+    let mut page_token = String::new();
+    loop {
+        let request = v1::SearchRequest { page_size: 1000, page_token, ..Default::default() };
+        let answer = queries.search(request).await.unwrap().into_inner();
+        for event in answer.events {
+            *found.entry(event.event_id).or_default() += 1;
+        }
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            return found;
+        }
+    }
+}
