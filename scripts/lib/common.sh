@@ -16,13 +16,6 @@ fi
 # The inference engine that vigil loads at run time.
 export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$VIGIL_CACHE/lib/libonnxruntime.so}
 
-# Debian's split OpenCV packages, for this machine's architecture (.cargo/config.toml has x86-64's).
-multiarch=$(uname -m)-linux-gnu
-export OPENCV_LINK_LIBS=${OPENCV_LINK_LIBS:-opencv_core,opencv_imgproc,opencv_imgcodecs,opencv_video}
-export OPENCV_LINK_PATHS=${OPENCV_LINK_PATHS:-/usr/lib/$multiarch}
-export OPENCV_INCLUDE_PATHS=${OPENCV_INCLUDE_PATHS:-/usr/include/opencv4,/usr/include/$multiarch/opencv4}
-unset multiarch
-
 export CARGO_NET_RETRY=${CARGO_NET_RETRY:-5}
 
 # say TEXT: a line for the person at the terminal. Standard output stays free for results.

@@ -6,10 +6,8 @@ SYSTEM_PACKAGES=(
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev gstreamer1.0-tools
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-rtsp
-  # pixels; the bindings' generator needs libclang and the clang program
-  libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-video-dev libclang-dev clang
   # wire, index, build
-  protobuf-compiler libprotobuf-dev libsqlite3-dev pkg-config gcc g++ libc6-dev ca-certificates
+  protobuf-compiler libprotobuf-dev libsqlite3-dev pkg-config gcc libc6-dev ca-certificates
   # model tools
   python3 python3-venv
 )

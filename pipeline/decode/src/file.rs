@@ -23,10 +23,13 @@ use crate::{DecodeError, MAX_SIDE, start_gstreamer};
 
 /// Decoded frames that may wait for the caller. Two keep the decoder's thread busy while the caller works on a third.
 const MAX_WAITING_FRAMES: u32 = 2;
-/// How long a local file may give no frame. Disks that spin up take ten seconds; thirty is a file system that hangs.
+/// How long a local file may give no frame, at its start or later. Disks that spin up take ten seconds; thirty is a file system that hangs.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// How often a wait for a frame looks for an error message.
 const POLL: Duration = Duration::from_millis(100);
+/// Polls in a row without a running thread after which nothing more will come: there is a thread from the first to the last
+/// moment of opening a file, but for the instants in which one hands over to the next.
+const IDLE_POLLS: u32 = 5;
 /// A file counts as truncated when it ends this share, and [`TRUNCATION_SLACK`], before its declared length: containers
 /// round lengths, and an audio track may outlast the picture.
 const TRUNCATION_SHARE: f64 = 0.05;
@@ -320,25 +323,45 @@ impl Opening<'_> {
     fn wait(&self) -> Result<(), DecodeError> {
         let bus = self.pipeline.bus().expect("a pipeline has a bus");
         let refused = self.pipeline.set_state(gst::State::Playing).is_err();
-        let awaited = [
-            gst::MessageType::Error,
-            gst::MessageType::AsyncDone,
-            gst::MessageType::Eos,
-            gst::MessageType::Application,
-        ];
-        let message = if refused { None } else { bus.timed_pop_filtered(clock_time(STALL_LIMIT), &awaited) };
+        let message = if refused { None } else { self.first_word(&bus) };
         let not_video = |reason: String| Err(DecodeError::NotVideo { path: self.path.to_owned(), reason });
         match message.as_ref().map(|message| message.view()) {
             Some(gst::MessageView::Error(error)) => not_video(described(error)),
             Some(gst::MessageView::Eos(_)) => not_video("it ends before its first frame".to_owned()),
             _ if self.no_video.load(Ordering::Acquire) => not_video("it has no video stream".to_owned()),
             Some(_) => Ok(()),
-            None => {
-                let reason = error_on(&bus).unwrap_or_else(|| format!("it gave no frame within {STALL_LIMIT:?}"));
-                not_video(reason)
-            }
+            None => not_video(error_on(&bus).unwrap_or_else(|| "its index is missing or damaged".to_owned())),
         }
     }
+
+    /// The message that decides; none when nothing will come any more.
+    ///
+    /// decodebin sometimes swallows a demuxer's first error (it filters errors while it connects the demuxer, which may
+    /// have started already). So a pipeline in which no thread runs any more counts as failed.
+    fn first_word(&self, bus: &gst::Bus) -> Option<gst::Message> {
+        const DECIDING: [gst::MessageType; 4] = [
+            gst::MessageType::Error,
+            gst::MessageType::AsyncDone,
+            gst::MessageType::Eos,
+            gst::MessageType::Application,
+        ];
+        let (mut waited, mut idle) = (Duration::ZERO, 0);
+        while waited < STALL_LIMIT && idle < IDLE_POLLS {
+            let message = bus.timed_pop_filtered(clock_time(POLL), &DECIDING);
+            if message.is_some() {
+                return message;
+            }
+            waited += POLL;
+            idle = if works(self.pipeline) { 0 } else { idle + 1 };
+        }
+        None
+    }
+}
+
+/// Whether any thread still moves data in the pipeline.
+fn works(pipeline: &gst::Pipeline) -> bool {
+    let elements = pipeline.iterate_recurse().into_iter().flatten();
+    elements.flat_map(|element| element.pads()).any(|pad| pad.task_state() == gst::TaskState::Started)
 }
 
 fn file_info(path: &Path, pipeline: &gst::Pipeline, sink: &AppSink) -> Result<FileInfo, DecodeError> {

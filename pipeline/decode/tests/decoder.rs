@@ -39,6 +39,19 @@ fn every_picture_comes_out_once_in_order_with_its_own_capture_time() {
 }
 
 #[test]
+fn cropped_pictures_come_out_whole() {
+    // Coded sizes are multiples of 16 in H.264: cut at the right, at the bottom, at both, and not at all.
+    for (width, height) in [(100, 64), (96, 52), (100, 52), (1366, 90), (96, 64)] {
+        let stream = Stream::h264(width, height, 12);
+        let frames = decode(Codec::H264, &stream.packets());
+        assert_eq!(indexes(&frames), (0..12).collect::<Vec<_>>(), "{width}x{height}");
+        assert!(frames.iter().all(|frame| frame.size == stream.size));
+        let corner = frames[11].planes[0].row(height - 1)[width as usize - 1];
+        assert!(corner.abs_diff(support::grey(11)) < 3, "{width}x{height}: {corner}");
+    }
+}
+
+#[test]
 fn a_stream_without_b_frames_is_decoded_without_delay() {
     let (on_frame, frames) = collector();
     let mut decoder = Decoder::new(Codec::H264, DecoderConfig::default(), "test", on_frame).unwrap();

@@ -32,12 +32,11 @@ impl Default for ModelConfig {
 }
 
 /// A loaded model. Cloning shares it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Model {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     runtime: Runtime,
     plan: Arc<SessionPlan>,
@@ -103,6 +102,15 @@ impl Model {
                 DetectError::NoProvider { model: self.identity().name.clone(), refused: format!("{active}: {reason}") }
             }
         })
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model")
+            .field("name", &self.identity().name)
+            .field("provider", self.provider())
+            .finish_non_exhaustive()
     }
 }
 

@@ -26,7 +26,6 @@ pub(crate) trait Engine: Send {
 }
 
 /// Everything about a model that its sessions share.
-#[derive(Debug)]
 pub(crate) struct SessionPlan {
     pub entry: ModelEntry,
     pub identity: Arc<ModelIdentity>,
@@ -53,7 +52,6 @@ enum Input {
 }
 
 /// A model, ready to run.
-#[derive(Debug)]
 pub(crate) struct OnnxEngine {
     plan: Arc<SessionPlan>,
     session: Session,

@@ -20,13 +20,13 @@ const LIGHT_TOLERANCE: f32 = 0.5;
 /// Darkest cells that tell about the light, grey levels above black: below, noise and coding rule.
 const TELLING: f32 = 8.0;
 /// One cell in so many is asked about the light; the median of thousands needs no more.
-const LIGHT_STRIDE: usize = 3;
+const LIGHT_STRIDE: usize = 7;
 /// Longest time one frame may stand for: after a pause, the background is not replaced at one go.
 const LONGEST_STEP: Duration = Duration::from_secs(1);
 /// Shortest time one frame stands for, also when a camera's clock stands still or runs back.
 const SHORTEST_STEP: Duration = Duration::from_millis(10);
 
-/// How a cell differs from its background; ordered by strength.
+/// How a cell differs from its background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Change {
     #[default]

@@ -30,6 +30,9 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// Gives a camera its place at the detector; called again after a panic.
 pub type DetectorSource = Arc<dyn Fn() -> Box<dyn Detector> + Send + Sync>;
 
+/// Told of a camera's state, with a sentence for people.
+pub type StatusListener = Arc<dyn Fn(&CameraStatus, &str) + Send + Sync>;
+
 /// One camera.
 #[derive(Clone)]
 pub struct ChainConfig {
@@ -48,7 +51,7 @@ pub struct ChainConfig {
     /// Who looks at the frames.
     pub detector: DetectorSource,
     /// Told whenever the camera's state changes, with a sentence for people.
-    pub on_status: Arc<dyn Fn(&CameraStatus, &str) + Send + Sync>,
+    pub on_status: StatusListener,
 }
 
 /// A chain cannot start.

@@ -18,7 +18,7 @@ mod slot;
 mod status;
 
 pub use analyse::{Analyser, AnalyserConfig, Analysis, UnknownClass};
-pub use chain::{CameraChain, ChainConfig, DetectorSource, StartError};
+pub use chain::{CameraChain, ChainConfig, DetectorSource, StartError, StatusListener};
 pub use ledger::{DropCause, Ledger, LedgerCounts};
 pub use sampler::Sampler;
 pub use sink::{EventSink, SinkClosed};

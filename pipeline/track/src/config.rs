@@ -27,7 +27,7 @@ pub struct TrackerConfig {
     /// How long a track lives unseen.
     pub life: LifeConfig,
     /// Most candidates and tracks at a time; 256. Beyond it the least convincing candidate makes room. A street camera rarely shows
-    /// 100 objects; memory is about 2 KiB a track, and a descriptor where there is one.
+    /// 100 objects. A track takes less than 1 KiB and its descriptor, a candidate up to 20 KiB.
     pub max_tracks: usize,
 }
 

@@ -12,6 +12,9 @@ use crate::{ConfirmationConfig, Descriptor, LifeConfig, Observation, TrackView, 
 
 /// Most detections a candidate remembers: 10 s at 25 frames a second.
 const MAX_REMEMBERED: usize = 250;
+/// Bytes that a candidate's memory takes at most; its buffer grows by doubling.
+#[cfg(test)]
+pub(crate) const MAX_MEMORY: usize = 2 * (MAX_REMEMBERED + 1) * size_of::<(Observation, f64)>();
 
 /// What may become, is, or was just now a track.
 #[derive(Debug)]
@@ -176,6 +179,12 @@ impl Track {
             stationary,
             history,
         })
+    }
+
+    /// Bytes it takes, but for its look.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Self>() + self.remembered.capacity() * size_of::<(Observation, f64)>()
     }
 
     fn keep_place(&mut self, now: Timestamp, config: &TrackerConfig) {

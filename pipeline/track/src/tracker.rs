@@ -271,3 +271,53 @@ fn end_where(tracks: &mut Vec<Track>, gone: impl Fn(&Track) -> bool) -> Vec<Trac
     });
     ended
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vigil_base::detection::ModelIdentity;
+    use vigil_base::{BoxPx, Detection, Size, TimeSource};
+
+    use super::*;
+    use crate::ConfidenceScale;
+
+    const MAX_TRACKS: usize = 40;
+
+    /// Two hundred things that stand, half of them convincing, half not, each with its look.
+    fn flood(frame: i64) -> (Detections, Vec<Option<Descriptor>>) {
+        let items = (0..200u16).map(|i| Detection {
+            bbox: BoxPx::new(f32::from(i % 20) * 50.0, f32::from(i / 20) * 120.0, 40.0, 100.0),
+            class: i % 5,
+            confidence: if (i64::from(i) + frame / 500) % 2 == 0 { 0.9 } else { 0.55 },
+        });
+        let model = ModelIdentity { name: String::new(), fingerprint: String::new(), classes: Vec::new() };
+        let detections = Detections {
+            capture_time: Timestamp::from_micros(frame * 40_000),
+            time_source: TimeSource::File,
+            size: Size::new(1280, 1280),
+            items: items.collect(),
+            model: Arc::new(model),
+        };
+        let looks = (0..200).map(|i| Descriptor::new(&[1.0, i as f32, 3.0, 4.0])).collect();
+        (detections, looks)
+    }
+
+    #[test]
+    fn a_flood_that_never_ends_takes_no_more_memory_than_its_beginning() {
+        let confidence = ConfidenceScale::PROBABILITY;
+        let config = TrackerConfig { confidence, max_tracks: MAX_TRACKS, ..TrackerConfig::default() };
+        let mut tracker = Tracker::new(config);
+        let mut sizes = Vec::new();
+        for frame in 0..3000 {
+            let (detections, looks) = flood(frame);
+            tracker.update_with_appearance(&detections, &looks);
+            assert!(tracker.tracks.len() <= MAX_TRACKS);
+            if frame % 1000 == 999 {
+                sizes.push(tracker.tracks.iter().map(Track::memory).sum::<usize>());
+            }
+        }
+        let most = MAX_TRACKS * (size_of::<Track>() + crate::track::MAX_MEMORY);
+        assert!(sizes.iter().all(|&size| size <= most), "{sizes:?} above {most}");
+    }
+}

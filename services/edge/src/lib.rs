@@ -9,6 +9,7 @@ pub mod ship;
 mod sink;
 mod wire;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use vigil_decode::DecoderConfig;
 use vigil_event::{EventConfig, EventContext, EventIds};
 use vigil_gate::GateConfig;
 use vigil_outbox::{Outbox, OutboxConfig, OutboxError};
-use vigil_runtime::{AnalyserConfig, CameraChain, ChainConfig, StartError};
+use vigil_runtime::{AnalyserConfig, CameraChain, ChainConfig, StartError, StatusListener};
 use vigil_serve::grpc::StartError as GrpcStartError;
 use vigil_serve::{GrpcServer, HealthBoard, ops};
 use vigil_track::TrackerConfig;
@@ -85,7 +86,7 @@ pub async fn run(config: EdgeConfig, shutdown: CancellationToken) -> Result<(), 
     let outbox = blocking({
         let (folder, max_bytes, clock, board) =
             (config.data_dir.join("outbox"), config.outbox_max_bytes, clock.clone(), board.clone());
-        move || open_outbox(folder, max_bytes, clock, &board)
+        move || open_outbox(&folder, max_bytes, clock, &board)
     })
     .await??;
     let model = blocking({
@@ -118,13 +119,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn open_outbox(
-    folder: std::path::PathBuf,
+    folder: &Path,
     max_bytes: u64,
     clock: SharedClock,
     board: &HealthBoard,
 ) -> Result<Arc<Outbox>, EdgeError> {
-    let outbox_error = |source| EdgeError::Outbox { folder: folder.clone(), source };
-    let config = OutboxConfig { max_bytes, ..OutboxConfig::new(&folder) };
+    let outbox_error = |source| EdgeError::Outbox { folder: folder.to_owned(), source };
+    let config = OutboxConfig { max_bytes, ..OutboxConfig::new(folder) };
     let outbox = Outbox::open(&config, clock).map_err(outbox_error)?;
     if let Some(aside) = outbox.quarantined() {
         let detail =
@@ -185,7 +186,7 @@ fn chain_config(config: &EdgeConfig, camera: &CameraConfig, model: &SharedModel,
 }
 
 /// Camera trouble goes to the log and the board, once per change.
-fn on_status(camera: &CameraConfig, board: &HealthBoard) -> Arc<dyn Fn(&CameraStatus, &str) + Send + Sync> {
+fn on_status(camera: &CameraConfig, board: &HealthBoard) -> StatusListener {
     let (id, component, board) = (camera.id.clone(), format!("camera/{}", camera.id), board.clone());
     Arc::new(move |status, sentence| match status {
         CameraStatus::Connecting { .. } => tracing::debug!(camera = %id, "{sentence}"),

@@ -90,7 +90,7 @@ pub fn close_open_events(outbox: &Outbox) -> Result<usize, OutboxError> {
         match decoded.and_then(|wire| event_from_wire(wire).map_err(|e| e.to_string())) {
             Ok(event) => closed.push(record(&Revision { event: ended_by_restart(event), thumbnail: None })),
             Err(error) => {
-                tracing::error!(event = %open.event_id, %error, "an open event in the outbox is damaged and stays open")
+                tracing::error!(event = %open.event_id, %error, "an open event in the outbox is damaged and stays open");
             }
         }
     }

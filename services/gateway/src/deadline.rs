@@ -9,6 +9,8 @@ use tonic::{Extensions, Request};
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// Most digits of its number.
 const MAX_DIGITS: usize = 8;
+/// Least time for the merge and the way back, where the deadline has twice as much.
+const MIN_MARGIN: Duration = Duration::from_millis(20);
 /// Trace headers that are passed on as they are (W3C Trace Context, sections 3.2 and 3.3).
 const TRACE_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 /// Longest trace header that is passed on, bytes (W3C Trace Context, section 3.3.1.5 asks for at least 512).
@@ -31,7 +33,7 @@ impl Question {
             let value = metadata.get(name).filter(|value| value.len() <= MAX_TRACE_HEADER)?;
             Some((name, value.clone()))
         });
-        Self { ends_at: now + whole.mul_f32(share), trace: trace.collect() }
+        Self { ends_at: now + regions_time(whole, share), trace: trace.collect() }
     }
 
     /// A question of the gateway's own.
@@ -53,6 +55,10 @@ impl Question {
         }
         request
     }
+}
+
+fn regions_time(whole: Duration, share: f32) -> Duration {
+    whole.mul_f32(share).min(whole.saturating_sub(MIN_MARGIN)).max(whole / 2)
 }
 
 /// The client's `grpc-timeout`: up to eight digits and a unit. A malformed one counts as none, as in tonic itself.
@@ -100,6 +106,13 @@ mod tests {
         for malformed in ["", "5", "m", "123456789m", "5x", "-5m", "+5m"] {
             assert_eq!(remaining(&metadata(malformed)), LIMIT / 2, "{malformed}");
         }
+    }
+
+    #[test]
+    fn something_is_left_for_the_way_back() {
+        assert_eq!(regions_time(Duration::from_secs(2), 0.75), Duration::from_millis(1_500));
+        assert_eq!(regions_time(Duration::from_millis(60), 0.75), Duration::from_millis(40));
+        assert_eq!(regions_time(Duration::from_millis(10), 0.75), Duration::from_millis(5));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod config;
 mod context;
 mod edges;
 mod error;
+mod figures;
 pub mod index;
 mod ingest;
 mod query;

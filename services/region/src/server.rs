@@ -20,11 +20,11 @@ use crate::index::sqlite::{SqliteConfig, SqliteIndex};
 use crate::index::{Index, IndexError};
 use crate::ingest::IngestService;
 use crate::query::QueryService;
-use crate::retention;
 use crate::status::{SOFTWARE_VERSION, StatusService};
 use crate::stream::StreamService;
 use crate::telemetry::Telemetry;
 use crate::tokens::Tokens;
+use crate::{figures, retention};
 
 /// File of the key for page tokens and cursors, in the data folder: they stay good over a restart.
 const TOKEN_KEY: &str = "token.key";
@@ -37,7 +37,7 @@ pub struct RegionServer {
     shutdown: CancellationToken,
     fatal: watch::Receiver<Option<IndexError>>,
     serving: JoinHandle<()>,
-    retaining: JoinHandle<()>,
+    background: [JoinHandle<()>; 2],
 }
 
 /// Serves a region until `shutdown`, or until its index is found damaged.
@@ -69,11 +69,11 @@ impl RegionServer {
         let (index, key) = open(&config, &clock).await?;
         let shutdown = CancellationToken::new();
         let board = HealthBoard::new();
+        let edges = Edges::load(Arc::clone(&index), config.limits.max_edges, Arc::clone(&clock)).await?;
         // Bound before anything is spawned: an address in use leaves nothing behind.
         let grpc = GrpcServer::bind(config.listen, board.clone()).await?;
         let ops_error = |source| RegionError::Ops { address: config.ops_listen, source };
         let ops_address = serve_ops(config.ops_listen, board.clone(), shutdown.clone()).await.map_err(ops_error)?;
-        let edges = Edges::load(Arc::clone(&index), config.limits.max_edges, Arc::clone(&clock)).await?;
         let (fatal_sender, fatal) = watch::channel(None);
         let context = Arc::new(Context {
             tokens: Tokens::new(key, config.region_id.clone(), index.index_id(), config.retention, Arc::clone(&clock)),
@@ -90,7 +90,10 @@ impl RegionServer {
         });
         let grpc_address = grpc.address();
         let serving = add_services(grpc, &context, &shutdown).spawn(shutdown.clone());
-        let retaining = tokio::spawn(retention::run(Arc::clone(&context), shutdown.clone()));
+        let background = [
+            tokio::spawn(retention::run(Arc::clone(&context), shutdown.clone())),
+            tokio::spawn(figures::run(Arc::clone(&context), shutdown.clone())),
+        ];
         tracing::info!(
             region = %config.region_id,
             name = config.display_name,
@@ -100,7 +103,7 @@ impl RegionServer {
             data_dir = %config.data_dir.display(),
             "region serves"
         );
-        Ok(Self { index, grpc_address, ops_address, shutdown, fatal, serving, retaining })
+        Ok(Self { index, grpc_address, ops_address, shutdown, fatal, serving, background })
     }
 
     /// Where the gRPC server listens.
@@ -125,7 +128,7 @@ impl RegionServer {
     /// Ends in order: streams are told to resume, open calls end, the index is closed.
     pub async fn stop(self) {
         self.shutdown.cancel();
-        for task in [self.serving, self.retaining] {
+        for task in self.background.into_iter().chain([self.serving]) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of the region panicked");
             }

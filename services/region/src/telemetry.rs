@@ -6,7 +6,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use vigil_base::{EdgeId, RegionId};
 use vigil_serve::error::chain;
 
-use crate::index::IndexError;
+use crate::index::{IndexError, IndexStats};
 
 /// Handles of all metrics, taken once.
 pub(crate) struct Telemetry {
@@ -22,6 +22,9 @@ pub(crate) struct Telemetry {
     delivered: Counter,
     subscribers_ended: Counter,
     replaced: Counter,
+    index_events: Gauge,
+    index_bytes: Gauge,
+    disk_free_bytes: Gauge,
     purged: Counter,
     purge_runs: Counter,
     purge_failures: Counter,
@@ -44,6 +47,9 @@ impl Telemetry {
             subscribers: gauge!("vigil_stream_subscribers", "region" => label()),
             delivered: counter!("vigil_stream_delivered_revisions_total", "region" => label()),
             subscribers_ended: counter!("vigil_stream_slow_subscribers_total", "region" => label()),
+            index_events: gauge!("vigil_index_events", "region" => label()),
+            index_bytes: gauge!("vigil_index_bytes", "region" => label()),
+            disk_free_bytes: gauge!("vigil_index_disk_free_bytes", "region" => label()),
             replaced: counter!("vigil_ingest_replaced_edges_total", "region" => label()),
             purged: counter!("vigil_retention_removed_events_total", "region" => label()),
             purge_runs: counter!("vigil_retention_runs_total", "region" => label(), "outcome" => "done"),
@@ -81,12 +87,18 @@ impl Telemetry {
 
     pub(crate) fn edge_replaced(&self, edge: &EdgeId) {
         self.replaced.increment(1);
-        tracing::warn!(%edge, "another installation now uses this edge id; it was replaced, or two machines share the id");
+        tracing::warn!(%edge, "another installation uses this edge id now; if it was not replaced, two share it");
     }
 
     pub(crate) fn edge_disconnected(&self, edge: &EdgeId, why: &str) {
         self.edges_connected.decrement(1.0);
         tracing::info!(%edge, why, "edge disconnected");
+    }
+
+    pub(crate) fn index_figures(&self, stats: &IndexStats) {
+        self.index_events.set(stats.events as f64);
+        self.index_bytes.set(stats.bytes as f64);
+        self.disk_free_bytes.set(stats.disk_free_bytes as f64);
     }
 
     pub(crate) fn searched(&self, took: Duration) {

@@ -1,4 +1,5 @@
-//! Kill -9 the region under load, again and again, then count: every event that was acknowledged is found, exactly once.
+//! Kill -9 the region under load, again and again, then count: every event that was acknowledged is found, exactly
+//! once.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
 mod common;
@@ -148,7 +149,8 @@ async fn kill_9_of_the_region_loses_and_repeats_nothing() {
     }
 }
 
-/// Every acknowledged event is found once, in its acknowledged revision or a later one; nothing is found that was not sent.
+/// Every acknowledged event is found once, in its acknowledged revision or a later one; nothing is found that was not
+/// sent.
 async fn count(data_dir: &Path, senders: &[Sender], round: u64) {
     let region = TestRegion::start(data_dir).await;
     let mut found = BTreeMap::new();

@@ -201,7 +201,7 @@ async fn a_subscriber_that_takes_nothing_is_ended_and_its_cursor_loses_nothing()
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("the subscriber was not ended");
+    tokio::time::timeout(Duration::from_mins(1), ended).await.expect("the subscriber was not ended");
     let mut delivered = HashMap::new();
     let error = loop {
         match slow.event().await {

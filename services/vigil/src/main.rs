@@ -3,6 +3,7 @@
 //! Each command is a file below [`commands`]. Exit status: 0 done, 1 failed, 2 wrong use or configuration, 3 answered in
 //! part (some region did not answer).
 #![allow(clippy::print_stderr)] // A command line speaks on standard error.
+#![allow(clippy::needless_pass_by_value)] // A command owns its arguments.
 
 mod client;
 mod commands;

@@ -1,5 +1,5 @@
 //! The whole chain as separate processes: simulated cameras over RTSP, an edge, two regions, a gateway; then faults.
-#![allow(clippy::unwrap_used)] // A test ends where it cannot go on.
+#![allow(clippy::unwrap_used, clippy::format_push_string)] // A test ends where it cannot go on.
 
 mod common;
 

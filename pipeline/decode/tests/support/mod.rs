@@ -10,6 +10,7 @@ use bytes::Bytes;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app::{AppSink, AppSrc};
+use gstreamer_video::{VideoFormat, VideoInfo};
 use vigil_base::{Codec, EncodedPacket, Frame, Size, TimeSource, Timestamp};
 
 /// Frames per second of every test stream.
@@ -120,14 +121,10 @@ impl Stream {
     }
 
     fn picture(&self, index: u64) -> gst::Buffer {
-        let samples = (self.size.width * self.size.height) as usize;
-        let chroma = match self.format {
-            "I420" => samples / 2,
-            "Y42B" => samples,
-            other => panic!("no test pictures of {other}"),
-        };
-        let mut data = vec![grey(index); samples];
-        data.resize(samples + chroma, 128);
+        let format = self.format.parse::<VideoFormat>().unwrap();
+        let info = VideoInfo::builder(format, self.size.width, self.size.height).build().unwrap();
+        let mut data = vec![128; info.size()];
+        data[..info.offset()[1]].fill(grey(index));
         let mut buffer = gst::Buffer::from_mut_slice(data);
         let header = buffer.get_mut().unwrap();
         header.set_pts(gst::ClockTime::from_nseconds(index * 1_000_000_000 / RATE));

@@ -123,6 +123,7 @@ async fn unusable_fields_are_refused_before_any_region_is_asked() {
 async fn a_region_is_given_its_share_of_the_clients_deadline() {
     let north = FakeRegion::start("north", Vec::new()).await;
     let gateway = Gateway::start_with(&[north.named()], |config| config.region_share = 0.5).await;
+    crate::support::until("the first look at north", || async { north.calls() }, |calls| *calls == 1).await;
     let mut request = tonic::Request::new(v1::SearchRequest::default());
     request.set_timeout(Duration::from_secs(1));
     gateway.query().search(request).await.unwrap();

@@ -136,7 +136,7 @@ pub trait Index:
     /// Made once with the index: a cursor of another index, or of this one before it was made anew, is not taken.
     fn index_id(&self) -> uuid::Uuid;
 
-    /// Ends what waits, then gives the data back to whoever opens it next; later calls get [`IndexError::Closed`]. Blocks.
-    /// Dropping the index does the same.
+    /// Ends what waits, then gives the data back to whoever opens it next; later calls get [`IndexError::Closed`].
+    /// Blocks. Dropping the index does the same.
     fn close(&self);
 }

@@ -143,6 +143,6 @@ impl Run {
 }
 
 fn print_ended(revisions: &[Revision]) -> anyhow::Result<()> {
-    let ended = revisions.iter().filter(|revision| revision.event.state != EventState::Ongoing);
-    ended.map(|revision| output::line(event_json::event(&revision.event))).collect()
+    let mut ended = revisions.iter().filter(|revision| revision.event.state != EventState::Ongoing);
+    ended.try_for_each(|revision| output::line(event_json::event(&revision.event)))
 }

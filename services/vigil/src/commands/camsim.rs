@@ -64,11 +64,11 @@ impl FromStr for MountArg {
                 "fps" => mount.fps = Some(value.parse().with_context(|| format!("fps={value}"))?),
                 "gop" => mount.gop = humantime::parse_duration(value).with_context(|| format!("gop={value}"))?,
                 "offset" => {
-                    mount.start_offset = humantime::parse_duration(value).with_context(|| format!("offset={value}"))?
+                    mount.start_offset = humantime::parse_duration(value).with_context(|| format!("offset={value}"))?;
                 }
                 "length" => {
                     mount.max_length =
-                        Some(humantime::parse_duration(value).with_context(|| format!("length={value}"))?)
+                        Some(humantime::parse_duration(value).with_context(|| format!("length={value}"))?);
                 }
                 _ => bail!("{key:?} is not one of codec, size, fps, gop, offset, length"),
             }
@@ -132,7 +132,7 @@ pub async fn run(args: CamsimArgs) -> anyhow::Result<ExitCode> {
             let _ = commands.send(fault.command).await;
         });
     }
-    let end = args.duration.map_or_else(|| Duration::from_secs(u64::from(u32::MAX)), |duration| duration);
+    let end = args.duration.unwrap_or_else(|| Duration::from_secs(u64::from(u32::MAX)));
     let deadline = tokio::time::sleep(end);
     tokio::pin!(deadline);
     loop {

@@ -1,5 +1,5 @@
 //! Real processes for the tests: started, killed without warning, counted.
-#![allow(dead_code, clippy::unwrap_used)] // Each test file uses its part; a test ends where it cannot go on.
+#![allow(dead_code, clippy::unwrap_used, clippy::format_push_string)] // Each test file uses its part; a test ends where it cannot go on.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};

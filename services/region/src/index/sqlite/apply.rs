@@ -143,10 +143,11 @@ impl<'t> Applying<'t> {
         self.store_thumbnail(row, revision)?;
         let event = &revision.event;
         let thumbnail_revision = if revision.thumbnail.is_empty() { 0 } else { event.revision };
-        let sql = "INSERT INTO events (camera, begin_us, event_id, row, revision, commit_seq, receive_us, end_us, span, kind,
-                          class, edge, confidence, colours, latitude, longitude, plate, thumbnail_revision)
-                   VALUES (:camera, :begin_us, :event_id, :row, :revision, :commit_seq, :receive_us, :end_us, :span, :kind,
-                          :class, :edge, :confidence, :colours, :latitude, :longitude, :plate, :thumbnail_revision)";
+        let sql = "INSERT INTO events (camera, begin_us, event_id, row, revision, commit_seq, receive_us, end_us, span,
+                          kind, class, edge, confidence, colours, latitude, longitude, plate, thumbnail_revision)
+                   VALUES (:camera, :begin_us, :event_id, :row, :revision, :commit_seq, :receive_us, :end_us, :span,
+                          :kind, :class, :edge, :confidence, :colours, :latitude, :longitude, :plate,
+                          :thumbnail_revision)";
         self.transaction.prepare_cached(sql)?.execute(named_params! {
             ":camera": numbers.camera,
             ":begin_us": event.begin_time.as_micros(),
@@ -259,7 +260,8 @@ impl<'t> Applying<'t> {
             return Ok(());
         }
         let sql = "INSERT INTO extents (camera, south, west, north, east) VALUES (?1, ?2, ?3, ?2, ?3)
-                   ON CONFLICT (camera) DO UPDATE SET south = min(south, excluded.south), west = min(west, excluded.west),
+                   ON CONFLICT (camera) DO UPDATE SET
+                          south = min(south, excluded.south), west = min(west, excluded.west),
                           north = max(north, excluded.north), east = max(east, excluded.east)
                    RETURNING south, west, north, east";
         let extent =

@@ -67,7 +67,8 @@ fn store(transaction: &Transaction<'_>, entry: &CameraEntry, now: Timestamp) -> 
     set_meta_number(transaction, "camera_etag", etag)?;
     let sql = "INSERT OR REPLACE INTO cameras
                   (camera_id, edge_id, display_name, latitude, longitude, address, by_operator, update_us, etag)
-               VALUES (:camera_id, :edge_id, :display_name, :latitude, :longitude, :address, :by_operator, :update_us, :etag)";
+               VALUES (:camera_id, :edge_id, :display_name, :latitude, :longitude, :address, :by_operator,
+                   :update_us, :etag)";
     transaction.prepare_cached(sql)?.execute(named_params! {
         ":camera_id": entry.id.as_str(),
         ":edge_id": entry.edge.as_ref().map(EdgeId::as_str),

@@ -8,8 +8,8 @@ use super::walk::Key;
 use crate::index::CommitSeq;
 
 /// Columns of [`EventRow`], in its order.
-pub(super) const COLUMNS: &str = "camera, begin_us, event_id, row, revision, commit_seq, receive_us, end_us, kind, class, \
-     edge, confidence, colours, latitude, longitude, plate, thumbnail_revision";
+pub(super) const COLUMNS: &str = "camera, begin_us, event_id, row, revision, commit_seq, receive_us, end_us, kind, \
+     class, edge, confidence, colours, latitude, longitude, plate, thumbnail_revision";
 
 /// One event as its last revision has it.
 #[derive(Debug, Clone, PartialEq)]

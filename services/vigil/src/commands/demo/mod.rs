@@ -49,7 +49,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         tokio::task::block_in_place(|| progress::start_simulator(plan::cameras()?).map_err(anyhow::Error::from))
             .context("the simulated cameras")?;
     let plan = Plan::write(&folder, &manifest, &simulator)?;
-    say(&args, format_args!("{} cameras over RTSP at {}", plan.camera_count(), simulator.url("")));
+    say(&args, format_args!("{} cameras over RTSP at {}", plan::CAMERAS.len(), simulator.url("")));
     let waiting = progress::spinner("starting two regions, two edges and a gateway");
     let mut processes = Processes::start(&plan).await?;
     waiting.finish_and_clear();

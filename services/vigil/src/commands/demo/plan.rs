@@ -14,8 +14,8 @@ use crate::paths;
 /// The demo's regions, each with its edge and cameras: id, and what its people call it.
 pub const REGIONS: [(&str, &str); 2] = [("north", "North district"), ("south", "South district")];
 
-/// A camera of the demo: region, id, name, latitude, longitude.
-const CAMERAS: [(usize, &str, &str, f64, f64); 4] = [
+/// The demo's cameras: region (index), id, name, latitude, longitude.
+pub const CAMERAS: [(usize, &str, &str, f64, f64); 4] = [
     (0, "plaza-1", "Plaza, west side", 52.5200, 13.4050),
     (0, "plaza-2", "Plaza, seen half a minute later", 52.5204, 13.4061),
     (1, "street-1", "Cycle street", 52.4870, 13.4250),
@@ -103,11 +103,6 @@ impl Plan {
     /// Where the gateway answers.
     pub fn gateway_url(&self) -> String {
         format!("http://{}", self.gateway)
-    }
-
-    /// Cameras of all regions.
-    pub fn camera_count(&self) -> usize {
-        CAMERAS.len()
     }
 }
 
