@@ -131,13 +131,23 @@ mod tests {
     }
 
     #[test]
-    fn a_format_is_told_when_it_changes() {
+    fn a_format_is_told_when_it_changes_and_only_the_last_of_several() {
         let inbox = Inbox::default();
         let info = |width| StreamInfo { codec: Codec::H264, size: Some(Size::new(width, 480)), fps: None };
         inbox.put_format(info(640));
         inbox.put_format(info(640));
+        inbox.put_packet(packet(1, true, 1));
+        inbox.put_format(info(640));
+        inbox.put_format(info(160));
         inbox.put_format(info(320));
-        assert_eq!(drain(&inbox).len(), 2);
+        let widths: Vec<_> = drain(&inbox)
+            .into_iter()
+            .filter_map(|event| match event {
+                StreamEvent::Format(info) => info.size.map(|size| size.width),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(widths, [640, 320]);
     }
 
     #[test]

@@ -43,7 +43,6 @@ struct Scripts {
 
 struct Scripted {
     steps: VecDeque<Step>,
-    pts: Duration,
     clock: Arc<SimClock>,
     shutdown: Shutdown,
     is_last: bool,
@@ -55,7 +54,7 @@ impl Opener for Scripts {
         let steps = connections.pop_front().ok_or(CameraError::Ended)?.into();
         let (clock, shutdown) = (Arc::clone(&self.clock), self.shutdown.clone());
         let is_last = connections.is_empty();
-        Ok(Box::new(Scripted { steps, pts: Duration::from_secs(77), clock, shutdown, is_last }))
+        Ok(Box::new(Scripted { steps, clock, shutdown, is_last }))
     }
 }
 
@@ -90,9 +89,9 @@ impl PacketStream for Scripted {
 impl Scripted {
     fn packet(&mut self, keyframe: bool) -> RawPacket {
         self.clock.advance(FRAME);
-        self.pts += FRAME;
+        let pts = self.clock.monotonic() + Duration::from_secs(77);
         RawPacket {
-            pts_ns: u64::try_from(self.pts.as_nanos()).unwrap(),
+            pts_ns: u64::try_from(pts.as_nanos()).unwrap(),
             ntp: None,
             arrival: self.clock.now(),
             arrival_monotonic: self.clock.monotonic(),

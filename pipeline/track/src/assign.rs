@@ -1,9 +1,9 @@
 //! The assignment problem: which track takes which detection, so that the sum of their weights is greatest.
 //!
 //! Shortest augmenting paths with dual variables (Jonker and Volgenant, Computing 38, 1987, without its initialisation
-//! heuristics; also known as the Hungarian method in O(n^3)), on a rectangular matrix with forbidden pairs and the choice
-//! to leave a row alone. The published crates take square or integer matrices without forbidden pairs; padding to those costs more than
-//! this file.
+//! heuristics; also known as the Hungarian method in O(n^3)), on a rectangular matrix with forbidden pairs and the
+//! choice to leave a row alone. The published crates take square or integer matrices without forbidden pairs; padding
+//! to those costs more than this file.
 
 /// Weights of rows against columns. A pair whose weight is not above zero is forbidden.
 #[derive(Debug, Default)]
@@ -105,7 +105,8 @@ impl Assigner {
         }
     }
 
-    /// Shortens the ways to all columns that `row` may take, `row` itself being `reached` away, by way of column `last`.
+    /// Shortens the ways to all columns that `row` may take, `row` itself being `reached` away, by way of column
+    /// `last`.
     fn relax(&mut self, weights: &Weights, row: usize, reached: f64, last: usize) {
         let columns = weights.columns;
         let base = reached - self.row_dual[row];
@@ -192,14 +193,17 @@ mod tests {
     proptest! {
         #[test]
         fn the_sum_is_that_of_brute_force(
-            cells in prop::collection::vec(prop_oneof![Just(0.0), 0.001f64..1.0], 36), rows in 0usize..=6, columns in 1usize..=6,
+            cells in prop::collection::vec(prop_oneof![Just(0.0), 0.001f64..1.0], 36),
+            rows in 0usize..=6,
+            columns in 1usize..=6,
         ) {
             let rows: Vec<Vec<f64>> = cells.chunks(6).take(rows).map(|row| row[..columns].to_vec()).collect();
             let pairs = solve(&rows);
             let mut seen = (vec![false; 6], vec![false; 6]);
             for &(row, column) in &pairs {
                 prop_assert!(rows[row][column] > 0.0);
-                prop_assert!(!std::mem::replace(&mut seen.0[row], true) && !std::mem::replace(&mut seen.1[column], true));
+                prop_assert!(!std::mem::replace(&mut seen.0[row], true), "row {row} twice");
+                prop_assert!(!std::mem::replace(&mut seen.1[column], true), "column {column} twice");
             }
             let sum: f64 = pairs.iter().map(|&(row, column)| rows[row][column]).sum();
             let best = brute_force(&rows, &mut vec![false; columns]);

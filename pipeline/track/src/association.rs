@@ -1,8 +1,8 @@
 //! Which detection belongs to which track.
 //!
-//! Two stages, after ByteTrack (Zhang et al., ECCV 2022): sure detections first, then unsure ones for the tracks left over, so that an
-//! object that is half hidden keeps its track without unsure detections ever beginning one. Within a stage the
-//! assignment is optimal.
+//! Two stages, after ByteTrack (Zhang et al., ECCV 2022): sure detections first, then unsure ones for the tracks left
+//! over, so that an object that is half hidden keeps its track without unsure detections ever beginning one. Within a
+//! stage the assignment is optimal.
 //!
 //! The similarity of a track and a detection is the overlap of their boxes, grown by a margin (C-BIoU: Yang et al.,
 //! WACV 2023), here one that follows the uncertainty of the motion model: small for a walker seen ten times a second,
@@ -16,7 +16,8 @@ use crate::sighting::Sighting;
 use crate::track::Track;
 use crate::{AssociationConfig, TrackerConfig};
 
-/// Appearance moves the similarity by at most this, before its weight: it decides between neighbours, it does not overrule motion.
+/// Appearance moves the similarity by at most this, before its weight: it decides between neighbours, it does not
+/// overrule motion.
 const MAX_APPEARANCE: f64 = 0.3;
 /// Least overlap at which appearance is compared at all: comparing costs more than overlapping.
 const NEAR: f64 = 0.02;

@@ -2,18 +2,20 @@
 //!
 //! All times are seconds, never frames: the same configuration serves 1 and 25 analyses a second. All distances are in
 //! sizes of the object (the longer side of its box), so it serves near and far objects and any resolution. All
-//! confidences are log-odds that a detection is right ([`ConfidenceScale`]), so it serves any detector: 0 is even odds, 2 is 7 to 1.
+//! confidences are log-odds that a detection is right ([`ConfidenceScale`]), so it serves any detector: 0 is even odds,
+//! 2 is 7 to 1.
 //!
 //! The defaults were chosen near the middle of the range in which results hardly change, on five sequences of the
-//! MOTChallenge of 2015 with its public detections (each at its own, at an assumed and at half the frame rate) and on the default
-//! detector's boxes of one plaza at 10, 5, 2 and 1 frames a second. Tuning on four of the sequences never helped the fifth,
-//! so none is tuned finer than that.
+//! MOTChallenge of 2015 with its public detections (each at its own, at an assumed and at half the frame rate) and on
+//! the default detector's boxes of one plaza at 10, 5, 2 and 1 frames a second. Tuning on four of the sequences never
+//! helped the fifth, so none is tuned finer than that.
 
 use std::time::Duration;
 
 use crate::ConfidenceScale;
 
-/// What a tracker does with a camera's detections. [`TrackerConfig::default`] serves persons and vehicles of the default detector.
+/// What a tracker does with a camera's detections. [`TrackerConfig::default`] serves persons and vehicles of the
+/// default detector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackerConfig {
     /// How the detector's confidences are to be read.
@@ -26,9 +28,22 @@ pub struct TrackerConfig {
     pub confirmation: ConfirmationConfig,
     /// How long a track lives unseen.
     pub life: LifeConfig,
-    /// Most candidates and tracks at a time; 256. Beyond it the least convincing candidate makes room. A street camera rarely shows
-    /// 100 objects. A track takes less than 1 KiB and its descriptor, a candidate up to 20 KiB.
+    /// Most candidates and tracks at a time; 256. Beyond it the least convincing candidate makes room. A street camera
+    /// rarely shows 100 objects. A track takes less than 1 KiB and its descriptor, a candidate up to 20 KiB.
     pub max_tracks: usize,
+}
+
+impl TrackerConfig {
+    /// The least confidence that is looked at, on the detector's own scale: what the detector should report down to.
+    /// 0.42 for the default detector.
+    pub fn least_confidence(&self) -> f32 {
+        self.confidence.confidence_at(self.association.second_stage)
+    }
+
+    /// The least confidence that can begin a track, on the detector's own scale. 0.60 for the default detector.
+    pub fn least_beginning_confidence(&self) -> f32 {
+        self.confidence.confidence_at(self.confirmation.begin)
+    }
 }
 
 impl Default for TrackerConfig {
@@ -47,24 +62,28 @@ impl Default for TrackerConfig {
 /// The Kalman filter's noises.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MotionConfig {
-    /// Root of the density of white acceleration of the centre, sizes per second to the power 1.5; 0.4. A walker stops or turns within
-    /// about a second. Less looks past who turns, more follows every jitter: 0.3 to 0.6 do equally well.
+    /// Root of the density of white acceleration of the centre, sizes per second to the power 1.5; 0.4. A walker stops
+    /// or turns within about a second. Less looks past who turns, more follows every jitter: 0.3 to 0.6 do equally
+    /// well.
     pub acceleration: f64,
     /// Vertical motion and its noise as a share of the horizontal; 0.4. Street cameras look down obliquely, which
     /// foreshortens depth.
     pub vertical_share: f64,
-    /// Spread of the velocity of an object seen once, sizes per second; 1.5. A walker makes 0.8, a cyclist 3. Any value above 0.5 does.
+    /// Spread of the velocity of an object seen once, sizes per second; 1.5. A walker makes 0.8, a cyclist 3. Any value
+    /// above 0.5 does.
     pub initial_velocity: f64,
-    /// Time constant with which velocity fades, seconds; 5. Without a fade, hidden objects are looked for across the picture.
-    /// From 4 up little changes.
+    /// Time constant with which velocity fades, seconds; 5. Without a fade, hidden objects are looked for across the
+    /// picture. From 4 up little changes.
     pub velocity_fade: f64,
-    /// Spread of a detection's centre, sizes; 0.07. Measured: 0.04 to 0.05 against drawn truth, and more under occlusion.
+    /// Spread of a detection's centre, sizes; 0.07. Measured: 0.04 to 0.05 against drawn truth, and more under
+    /// occlusion.
     pub centre_noise: f64,
     /// Spread of a detection's width and height, sizes; 0.1. Measured: 0.1 of the height, 0.2 of the width.
     pub side_noise: f64,
     /// As [`MotionConfig::acceleration`], for width and height; 0.2.
     pub side_acceleration: f64,
-    /// Time constant with which the sides' velocity fades, seconds; 0.3: a box half hidden behind a car must not shrink away.
+    /// Time constant with which the sides' velocity fades, seconds; 0.3: a box half hidden behind a car must not shrink
+    /// away.
     pub side_velocity_fade: f64,
 }
 
@@ -88,19 +107,20 @@ impl Default for MotionConfig {
 pub struct AssociationConfig {
     /// Detections at least this sure are matched first, log-odds; -0.5 (`ByteTrack`'s high threshold).
     pub first_stage: f64,
-    /// Less sure ones are matched to tracks that the first left over, down to this, log-odds; -2.2 (odds of 1 to 9). What is below is
-    /// not looked at.
+    /// Less sure ones are matched to tracks that the first left over, down to this, log-odds; -2.2 (odds of 1 to 9).
+    /// What is below is not looked at.
     pub second_stage: f64,
     /// Both boxes grow by this share of their sides before their overlap is measured; 0.15 (the buffer of `C-BIoU`).
     pub margin: f64,
-    /// Both boxes grow further by this many standard deviations of the predicted centre; 1. It is what makes one frame a
-    /// second work, and an object seen only once so far.
+    /// Both boxes grow further by this many standard deviations of the predicted centre; 1. It is what makes one frame
+    /// a second work, and an object seen only once so far.
     pub sigma_margin: f64,
     /// Most of that, sizes, for a track that was seen on the last frame; 1.
     pub max_sigma_margin: f64,
     /// Most of it for a track that was not; 0.4: it may be anywhere, and must not take its neighbours' detections.
     pub max_hidden_margin: f64,
-    /// What a track loses in similarity for each second it was hidden; 0.1: between two tracks, the one just seen is the likelier.
+    /// What a track loses in similarity for each second it was hidden; 0.1: between two tracks, the one just seen is
+    /// the likelier.
     pub hidden_penalty: f64,
     /// Least similarity in the first stage, 0..1; 0.33.
     pub min_similarity: f64,
@@ -108,17 +128,19 @@ pub struct AssociationConfig {
     pub min_similarity_second: f64,
     /// Least similarity of a candidate with a detection that no track took; 0.2: its velocity is not known yet.
     pub min_similarity_candidate: f64,
-    /// Weight of the appearance's similarity, less [`AssociationConfig::neutral_appearance`], at most 0.3 either way; 1.
+    /// Weight of the appearance's similarity, less [`AssociationConfig::neutral_appearance`], at most 0.3 either way;
+    /// 1.
     pub appearance_weight: f64,
-    /// The similarity of descriptors that speaks neither for nor against; 0.6. For colour histograms in four stripes, the same person after 3
-    /// seconds scores 0.61 to 0.90, another one 0.24 to 0.69 (5 and 95 in 100 of one plaza).
+    /// The similarity of descriptors that speaks neither for nor against; 0.6. For colour histograms in four stripes,
+    /// the same person after 3 seconds scores 0.61 to 0.90, another one 0.24 to 0.69 (5 and 95 in 100 of one plaza).
     pub neutral_appearance: f64,
     /// How far a track's descriptor moves towards each new one, 0..1; 0.2.
     pub appearance_update: f32,
-    /// What a detection of another class loses in similarity; 0.3: a van is now a car, now a truck, but a rider is no bicycle.
+    /// What a detection of another class loses in similarity; 0.3: a van is now a car, now a truck, but a rider is no
+    /// bicycle.
     pub other_class_penalty: f64,
-    /// Two detections of one frame that overlap more, whatever their classes, are one object; a candidate that overlaps a
-    /// seen track more is not confirmed. Intersection over union; 0.8.
+    /// Two detections of one frame that overlap more, whatever their classes, are one object; a candidate that overlaps
+    /// a seen track more is not confirmed. Intersection over union; 0.8.
     pub duplicate_iou: f64,
 }
 
@@ -151,8 +173,8 @@ pub struct ConfirmationConfig {
     pub begin: f64,
     /// Detections a candidate needs; 3.
     pub min_detections: usize,
-    /// Least time from its first to its last; 200 ms: rain and insects cross faster. At 10 frames a second and below three detections
-    /// take as long.
+    /// Least time from its first to its last; 200 ms: rain and insects cross faster. At 10 frames a second and below
+    /// three detections take as long.
     pub min_presence: Duration,
     /// Least sum of the log-odds of its detections; 2 (7 to 1), as in a sequential probability ratio test (Wald, 1945).
     pub min_evidence: f64,
@@ -161,7 +183,8 @@ pub struct ConfirmationConfig {
     pub still_evidence: f64,
     /// A candidate has moved when its centre left the first place by this much, sizes; 0.25.
     pub moved: f64,
-    /// Detections of a candidate that are older are forgotten; 10 s. So an event never begins longer before its confirmation.
+    /// Detections of a candidate that are older are forgotten; 10 s. So an event never begins longer before its
+    /// confirmation.
     pub memory: Duration,
     /// A candidate that is not seen for so long is dropped; 300 ms, but at least one frame may miss it.
     pub max_hidden: Duration,
@@ -185,7 +208,8 @@ impl Default for ConfirmationConfig {
 /// How long a track lives unseen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LifeConfig {
-    /// A moving track that is not seen for so long has ended; 3 s: people pass behind lamp posts and each other. 1.5 to 4 s do equally well.
+    /// A moving track that is not seen for so long has ended; 3 s: people pass behind lamp posts and each other. 1.5 to
+    /// 4 s do equally well.
     pub max_hidden: Duration,
     /// Unsure detections keep a track alive only when it was seen at most so long ago; 1.5 s.
     pub second_stage_reach: Duration,
@@ -193,8 +217,8 @@ pub struct LifeConfig {
     pub stationary_after: Duration,
     /// It has left its place when its centre moved by this much, sizes; 0.25.
     pub left_place: f64,
-    /// A stationary track is kept unseen for this share of the time it has stood; 0.5: what stood for an hour is not gone because
-    /// it is hidden for a minute.
+    /// A stationary track is kept unseen for this share of the time it has stood; 0.5: what stood for an hour is not
+    /// gone because it is hidden for a minute.
     pub stationary_hidden_share: f64,
     /// But never longer; 10 min.
     pub max_stationary_hidden: Duration,
@@ -217,5 +241,17 @@ impl Default for LifeConfig {
             max_gap: Duration::from_secs(10),
             max_set_back: Duration::from_secs(1),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_looks_at_what_it_says() {
+        let config = TrackerConfig::default();
+        assert!((config.least_confidence() - 0.42).abs() < 0.005, "{}", config.least_confidence());
+        assert!((config.least_beginning_confidence() - 0.60).abs() < 0.005);
     }
 }

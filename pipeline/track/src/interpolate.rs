@@ -1,11 +1,11 @@
 //! From the sparse detections of a track to a box on every frame.
 //!
-//! For what is looked at afterwards (a file's tracks, a score against ground truth): the past may be told from both sides, so
-//! gaps are filled and the jitter of boxes is smoothed. What happens live never waits for this.
+//! For what is looked at afterwards (a file's tracks, a score against ground truth): the past may be told from both
+//! sides, so gaps are filled and the jitter of boxes is smoothed. What happens live never waits for this.
 //!
 //! Gaps are filled linearly; then centre and sides are smoothed by local linear regression under a Gaussian kernel
-//! (Cleveland, JASA 1979; the purpose is that of `StrongSORT`'s Gaussian-smoothed interpolation, Du et al., 2023, at a fixed
-//! cost for each box). A walker goes straight for a third of a second, and keeps his height for longer.
+//! (Cleveland, JASA 1979; the purpose is that of `StrongSORT`'s Gaussian-smoothed interpolation, Du et al., 2023, at a
+//! fixed cost for each box). A walker goes straight for a third of a second, and keeps his height for longer.
 
 use std::time::Duration;
 
@@ -50,8 +50,8 @@ struct Sample {
 }
 
 impl Interpolation {
-    /// The boxes of a track on each of `frames` (number and capture time) between its first and last detection, but for gaps longer than
-    /// [`Interpolation::max_gap`].
+    /// The boxes of a track on each of `frames` (number and capture time) between its first and last detection, but for
+    /// gaps longer than [`Interpolation::max_gap`].
     ///
     /// Both lists must be in time order; an observation that is not later than the one before is left out.
     pub fn fill(&self, observations: &[Observation], frames: &[(u32, Timestamp)]) -> Vec<(u32, BoxPx)> {

@@ -1,14 +1,14 @@
 //! Where a box is and where it goes: a Kalman filter over centre, width and height, in real time steps.
 //!
-//! State and measurement are those of SORT (Bewley et al., ICIP 2016) in the form of BoT-SORT (Aharon et al., 2022): centre
-//! x, centre y, width, height, and the velocity of each. All noise is diagonal, so the eight-state filter is, exactly, four
-//! filters of two states, and no matrix is needed.
+//! State and measurement are those of SORT (Bewley et al., ICIP 2016) in the form of BoT-SORT (Aharon et al., 2022):
+//! centre x, centre y, width, height, and the velocity of each. All noise is diagonal, so the eight-state filter is,
+//! exactly, four filters of two states, and no matrix is needed.
 //!
 //! Two things differ from those papers, because cameras are analysed at 1 to 25 frames a second and unevenly:
 //! - The process noise is white acceleration over the true time step (Bar-Shalom, Li, Kirubarajan: Estimation with
 //!   Applications to Tracking and Navigation, 2001, section 6.2), not a constant per frame.
-//! - Velocities fade exponentially (Singer, IEEE Trans. AES 1970, in its first-order form), so that an object that is hidden
-//!   for seconds is looked for near where it vanished, not across the picture.
+//! - Velocities fade exponentially (Singer, IEEE Trans. AES 1970, in its first-order form), so that an object that is
+//!   hidden for seconds is looked for near where it vanished, not across the picture.
 //!
 //! Every noise is in sizes of the object, a size being the longer side of its box: near objects move over more pixels.
 
@@ -44,10 +44,15 @@ impl CentreBox {
         let overlap = |a: f64, a_side: f64, b: f64, b_side: f64| {
             (a + a_side / 2.0).min(b + b_side / 2.0) - (a - a_side / 2.0).max(b - b_side / 2.0)
         };
-        let (aw, ah) = (self.width + 2.0 * dx, self.height + 2.0 * dy);
-        let (bw, bh) = (other.width + 2.0 * dx, other.height + 2.0 * dy);
-        let (width, height) = (overlap(self.x, aw, other.x, bw), overlap(self.y, ah, other.y, bh));
-        if width <= 0.0 || height <= 0.0 {
+        // Most pairs are far apart: the first side decides.
+        let (aw, bw) = (self.width + 2.0 * dx, other.width + 2.0 * dx);
+        let width = overlap(self.x, aw, other.x, bw);
+        if width <= 0.0 {
+            return 0.0;
+        }
+        let (ah, bh) = (self.height + 2.0 * dy, other.height + 2.0 * dy);
+        let height = overlap(self.y, ah, other.y, bh);
+        if height <= 0.0 {
             return 0.0;
         }
         let shared = width * height;

@@ -1,8 +1,8 @@
 //! Text files of the MOTChallenge: detections in, tracks out.
 //!
-//! One box a line: `frame,id,left,top,width,height,confidence,-1,-1,-1`. Frames and pixels count from 1, here as there for frames;
-//! boxes are kept in this system's pixels, which count from 0. The id is -1 where there is none. Files come from
-//! outside, so nothing in them decides how much memory or time they take beyond their own length.
+//! One box a line: `frame,id,left,top,width,height,confidence,-1,-1,-1`. Frames and pixels count from 1, here as there
+//! for frames; boxes are kept in this system's pixels, which count from 0. The id is -1 where there is none. Files come
+//! from outside, so nothing in them decides how much memory or time they take beyond their own length.
 
 use std::fmt::Write as _;
 
@@ -113,9 +113,9 @@ impl MotFile {
 
     /// The confidences of all rows, brought to 0..1.
     ///
-    /// The format leaves their scale open; it is taken from the whole column. All the same: the file has no confidences, all are 1. All
-    /// within 0..1: taken as they are. Some negative, or none above 20: margins of a classifier, through the logistic function. Else
-    /// percentages.
+    /// The format leaves their scale open; it is taken from the whole column. All the same: the file has no
+    /// confidences, all are 1. All within 0..1: taken as they are. Some negative, or none above 20: margins of a
+    /// classifier, through the logistic function. Else percentages.
     pub fn confidences(&self) -> Vec<f32> {
         let column = || self.rows.iter().map(|row| row.confidence);
         let (low, high) = column().fold((f32::MAX, f32::MIN), |(low, high), c| (low.min(c), high.max(c)));
@@ -238,7 +238,8 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(
             rows in prop::collection::vec(
-                (1u32..=MAX_FRAME, prop::option::of(0u64..1 << 50), prop::array::uniform4(1f32..3000.0), 0f32..1.0), 0..50,
+                (1u32..=MAX_FRAME, prop::option::of(0u64..1 << 50), prop::array::uniform4(1f32..3000.0), 0f32..1.0),
+                0..50,
             ),
         ) {
             let rows = rows.into_iter().map(|(frame, id, [l, t, w, h], confidence)| {

@@ -18,8 +18,8 @@ const UNKNOWN_SIZE: Size = Size::new(0, 0);
 pub struct FrameRate(f64);
 
 impl FrameRate {
-    /// For files of boxes that do not say their rate; 12. The benchmark's sequences have 7 to 30 frames a second, and scores are within one
-    /// point for any assumption from 10 to 16.
+    /// For files of boxes that do not say their rate; 12. The benchmark's sequences have 7 to 30 frames a second, and
+    /// scores are within one point for any assumption from 10 to 16.
     pub const ASSUMED: Self = Self(12.0);
 
     /// A rate, when it is within 0.1 and 240.
@@ -65,9 +65,9 @@ impl TrackRecorder {
         }
     }
 
-    /// The tracks on each of `frames` (number and capture time, in order): with their beginning from before they were confirmed, their
-    /// gaps filled. A track that was, over all its detections, more likely wrong than right is left out. Rows are in order of
-    /// frame, then id; a filled-in box has the confidence of the track's mean.
+    /// The tracks on each of `frames` (number and capture time, in order): with their beginning from before they were
+    /// confirmed, their gaps filled. A track that was, over all its detections, more likely wrong than right is left
+    /// out. Rows are in order of frame, then id; a filled-in box has the confidence of the track's mean.
     pub fn tracks(&self, frames: &[(u32, Timestamp)], interpolation: &Interpolation) -> MotFile {
         let mut rows = Vec::new();
         for (id, path) in &self.paths {
@@ -92,6 +92,7 @@ pub fn track_mot(detections: &MotFile, rate: FrameRate, config: &TrackerConfig) 
     let mut by_frame: BTreeMap<u32, Vec<Detection>> = BTreeMap::new();
     for (row, confidence) in detections.rows.iter().zip(detections.confidences()) {
         let detection = Detection { bbox: row.bbox, class: 0, confidence };
+        // A parsed file is bounded; one made by hand need not be.
         by_frame.entry(row.frame.min(MAX_FRAME)).or_default().push(detection);
     }
     let model = ModelIdentity { name: String::new(), fingerprint: String::new(), classes: Vec::new() };

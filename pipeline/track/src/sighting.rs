@@ -9,7 +9,8 @@ use crate::{Descriptor, TrackerConfig};
 pub const MAX_DETECTIONS: usize = 512;
 /// Boxes beyond this are no boxes, pixels: the largest pictures have some 10,000, and squares must stay finite.
 const MAX_COORDINATE: f32 = 1e6;
-/// A detection that another sure one overlaps more shows parts of both objects; its appearance is not learnt. Intersection over union.
+/// A detection that another sure one overlaps more shows parts of both objects; its appearance is not learnt.
+/// Intersection over union.
 const CROWDED: f64 = 0.25;
 
 /// A detection that may belong to a track.

@@ -25,7 +25,8 @@ pub struct TrackerStats {
     pub set_back: u64,
 }
 
-/// Follows objects over the frames of one camera. It lives as long as the camera's process part: ids are never used again.
+/// Follows objects over the frames of one camera. It lives as long as the camera's process part: ids are never used
+/// again.
 #[derive(Debug)]
 pub struct Tracker {
     config: TrackerConfig,
@@ -63,13 +64,14 @@ impl Tracker {
 
     /// Takes the detections of the next frame. Frames need not come evenly.
     ///
-    /// Detections should reach down to what [`crate::AssociationConfig::second_stage`] asks for, not only to what a person would be shown.
+    /// Detections should reach down to what [`crate::AssociationConfig::second_stage`] asks for, not only to what a
+    /// person would be shown.
     pub fn update(&mut self, detections: &Detections) -> TrackUpdate {
         self.update_with_appearance(detections, &[])
     }
 
-    /// As [`Tracker::update`], with what each detection looks like, by its index in `detections.items`; missing ones are
-    /// matched by motion alone.
+    /// As [`Tracker::update`], with what each detection looks like, by its index in `detections.items`; missing ones
+    /// are matched by motion alone.
     pub fn update_with_appearance(
         &mut self,
         detections: &Detections,
@@ -116,7 +118,8 @@ impl Tracker {
         ended
     }
 
-    /// Whether a candidate waits that may yet become a track: a reason to look again soon. One that has stood unconvincing for 3 s is none.
+    /// Whether a candidate waits that may yet become a track: a reason to look again soon. One that has stood
+    /// unconvincing for 3 s is none.
     pub fn has_tentative(&self) -> bool {
         let Some(now) = self.last_frame else { return false };
         let promising = |track: &Track| track.has_moved() || now.since(track.first_seen()) < PROMISING;
@@ -171,7 +174,8 @@ impl Tracker {
         sure
     }
 
-    /// Gives ids to the candidates that convince, in the order they were first seen. Each id with the detections so far.
+    /// Gives ids to the candidates that convince, in the order they were first seen. Each id with the detections so
+    /// far.
     fn confirm(&mut self, now: Timestamp) -> Vec<(TrackId, Vec<Observation>)> {
         let seen = |track: &Track| track.missing_for(now).is_none();
         let mut convincing: Vec<usize> = (0..self.tracks.len())

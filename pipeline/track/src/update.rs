@@ -36,7 +36,8 @@ pub struct TrackView {
     pub velocity: (f32, f32),
     /// It has not moved for a while (see `TrackerConfig`).
     pub stationary: bool,
-    /// On the frame that confirmed it: its detections so far, in time order, this frame's last. Empty on all later frames.
+    /// On the frame that confirmed it: its detections so far, in time order, this frame's last. Empty on all later
+    /// frames.
     pub history: Vec<Observation>,
 }
 

@@ -8,6 +8,8 @@ use vigil_track::{Descriptor, Tracker, TrackerConfig};
 
 /// 80 pixels a second, 0.8 heights: a brisk walk.
 const WALK: f64 = 80.0;
+/// Seconds.
+const DAY: i32 = 86_400;
 
 #[test]
 fn a_walk_is_one_track_from_its_first_detection_at_any_rate() {
@@ -142,7 +144,6 @@ fn an_event_never_begins_long_before_its_confirmation() {
 #[test]
 fn a_parked_car_is_one_track_for_days() {
     let mut street = Street::new();
-    const DAY: i32 = 86_400;
     let mut last = None;
     for second in 0..3 * DAY {
         let jitter = f64::from(second * 7919 % 13) - 6.0;

@@ -13,7 +13,7 @@ use vigil_proto::v1;
 use vigil_proto::v1::publish_request::Message;
 use vigil_region::{Limits, RegionConfig};
 
-use common::server::{TestRegion, heartbeat, hello, reason, record, record_with};
+use common::server::{TestRegion, eventually, heartbeat, hello, reason, record, record_with};
 use common::{NOON, afternoon, ended, event, jpeg, region, secs};
 
 #[tokio::test]
@@ -163,13 +163,7 @@ async fn a_second_installation_with_the_same_id_is_refused_while_the_first_is_co
     assert!(error.message().contains("edge-1"), "{error:?}");
     first.publish(&[event(NOON)]).await;
     drop(first);
-    // The region learns of the end from the connection; until then it refuses.
-    let mut second = loop {
-        match region.edge_instance("edge-1", &other).await {
-            Ok(edge) => break edge,
-            Err(error) => assert_eq!(error.code(), Code::AlreadyExists),
-        }
-    };
+    let mut second = eventually("the first is gone", async || region.edge_instance("edge-1", &other).await.ok()).await;
     second.publish(&[event(NOON)]).await;
 }
 
@@ -236,18 +230,9 @@ async fn answers_say_how_complete_they_are_and_who_is_missing() {
     assert_eq!(complete_until(&status), None);
 }
 
-/// The status once it is as expected; the region learns of heartbeats and ends a moment after they are sent.
+/// The status once it is as expected.
 async fn status_when(region: &TestRegion, is_expected: impl Fn(&v1::RegionStatus) -> bool) -> v1::RegionStatus {
-    let poll = async {
-        loop {
-            let status = region.status().await;
-            if is_expected(&status) {
-                return status;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), poll).await.expect("the status did not become as expected")
+    eventually("the status is as expected", async || Some(region.status().await).filter(&is_expected)).await
 }
 
 #[tokio::test]

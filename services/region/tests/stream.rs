@@ -13,7 +13,7 @@ use vigil_proto::v1;
 use vigil_proto::v1::subscribe_response::Message;
 use vigil_region::{Limits, RegionConfig};
 
-use common::server::{Subscription, TestRegion, reason};
+use common::server::{Subscription, TestRegion, eventually, reason};
 use common::{afternoon, at, camera, class, ended, event, region, secs};
 
 fn from_oldest() -> v1::SubscribeRequest {
@@ -165,9 +165,7 @@ async fn retention_that_passed_a_cursor_by_is_told_once_as_a_gap() {
     let region = TestRegion::start_with(config(), clock.clone()).await;
     let young = event(at(Duration::from_hours(5)));
     let young_id = young.id.to_string();
-    while region.status().await.events > 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("retention has run", async || (region.status().await.events == 0).then_some(())).await;
     let mut resumed = Subscription::open(&region, from_cursor(&cursor)).await.unwrap();
     let message = resumed.next().await.unwrap();
     assert!(matches!(&message, Message::Gap(gap) if gap.region_id == "north"), "{message:?}");
@@ -196,12 +194,7 @@ async fn a_subscriber_that_takes_nothing_is_ended_and_its_cursor_loses_nothing()
     for batch in events.chunks(500) {
         edge.publish(batch).await;
     }
-    let ended = async {
-        while !metrics_say_ended(&region).await {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), ended).await.expect("the subscriber was not ended");
+    eventually("the subscriber is ended", async || metrics_say_ended(&region).await.then_some(())).await;
     let mut delivered = HashMap::new();
     let error = loop {
         match slow.event().await {
@@ -238,10 +231,7 @@ async fn subscribers_beyond_the_bound_are_refused_until_one_leaves() {
     let error = Subscription::open(&region, from_oldest()).await.err().unwrap();
     assert_eq!(reason(&error), (Code::ResourceExhausted, "LIMIT_REACHED".to_owned()));
     drop(first);
-    // The region learns of it from the connection.
-    while Subscription::open(&region, from_oldest()).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    eventually("a place is free", async || Subscription::open(&region, from_oldest()).await.ok()).await;
 }
 
 #[tokio::test]

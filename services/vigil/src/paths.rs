@@ -10,7 +10,9 @@ pub fn cache() -> PathBuf {
         return cache.into();
     }
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map_or_else(|| PathBuf::from("/root"), PathBuf::from).join(".cache");
+    let home = || {
+        std::env::var_os("HOME").map_or_else(|| PathBuf::from("/var/cache"), |home| PathBuf::from(home).join(".cache"))
+    };
     base.unwrap_or_else(home).join("vigil")
 }
 

@@ -154,6 +154,12 @@ impl Mount {
         }
     }
 
+    /// Ends a freeze early.
+    pub fn thaw(&self) {
+        self.state.lock().frozen_until = Duration::ZERO;
+        self.wire.mute(Duration::ZERO);
+    }
+
     pub fn stats(&self) -> MountStats {
         let state = self.state.lock();
         let clip = state.player.clip();

@@ -45,6 +45,9 @@ struct Inner {
 /// A connection and the mounts it plays.
 struct Client {
     connection: rtsp::RTSPClient,
+    /// Where it is served, known from its first request on. It must be closed there: closed from another thread while it
+    /// reads, it would read for ever.
+    context: Option<glib::MainContext>,
     plays: Vec<usize>,
 }
 
@@ -107,17 +110,25 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
+impl Server {
+    /// Sends everybody away, stops to listen and ends the thread.
+    pub fn shut_down(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
         self.inner.unlisten();
         self.inner.close(None);
         self.inner.wait_for_clients_to_go();
-        self.main_loop.quit();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        // From within the loop: a loop that has not begun to run would not remember that it was told to quit.
+        let main_loop = self.main_loop.clone();
+        run_once_in(&self.inner.context, move || main_loop.quit());
+        if thread.join().is_err() {
             tracing::error!("the RTSP server's thread panicked");
         }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shut_down();
     }
 }
 
@@ -160,7 +171,7 @@ impl Inner {
         let weak = Arc::downgrade(self);
         self.server.connect_client_connected(move |_, client| {
             if let Some(inner) = weak.upgrade() {
-                inner.clients.lock().push(Client { connection: client.clone(), plays: Vec::new() });
+                inner.clients.lock().push(Client { connection: client.clone(), context: None, plays: Vec::new() });
                 inner.follow(client);
             }
         });
@@ -168,13 +179,14 @@ impl Inner {
 
     fn follow(self: &Arc<Self>, client: &rtsp::RTSPClient) {
         let refusing = |weak: Weak<Self>| {
-            move |_: &rtsp::RTSPClient, request: &rtsp::RTSPContext| {
-                let refused = weak
-                    .upgrade()
-                    .is_some_and(|inner| inner.mount_of(request).is_some_and(|mount| inner.mounts[mount].refuses()));
+            move |client: &rtsp::RTSPClient, request: &rtsp::RTSPContext| {
+                let Some(inner) = weak.upgrade() else { return RTSPStatusCode::Ok };
+                inner.note_context(client);
+                let refused = inner.mount_of(request).is_some_and(|mount| inner.mounts[mount].refuses());
                 if refused { RTSPStatusCode::ServiceUnavailable } else { RTSPStatusCode::Ok }
             }
         };
+        client.connect_pre_options_request(refusing(Arc::downgrade(self)));
         client.connect_pre_describe_request(refusing(Arc::downgrade(self)));
         client.connect_pre_setup_request(refusing(Arc::downgrade(self)));
         let weak = Arc::downgrade(self);
@@ -198,6 +210,14 @@ impl Inner {
         let path = request.uri()?.decode_path_components();
         let name = path.iter().find(|part| !part.is_empty())?;
         self.mounts.iter().position(|mount| mount.config.name == name.as_str())
+    }
+
+    /// To be called from a handler of the client's signals: they run where the client is served.
+    fn note_context(&self, client: &rtsp::RTSPClient) {
+        let context = glib::main_current_source().and_then(|source| source.context());
+        if let Some(known) = self.clients.lock().iter_mut().find(|known| known.connection == *client) {
+            known.context = context;
+        }
     }
 
     fn began(&self, client: &rtsp::RTSPClient, mount: usize) {
@@ -225,10 +245,13 @@ impl Inner {
         let chosen: Vec<_> = {
             let clients = self.clients.lock();
             let plays = |client: &&Client| mount.is_none_or(|mount| client.plays.contains(&mount));
-            clients.iter().filter(plays).map(|client| client.connection.clone()).collect()
+            clients.iter().filter(plays).map(|client| (client.connection.clone(), client.context.clone())).collect()
         };
-        for client in chosen {
-            client.close();
+        for (connection, context) in chosen {
+            match context {
+                Some(context) => run_once_in(&context, move || connection.close()),
+                None => connection.close(),
+            }
         }
     }
 
@@ -241,6 +264,14 @@ impl Inner {
             }
         }
     }
+}
+
+fn run_once_in(context: &glib::MainContext, run: impl Fn() + Send + 'static) {
+    let source = glib::idle_source_new(None, glib::Priority::DEFAULT, move || {
+        run();
+        glib::ControlFlow::Break
+    });
+    source.attach(Some(context));
 }
 
 fn authentication(credentials: &Credentials) -> rtsp::RTSPAuth {

@@ -18,7 +18,6 @@ use crate::transcode::Encoding;
 
 /// A running RTSP server with its cameras. Dropping it closes all connections, frees the port and ends its threads.
 pub struct Simulator {
-    // Before the feeders: whoever still plays is sent away first.
     server: Server,
     mounts: Vec<Arc<Mount>>,
     feeders: Vec<JoinHandle<()>>,
@@ -118,6 +117,11 @@ impl Simulator {
 
 impl Drop for Simulator {
     fn drop(&mut self) {
+        // While the feeders run: a client that waits for its first picture cannot be sent away before it has come.
+        for mount in &self.mounts {
+            mount.thaw();
+        }
+        self.server.shut_down();
         for mount in &self.mounts {
             mount.stop();
         }

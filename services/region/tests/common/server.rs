@@ -254,3 +254,17 @@ pub async fn http_get(address: std::net::SocketAddr, path: &str) -> String {
     connection.read_to_string(&mut answer).await.unwrap();
     answer
 }
+
+/// Asks again and again until there is an answer; what a region learns from a connection takes it a moment.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let poll = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = std::time::Duration::from_mins(1);
+    tokio::time::timeout(patience, poll).await.unwrap_or_else(|_| panic!("did not happen: {what}"))
+}

@@ -62,7 +62,16 @@ impl Conditions {
 
     /// Whether the event of an index entry may match; its row decides.
     pub(super) fn may_match(&self, entry: &Entry) -> bool {
-        among(self.cameras.as_ref(), entry.camera) && among(self.classes.as_ref(), entry.class)
+        entry.may_match && among(self.cameras.as_ref(), entry.camera) && among(self.classes.as_ref(), entry.class)
+    }
+
+    /// Whether an index entry that may match does, without a look at its row: the event begins within the time, and
+    /// only its time, camera and class are asked for.
+    pub(super) fn is_met_by(&self, entry: &Entry) -> bool {
+        self.kinds.is_none()
+            && self.are_counted_hourly()
+            && self.from_us.is_none_or(|from| entry.key.begin_us >= from)
+            && self.until_us.is_none_or(|until| entry.key.begin_us < until)
     }
 
     /// Whether the event matches.
@@ -95,7 +104,7 @@ impl Conditions {
         {
             return Ok(cameras.iter().map(|camera| Path::Camera(*camera)).collect());
         }
-        Ok(vec![if self.plate.is_some() { Path::Plate } else { Path::Time }])
+        Ok(vec![self.plate.clone().map_or(Path::Time, Path::Plate)])
     }
 }
 

@@ -17,7 +17,7 @@ use super::conditions::Conditions;
 use super::names::{NameKind, name_of};
 use super::readers::Snapshot;
 use super::row::RowReader;
-use super::walk::{Key, Walk};
+use super::walk::{Entry, Key, Walk};
 use crate::index::{CountGroup, CountQuery, Counts, GroupKey, IndexError};
 
 /// Work of one count, in index entries: about three seconds, for conditions for which no counts are kept.
@@ -111,17 +111,21 @@ impl Counting<'_, '_> {
     fn add_walk(&mut self, from_us: Option<i64>, below: Key, stop_us: Option<i64>) -> Result<(), ReadError> {
         let connection = self.snapshot.connection();
         let paths = self.conditions.paths(connection)?;
-        let mut walk = Walk::new(connection, &paths, from_us, below)?;
+        let mut walk = Walk::new(connection, paths, from_us, below)?;
         let mut reader = RowReader::new(connection)?;
         while let Some(entry) = walk.next()? {
             if stop_us.is_some_and(|stop| entry.key.begin_us < stop) {
                 break;
             }
-            let may_match = self.conditions.may_match(&entry);
-            self.spend(if may_match { ROW_COST } else { 1 })?;
-            if !may_match {
+            self.spend(1)?;
+            if !self.conditions.may_match(&entry) {
                 continue;
             }
+            if self.conditions.is_met_by(&entry) {
+                self.add(entry_hourly_key(&entry), 1);
+                continue;
+            }
+            self.spend(ROW_COST)?;
             let row = reader.read(entry.camera, &entry.key)?;
             if let Some(row) = row.filter(|row| self.conditions.matches(row)) {
                 self.add(row_hourly_key(&row), 1);
@@ -133,6 +137,13 @@ impl Counting<'_, '_> {
     fn spend(&mut self, cost: usize) -> Result<(), ReadError> {
         if self.budget.spend(cost)? { Ok(()) } else { Err(IndexError::TooMuchWork { limit: MAX_WORK }.into()) }
     }
+}
+
+/// Which counter the event of an index entry is counted under; its kind, by which nothing is grouped, is not known
+/// here.
+fn entry_hourly_key(entry: &Entry) -> HourlyKey {
+    let hour = entry.key.begin_us.div_euclid(HOUR_US);
+    HourlyKey { camera: entry.camera, hour, class: entry.class, kind: 0 }
 }
 
 fn all_cameras(connection: &Connection) -> rusqlite::Result<Vec<i64>> {

@@ -17,7 +17,7 @@
 //!             what filters need, the commit, and `row`
 //!   by_time     begin_us | event_id | class                    newest first over all cameras
 //!   by_span     span | begin_us | event_id | class             only events longer than a minute, see below
-//!   by_plate    begin_us | event_id | class                    only events with a plate
+//!   by_plate    begin_us | event_id | class | plate            only events with a plate
 //!   by_commit   commit_seq                                     the feed
 //! payloads    row -> the event for the wire, without receive time and thumbnail key
 //! thumbnails  row -> JPEG
@@ -62,6 +62,8 @@ mod row;
 mod schema;
 mod search;
 mod status;
+#[cfg(test)]
+mod testing;
 mod walk;
 mod writer;
 

@@ -20,9 +20,13 @@ const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
 
 /// A page of events.
 pub(super) fn search(snapshot: &Snapshot<'_>, query: &SearchQuery) -> Result<SearchPage, ReadError> {
+    search_within(snapshot, query, MAX_WORK)
+}
+
+fn search_within(snapshot: &Snapshot<'_>, query: &SearchQuery, work: usize) -> Result<SearchPage, ReadError> {
     let nothing = SearchPage { events: Vec::new(), next: None };
     let Some(conditions) = Conditions::new(snapshot.connection(), &query.filter)? else { return Ok(nothing) };
-    let (rows, next) = matching_rows(snapshot, &conditions, query)?;
+    let (rows, next) = matching_rows(snapshot, &conditions, query, work)?;
     let mut payloads = PayloadReader::new(snapshot.connection())?;
     let (mut events, mut bytes) = (Vec::with_capacity(rows.len()), 0);
     for (i, row) in rows.iter().enumerate() {
@@ -41,13 +45,14 @@ fn matching_rows(
     snapshot: &Snapshot<'_>,
     conditions: &Conditions,
     query: &SearchQuery,
+    work: usize,
 ) -> Result<(Vec<EventRow>, Option<Position>), ReadError> {
     let connection = snapshot.connection();
     let newest = conditions.until_us.map_or(Key::NEWEST, Key::before);
     let below = query.after.map_or(newest, |after| newest.min(key_of(after)));
-    let mut walk = Walk::new(connection, &conditions.paths(connection)?, conditions.from_us, below)?;
+    let mut walk = Walk::new(connection, conditions.paths(connection)?, conditions.from_us, below)?;
     let mut reader = RowReader::new(connection)?;
-    let mut budget = Budget::new(snapshot, MAX_WORK);
+    let mut budget = Budget::new(snapshot, work);
     let mut rows: Vec<EventRow> = Vec::new();
     while let Some(entry) = walk.next()? {
         let may_match = conditions.may_match(&entry);
@@ -87,7 +92,41 @@ fn position_after(key: Key) -> Position {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use vigil_base::event::Event;
+    use vigil_proto::convert::Filter;
+
+    use super::super::testing::{event, open};
     use super::*;
+    use crate::index::{EventWriter, NewRevision};
+
+    #[tokio::test]
+    async fn a_search_that_runs_out_of_work_again_and_again_still_finds_all() {
+        let temp = tempfile::tempdir().unwrap();
+        let index = open(temp.path());
+        // One in ten matches; some begin at the same time.
+        let events: Vec<Event> = (0..200)
+            .map(|i| Event { object_class: if i % 10 == 0 { "car".into() } else { "person".into() }, ..event(i / 3) })
+            .collect();
+        index.commit(events.iter().map(|e| NewRevision::new(e.clone(), Bytes::new())).collect()).await.unwrap();
+        let filter = Filter { classes: vec!["car".into()], ..Filter::default() };
+        let (mut found, mut after, mut empty_pages) = (Vec::new(), None, 0);
+        loop {
+            let query = SearchQuery { filter: filter.clone(), after, max_events: 100 };
+            let ask = move |snapshot: &Snapshot<'_>| search_within(snapshot, &query, 8);
+            let page = index.readers.run("search", ask).await.unwrap();
+            empty_pages += usize::from(page.events.is_empty());
+            found.extend(page.events.into_iter().map(|event| event.event_id));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        let mut cars: Vec<&Event> = events.iter().filter(|event| &*event.object_class == "car").collect();
+        cars.sort_by_key(|event| std::cmp::Reverse((event.begin_time, event.id)));
+        assert_eq!(found, cars.iter().map(|event| event.id.to_string()).collect::<Vec<_>>());
+        assert!(empty_pages > 5, "the work was not bounded");
+    }
 
     #[test]
     fn a_page_that_ran_out_of_work_goes_on_with_the_event_it_did_not_look_at() {

@@ -40,7 +40,7 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_by_commit ON events (commit_seq);
 CREATE INDEX events_by_time ON events (begin_us, event_id, class);
 CREATE INDEX events_by_span ON events (span, begin_us, event_id, class) WHERE span > 0;
-CREATE INDEX events_by_plate ON events (begin_us, event_id, class) WHERE plate IS NOT NULL;
+CREATE INDEX events_by_plate ON events (begin_us, event_id, class, plate) WHERE plate IS NOT NULL;
 
 CREATE TABLE payloads (
     row   INTEGER PRIMARY KEY,

@@ -7,7 +7,7 @@
 
 use std::collections::{BinaryHeap, VecDeque};
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
 use super::row::{FIRST_SPAN_US, LAST_SPAN, longest_of_span};
 
@@ -39,17 +39,19 @@ pub(super) struct Entry {
     pub(super) key: Key,
     pub(super) camera: i64,
     pub(super) class: i64,
+    /// False when the walk itself saw that the event does not match: its plate is another.
+    pub(super) may_match: bool,
 }
 
 /// Which index to walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Path {
     /// One camera's events.
     Camera(i64),
     /// All events.
     Time,
-    /// Events with a plate.
-    Plate,
+    /// Events with a plate; those whose plate holds this text may match.
+    Plate(String),
     /// Events of one span.
     Span(i64),
 }
@@ -80,23 +82,25 @@ impl<'c> Source<'c> {
     }
 
     fn fetch(&mut self) -> rusqlite::Result<()> {
-        const SELECT: &str = "SELECT begin_us, event_id, camera, class FROM events";
         const RANGE: &str = "begin_us >= ?1 AND (begin_us, event_id) < (?2, ?3)
                              ORDER BY begin_us DESC, event_id DESC LIMIT ?4";
         let (low, below, chunk) = (self.low_us, self.below, self.chunk as i64);
-        let (place, number) = match self.path {
-            Path::Time => ("INDEXED BY events_by_time WHERE", None),
-            Path::Plate => ("INDEXED BY events_by_plate WHERE plate IS NOT NULL AND", None),
-            Path::Camera(camera) => ("WHERE camera = ?5 AND", Some(camera)),
-            Path::Span(span) => ("INDEXED BY events_by_span WHERE span > 0 AND span = ?5 AND", Some(span)),
+        let (may_match, place, argument): (_, _, Option<&dyn ToSql>) = match &self.path {
+            Path::Time => ("1", "INDEXED BY events_by_time WHERE", None),
+            Path::Camera(camera) => ("1", "WHERE camera = ?5 AND", Some(camera)),
+            Path::Span(span) => ("1", "INDEXED BY events_by_span WHERE span > 0 AND span = ?5 AND", Some(span)),
+            Path::Plate(part) => {
+                ("instr(plate, ?5) > 0", "INDEXED BY events_by_plate WHERE plate IS NOT NULL AND", Some(part))
+            }
         };
-        let mut statement = self.connection.prepare_cached(&format!("{SELECT} {place} {RANGE}"))?;
+        let sql = format!("SELECT begin_us, event_id, camera, class, {may_match} FROM events {place} {RANGE}");
+        let mut statement = self.connection.prepare_cached(&sql)?;
         let read = |row: &Row<'_>| {
             let key = Key { begin_us: row.get(0)?, id: row.get(1)? };
-            Ok(Entry { key, camera: row.get(2)?, class: row.get(3)? })
+            Ok(Entry { key, camera: row.get(2)?, class: row.get(3)?, may_match: row.get(4)? })
         };
-        let rows = match number {
-            Some(number) => statement.query_map(params![low, below.begin_us, below.id, chunk, number], read)?,
+        let rows = match argument {
+            Some(argument) => statement.query_map(params![low, below.begin_us, below.id, chunk, argument], read)?,
             None => statement.query_map(params![low, below.begin_us, below.id, chunk], read)?,
         };
         for entry in rows {
@@ -152,12 +156,12 @@ impl<'c> Walk<'c> {
     /// Walks `paths` below `below` (older than it) back to `from_us`.
     pub(super) fn new(
         connection: &'c Connection,
-        paths: &[Path],
+        paths: Vec<Path>,
         from_us: Option<i64>,
         below: Key,
     ) -> rusqlite::Result<Self> {
         let low_us = from_us.map_or(i64::MIN, |from| from.saturating_sub(FIRST_SPAN_US));
-        let sources = paths.iter().map(|path| Source::new(connection, *path, low_us, below)).collect();
+        let sources = paths.into_iter().map(|path| Source::new(connection, path, low_us, below)).collect();
         Ok(Self { connection, merge: Merge::new(sources)?, long_events: from_us.map(|from| (from, below)) })
     }
 

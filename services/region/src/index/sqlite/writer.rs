@@ -255,55 +255,14 @@ fn collect(
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use vigil_base::event::{Event, EventKind, EventState, ModelRef};
-    use vigil_base::{BoxNorm, CameraId, EdgeId, EventId, RegionId, SimClock, TimeSource, TrackId};
-
     use super::super::SqliteIndex;
+    use super::super::testing::{event, open};
     use super::*;
     use crate::index::{EventLookup, EventWriter, IndexStatus};
-
-    const NOW: Timestamp = Timestamp::from_micros(1_767_607_200_000_000);
-
-    fn open(folder: &Path) -> SqliteIndex {
-        let region = RegionId::new("north").unwrap();
-        let config = SqliteConfig { data_dir: folder.to_owned(), region, reader_threads: 1 };
-        SqliteIndex::open(&config, SimClock::new(NOW)).unwrap()
-    }
-
-    fn event() -> Event {
-        Event {
-            id: EventId::at(NOW),
-            revision: 1,
-            state: EventState::Ongoing,
-            region: RegionId::new("north").unwrap(),
-            edge: EdgeId::new("edge").unwrap(),
-            camera: CameraId::new("gate").unwrap(),
-            kind: EventKind::Object,
-            object_class: "person".into(),
-            track: TrackId(1),
-            begin_time: NOW,
-            end_time: NOW,
-            confirm_time: NOW,
-            receive_time: None,
-            time_source: TimeSource::Ntp,
-            confidence: 0.5,
-            best_box: BoxNorm::default(),
-            best_time: NOW,
-            path: Vec::new(),
-            attributes: vigil_base::event::Attributes::default(),
-            location: None,
-            rule: None,
-            zone: None,
-            plate: None,
-            thumbnail_key: None,
-            model: ModelRef { name: "m".into(), fingerprint: "f".into() },
-            trace_parent: None,
-        }
-    }
+    use bytes::Bytes;
 
     fn large() -> Vec<NewRevision> {
-        vec![NewRevision::new(event(), Bytes::from(vec![7; 200_000]))]
+        vec![NewRevision::new(event(0), Bytes::from(vec![7; 200_000]))]
     }
 
     /// SQLite refuses to grow the file, with the same code that it gives for ENOSPC.
@@ -321,7 +280,7 @@ mod tests {
     async fn a_full_disk_fails_the_commit_keeps_the_rest_and_works_again_with_space() {
         let temp = tempfile::tempdir().unwrap();
         let index = open(temp.path());
-        let kept = event();
+        let kept = event(0);
         index.commit(vec![NewRevision::new(kept.clone(), Bytes::new())]).await.unwrap();
         limit_pages(&index, Some(4)).await;
         let refused = large();
@@ -342,7 +301,7 @@ mod tests {
         limit_pages(&index, Some(4)).await;
         index.commit(large()).await.unwrap_err();
         limit_pages(&index, None).await;
-        let stored = event();
+        let stored = event(0);
         index.commit(vec![NewRevision::new(stored.clone(), Bytes::new())]).await.unwrap();
         let found = index.event(stored.id).await.unwrap().unwrap();
         assert_eq!(found.camera_id, "gate");
