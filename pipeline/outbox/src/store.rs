@@ -54,10 +54,23 @@ impl Store {
     /// Applies `calls` in one transaction, synced once; a result for each. When the group fails as a whole, each call
     /// is tried alone.
     pub(crate) fn apply(&mut self, calls: &[Call], now: Timestamp) -> Vec<CallResult> {
-        match self.apply_group(calls, now) {
+        let applied = self.apply_group(calls, now);
+        if applied.is_err() {
+            self.recover();
+        }
+        match applied {
             Ok(results) => results,
             Err(error) if calls.len() == 1 => vec![Err(error)],
             Err(_) => calls.iter().flat_map(|call| self.apply(std::slice::from_ref(call), now)).collect(),
+        }
+    }
+
+    /// A commit that failed may be on the disk after all (a sync that failed halfway): its sequences are not given
+    /// again.
+    fn recover(&mut self) {
+        let is_ahead = counter(&self.connection, "next_sequence").is_ok_and(|next| next != self.backlog.next_sequence);
+        if is_ahead && let Ok(counted) = count(&self.connection) {
+            self.backlog = counted;
         }
     }
 
@@ -101,11 +114,16 @@ fn store_counters(connection: &Connection, backlog: &Backlog) -> rusqlite::Resul
     Ok(())
 }
 
+fn counter(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+    connection.prepare_cached("SELECT value FROM counters WHERE name = ?1")?.query_row([name], |row| unsigned(row, 0))
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::unsigned_abs)
+}
+
 /// What the file holds, counted once when it is opened; from then on each change keeps count.
 fn count(connection: &Connection) -> rusqlite::Result<Backlog> {
-    let unsigned = |row: &Row<'_>, column| row.get::<_, i64>(column).map(i64::unsigned_abs);
-    let counter =
-        |name: &str| connection.query_row("SELECT value FROM counters WHERE name = ?1", [name], |row| unsigned(row, 0));
     let sql =
         "SELECT count(*), count(sequence), ifnull(sum(length(event) + ifnull(length(thumbnail), 0)), 0) FROM records";
     let (rows, records, bytes) =
@@ -116,8 +134,8 @@ fn count(connection: &Connection) -> rusqlite::Result<Backlog> {
         records,
         bytes: bytes + aside_bytes + (rows + set_aside) * RECORD_OVERHEAD_BYTES,
         set_aside,
-        set_aside_total: counter("set_aside_total")?,
-        next_sequence: counter("next_sequence")?,
+        set_aside_total: counter(connection, "set_aside_total")?,
+        next_sequence: counter(connection, "next_sequence")?,
     })
 }
 

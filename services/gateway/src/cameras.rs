@@ -42,7 +42,7 @@ pub(crate) struct Cameras {
     context: Context,
 }
 
-/// Where a list goes on: in the region, after the camera; regions before it are done.
+/// Where a list goes on: in the region, with its own page token; regions before it are done.
 #[derive(Clone, PartialEq, Message)]
 struct ListPlace {
     /// The region the list is restricted to; empty for all.
@@ -51,13 +51,14 @@ struct ListPlace {
     #[prost(string, tag = "2")]
     region_id: String,
     #[prost(string, tag = "3")]
-    after_camera_id: String,
+    page_token: String,
 }
 
 /// One region's checked list.
 struct RegionCameras {
     cameras: Vec<v1::Camera>,
-    more: bool,
+    /// The region's own; empty when it has no more.
+    next_page_token: String,
 }
 
 impl Cameras {
@@ -75,32 +76,25 @@ impl Cameras {
         let mut links = self.context.federation.route_or_all(&request.region_id, "region_id")?;
         links.retain(|link| link.id().as_str() >= place.region_id.as_str());
         let count = (MAX_ASKED / links.len().max(1)).max(MIN_ASKED).min(page_size);
+        let token = |link: &RegionLink| {
+            if link.id().as_str() == place.region_id { place.page_token.clone() } else { String::new() }
+        };
         let ask = |_, link: Arc<RegionLink>| {
-            let after =
-                if link.id().as_str() == place.region_id { place.after_camera_id.clone() } else { String::new() };
-            list_region(link, question.clone(), after, count)
+            let page_token = token(&link);
+            list_region(link, question.clone(), page_token, count)
         };
         let asked = Scatter::new(&self.context.clock, &links, ask);
-        let (mut response, goes_on) = take_in_turn(asked, &links, page_size).await;
-        if let Some((region, after)) = goes_on {
-            let next = ListPlace { only: request.region_id, region_id: region.to_string(), after_camera_id: after };
+        // A region whose list is cut is asked again, for what fits alone: its token then stands at the cut.
+        let cut = |link: &Arc<RegionLink>, room| list_region(link.clone(), question.clone(), token(link), room);
+        let (mut response, goes_on) = take_in_turn(asked, &links, page_size, token, cut).await;
+        if let Some((region, page_token)) = goes_on {
+            let next = ListPlace { only: request.region_id, region_id: region.to_string(), page_token };
             response.next_page_token = self.context.key.seal(PURPOSE, &next, self.context.clock.now());
         }
         Ok(response)
     }
 
     fn place(&self, request: &v1::ListCamerasRequest) -> Result<ListPlace, ServiceError> {
-        if !request.after_camera_id.is_empty() {
-            // A camera id is a place in one region only.
-            if request.region_id.is_empty() || !request.page_token.is_empty() {
-                let problem = "needs a region_id, and no page_token beside it";
-                return Err(ServiceError::field("after_camera_id", problem));
-            }
-            let after = CameraId::new(&request.after_camera_id);
-            let after = after.map_err(|error| ServiceError::field("after_camera_id", error))?;
-            let region_id = request.region_id.clone();
-            return Ok(ListPlace { only: region_id.clone(), region_id, after_camera_id: after.to_string() });
-        }
         if request.page_token.is_empty() {
             return Ok(ListPlace::default());
         }
@@ -165,73 +159,75 @@ fn own(region: &RegionId, camera: Option<&v1::Camera>) -> Result<(), Failure> {
 async fn list_region(
     link: Arc<RegionLink>,
     question: Question,
-    after_camera_id: String,
+    page_token: String,
     count: usize,
 ) -> Result<RegionCameras, Failure> {
     let request = v1::ListCamerasRequest {
         region_id: link.id().to_string(),
         page_size: i32::try_from(count).unwrap_or(i32::MAX),
-        page_token: String::new(),
-        after_camera_id: after_camera_id.clone(),
+        page_token,
     };
     let send = async |channel, request| {
         let mut client = CameraServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         client.list_cameras(request).await
     };
-    link.ask(&question, request, send, |answer| check(link.id(), &after_camera_id, count, answer)).await
+    link.ask(&question, request, send, |answer| check(link.id(), count, answer)).await
 }
 
-/// Takes a region's list when the cameras are its own, no more than asked, in order and after the place asked for.
-fn check(
-    region: &RegionId,
-    after: &str,
-    count: usize,
-    answer: v1::ListCamerasResponse,
-) -> Result<RegionCameras, Failure> {
-    let more = !answer.next_page_token.is_empty();
+/// Takes a region's list when the cameras are its own, in order, no more than asked, and some if there are more.
+fn check(region: &RegionId, count: usize, answer: v1::ListCamerasResponse) -> Result<RegionCameras, Failure> {
     for camera in &answer.cameras {
         own(region, Some(camera))?;
     }
-    let ids = std::iter::once(after).chain(answer.cameras.iter().map(|camera| camera.camera_id.as_str()));
-    if !ids.is_sorted_by(|a, b| a < b) {
+    if !answer.cameras.is_sorted_by(|a, b| a.camera_id < b.camera_id) {
         return Err(Failure::Wrong("answered cameras out of order".to_owned()));
     }
-    if answer.cameras.len() > count || (more && answer.cameras.is_empty()) {
-        let found = answer.cameras.len();
+    let found = answer.cameras.len();
+    if found > count || (found == 0 && !answer.next_page_token.is_empty()) {
         return Err(Failure::Wrong(format!("answered {found} cameras where {count} were asked and there are more")));
     }
-    Ok(RegionCameras { cameras: answer.cameras, more })
+    Ok(RegionCameras { cameras: answer.cameras, next_page_token: answer.next_page_token })
 }
 
-/// Puts the regions' lists together in order until the page is full; says where the list goes on, if it does.
-async fn take_in_turn(
+/// Puts the regions' lists together in order until the page is full; says where the list goes on, if it does: the region
+/// and its own page token. `token` is the one a region was asked with; `cut` asks it again, for less.
+async fn take_in_turn<F>(
     mut asked: Scatter<RegionCameras>,
     links: &[Arc<RegionLink>],
     page_size: usize,
-) -> (v1::ListCamerasResponse, Option<(RegionId, String)>) {
+    token: impl Fn(&RegionLink) -> String,
+    cut: impl Fn(&Arc<RegionLink>, usize) -> F,
+) -> (v1::ListCamerasResponse, Option<(RegionId, String)>)
+where
+    F: Future<Output = Result<RegionCameras, Failure>>,
+{
     let mut response = v1::ListCamerasResponse::default();
     let mut early = BTreeMap::new();
     for (turn, link) in links.iter().enumerate() {
-        if response.cameras.len() == page_size {
-            return (response, Some((link.id().clone(), String::new())));
+        let room = page_size - response.cameras.len();
+        if room == 0 {
+            return (response, Some((link.id().clone(), token(link))));
         }
         while !early.contains_key(&turn) {
             let Some((i, part)) = asked.next().await else { break };
             early.insert(i, part.result);
         }
-        match early.remove(&turn) {
-            Some(Ok(RegionCameras { mut cameras, more })) => {
-                let room = page_size - response.cameras.len();
-                let cut = cameras.len() > room;
-                cameras.truncate(room);
-                response.cameras.append(&mut cameras);
-                if cut || more {
-                    let last = response.cameras.last().map(|camera| camera.camera_id.clone()).unwrap_or_default();
-                    return (response, Some((link.id().clone(), last)));
-                }
+        let list = match early.remove(&turn) {
+            Some(Ok(list)) if list.cameras.len() > room => match cut(link, room).await {
+                Ok(list) => list,
+                // It answered just now: the next page begins with it.
+                Err(_) => return (response, Some((link.id().clone(), token(link)))),
+            },
+            Some(Ok(list)) => list,
+            Some(Err(failure)) => {
+                response.failures.push(format!("{}: {}", link.id(), failure.detail()));
+                continue;
             }
-            Some(Err(failure)) => response.failures.push(format!("{}: {}", link.id(), failure.detail())),
-            None => {}
+            None => continue,
+        };
+        response.cameras.extend(list.cameras);
+        if !list.next_page_token.is_empty() {
+            return (response, Some((link.id().clone(), list.next_page_token)));
         }
     }
     (response, None)

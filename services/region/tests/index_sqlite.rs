@@ -48,6 +48,7 @@ index_suite!(
     commit_numbers_are_never_given_twice,
     each_condition_restricts_a_search,
     a_parked_car_is_found_for_as_long_as_it_stands,
+    many_named_cameras_are_searched_and_counted_like_few,
     pages_neither_lose_nor_repeat_while_events_arrive,
     the_feed_gives_each_revision_in_commit_order,
     the_feed_is_the_same_from_memory_and_from_the_tables,

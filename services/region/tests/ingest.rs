@@ -68,7 +68,7 @@ async fn single_bad_records_are_rejected_by_index_and_reason_and_the_rest_is_sto
         (broken(|event| event.region_id = "south".into()), "event.region_id: is south"),
         (broken(|event| event.edge_id = "edge-9".into()), "event.edge_id: is edge-9"),
         (broken(|event| event.event_id = "x".repeat(5_000)), "event.event_id"),
-        (broken(|event| event.event_id = EventId::at(secs(5)).to_string()), "event_id: its time part"),
+        (broken(|event| event.event_id = EventId::at(secs(5)).to_string()), "event.event_id: its time part"),
         (broken(|event| event.confidence = f32::NAN), "event.confidence"),
         (record_with(&event(NOON), jpeg(0, 256 * 1024 + 1)), "thumbnail_jpeg: has"),
         (record_with(&event(NOON), bytes::Bytes::from_static(b"GIF89a")), "thumbnail_jpeg: is not a JPEG"),

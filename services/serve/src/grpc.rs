@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 
 use crate::health::HealthBoard;
@@ -95,10 +95,10 @@ impl GrpcServer {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(Some(MAX_STREAMS_PER_CONNECTION))
-            .tcp_nodelay(true)
             .add_routes(self.routes.routes());
         let address = self.address;
-        let incoming = TcpListenerStream::new(self.listener);
+        // Not `Server::tcp_nodelay`: that has no effect on a listener of one's own, and answers would wait 40 ms for an ACK.
+        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
         tokio::spawn(async move {
             let serving = server.serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
             let drained = async {

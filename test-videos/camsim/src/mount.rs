@@ -235,7 +235,9 @@ impl Outlet {
         let epoch_ns = if let Some(epoch_ns) = self.epoch_ns {
             epoch_ns
         } else {
-            let running = self.source.current_running_time()?;
+            // Before it plays, it may have a clock already and not yet the time its clock began.
+            let plays = self.source.current_state() == gst::State::Playing;
+            let running = self.source.current_running_time().filter(|_| plays)?;
             player.want_keyframe();
             *self.epoch_ns.insert(i128::from(running.nseconds()) - now.as_nanos() as i128)
         };

@@ -108,9 +108,7 @@ impl Server {
         });
         back.attach(Some(&self.inner.context));
     }
-}
 
-impl Server {
     /// Sends everybody away, stops to listen and ends the thread.
     pub fn shut_down(&mut self) {
         let Some(thread) = self.thread.take() else { return };
@@ -186,7 +184,12 @@ impl Inner {
                 if refused { RTSPStatusCode::ServiceUnavailable } else { RTSPStatusCode::Ok }
             }
         };
-        client.connect_pre_options_request(refusing(Arc::downgrade(self)));
+        let weak = Arc::downgrade(self);
+        // Refused only later: the server library crashes when a handler of this one refuses.
+        client.connect_pre_options_request(move |client, _| {
+            weak.upgrade().inspect(|inner| inner.note_context(client));
+            RTSPStatusCode::Ok
+        });
         client.connect_pre_describe_request(refusing(Arc::downgrade(self)));
         client.connect_pre_setup_request(refusing(Arc::downgrade(self)));
         let weak = Arc::downgrade(self);

@@ -54,10 +54,7 @@ fn clip_rate(path: &Path) -> Result<FrameRate, SimError> {
     let failed = |what: String| SimError::Encode { path: path.to_owned(), what };
     let running = Running::new("filesrc name=in ! decodebin ! videoconvert ! fakesink name=out", path)?;
     running.set_state(gst::State::Paused).map_err(failed)?;
-    let (_, state, _) = running.pipeline.state(OPEN_PATIENCE);
-    if state != gst::State::Paused {
-        return Err(failed(running.error().unwrap_or_else(|| "it holds no picture".to_owned())));
-    }
+    running.wait_for_first_picture().map_err(failed)?;
     let pad = running.part("out").static_pad("sink").expect("every sink has a sink pad");
     let caps = pad.current_caps().ok_or_else(|| failed("it holds no picture".to_owned()))?;
     frame_rate(&caps).ok_or_else(|| failed("its frames have no fixed rate: set fps".to_owned()))
@@ -94,6 +91,17 @@ impl Running {
         match self.pipeline.set_state(state) {
             Ok(_) => Ok(()),
             Err(_) => Err(self.error().unwrap_or_else(|| "cannot be opened".to_owned())),
+        }
+    }
+
+    /// Waits for the message: an error that comes late leaves the state as it is.
+    fn wait_for_first_picture(&self) -> Result<(), String> {
+        let awaited = [gst::MessageType::AsyncDone, gst::MessageType::Error, gst::MessageType::Eos];
+        let message = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(OPEN_PATIENCE, &awaited));
+        match message.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::AsyncDone(_)) => Ok(()),
+            Some(gst::MessageView::Error(error)) => Err(error.error().to_string()),
+            _ => Err("it holds no picture".to_owned()),
         }
     }
 

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic::transport::Channel;
-use vigil_base::{Clock, InstanceId, RegionId, SystemClock, Timestamp};
+use vigil_base::{InstanceId, RegionId, Timestamp};
 use vigil_proto::convert::time_to_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::RegionOutcome::{Answered, Failed, Unreachable};
@@ -16,7 +16,7 @@ use vigil_proto::v1::publish_request::Message as Publish;
 use vigil_proto::v1::subscribe_response::Message;
 use vigil_region::{RegionConfig, RegionServer};
 
-use crate::support::{ANY, Gateway, PATIENCE, free_address, nth_event, outcomes, seconds, until};
+use crate::support::{ANY, Gateway, PATIENCE, nth_event, outcomes, seconds, until};
 
 /// Seconds since 1970 of the first event: some days ago.
 const START: i64 = 1_700_000_000;
@@ -238,22 +238,7 @@ async fn a_stream_over_both_regions_survives_the_restart_of_one_and_its_own() {
 }
 
 #[tokio::test]
-async fn a_region_not_reached_at_the_start_delivers_what_it_received_meanwhile() {
-    let (north, address) = (Region::start("north").await, free_address().await);
-    let gateway = Gateway::start(&[north.named(), ("south", address)]).await;
-    let mut stream = gateway.stream().subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner();
-    let started =
-        async { while !matches!(stream.message().await.unwrap().unwrap().message, Some(Message::Heartbeat(_))) {} };
-    tokio::time::timeout(PATIENCE, started).await.expect("the first heartbeat");
-    // Its edges reach it before the gateway does: the gateway tries again only after a while.
-    let south = Region::start_at("south", address).await;
-    south.publish(vec![event("south", 1)]).await;
-    assert_eq!(take(&mut stream, 1).await.0, BTreeMap::from([("south".into(), vec![1])]));
-    assert!(SystemClock::new().now() > Timestamp::from_micros(START * 1_000_000), "the event began long ago");
-}
-
-#[tokio::test]
-async fn a_region_at_the_wrong_address_is_found_out_by_every_question() {
+async fn a_region_at_the_wrong_address_is_found_out() {
     let south = Region::start("south").await;
     south.publish(vec![event("south", 1)]).await;
     let gateway = Gateway::start(&[("north", south.address)]).await;
@@ -261,11 +246,4 @@ async fn a_region_at_the_wrong_address_is_found_out_by_every_question() {
     assert_eq!(outcomes(&answer.regions), [("north", Failed)]);
     assert!(answer.regions[0].detail.contains("\"south\""), "{}", answer.regions[0].detail);
     assert!(gateway.ops("/healthz").await.contains("region/north"));
-    let request = v1::GetEventRequest { event_id: event("south", 2).event_id, ..Default::default() };
-    let code = gateway.query().get_event(request).await.unwrap_err().code();
-    assert_ne!(code, Code::NotFound, "another region cannot say that north does not have it");
-    let cameras = gateway.cameras().list_cameras(v1::ListCamerasRequest::default()).await.unwrap().into_inner();
-    assert_eq!(cameras.failures.len(), 1, "{cameras:?}");
-    let request = v1::GetCameraRequest { region_id: "north".into(), camera_id: "gate".into() };
-    assert_ne!(gateway.cameras().get_camera(request).await.unwrap_err().code(), Code::NotFound);
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
-use vigil_base::Event;
+use vigil_base::{Event, Timestamp};
 use vigil_proto::convert::{Filter, event_to_wire};
 
+use super::types::committed_event;
 use super::{CommitSeq, FeedItem, FeedPage};
 
 /// Commits kept: a few seconds of a very busy region, at most about 20 MiB. A reader that falls behind them reads the
@@ -18,8 +19,18 @@ const TAIL_COMMITS: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Committed {
     pub(crate) seq: CommitSeq,
-    /// With receive time and thumbnail key.
-    pub(crate) event: Event,
+    pub(crate) receive_time: Timestamp,
+    /// The revision that brought its thumbnail; 0 where there is none.
+    pub(crate) thumbnail_revision: u32,
+    /// As it was published.
+    pub(crate) event: Arc<Event>,
+}
+
+impl Committed {
+    fn item(&self) -> FeedItem {
+        let event = event_to_wire(&self.event);
+        FeedItem { seq: self.seq, event: committed_event(event, self.receive_time, self.thumbnail_revision) }
+    }
 }
 
 #[derive(Debug)]
@@ -79,10 +90,10 @@ impl LiveTail {
     /// As [`super::CommitFeed::read`]; none when the commits right after `after` are no longer in memory.
     pub(crate) fn read(&self, after: CommitSeq, filter: &Filter, max_events: usize) -> Option<FeedPage> {
         let (commits, purged_through) = self.commits_after(after, max_events)?;
-        let resumes_at = commits.first().and_then(|commit| commit.event.receive_time);
+        let resumes_at = commits.first().map(|commit| commit.receive_time);
         let through = commits.last().map_or(after, |commit| commit.seq);
         let matching = commits.iter().filter(|commit| filter.matches(&commit.event));
-        let items = matching.map(|commit| FeedItem { seq: commit.seq, event: event_to_wire(&commit.event) }).collect();
+        let items = matching.map(|commit| commit.item()).collect();
         Some(FeedPage { items, through, purged_through, resumes_at })
     }
 

@@ -1,11 +1,12 @@
 //! What goes into an index and what comes out.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
 use vigil_base::{CameraId, EdgeId, Event, EventId, GeoPoint, Timestamp};
-use vigil_proto::convert::{Filter, event_to_wire};
+use vigil_proto::convert::{Filter, event_to_wire, time_to_wire};
 use vigil_proto::v1;
 
 /// Place of a stored revision in the region's order of commits; 0 is before the first.
@@ -30,7 +31,8 @@ pub struct Position {
 /// A revision that was checked and is ready to be stored.
 #[derive(Debug, Clone)]
 pub struct NewRevision {
-    pub(crate) event: Event,
+    /// Without what the region adds: receive time and thumbnail key. Shared with the readers of the live stream.
+    pub(crate) event: Arc<Event>,
     /// The event for the wire, without what the region adds: receive time and thumbnail key.
     pub(crate) payload: Bytes,
     pub(crate) thumbnail: Bytes,
@@ -42,7 +44,7 @@ impl NewRevision {
         event.receive_time = None;
         event.thumbnail_key = None;
         let payload = event_to_wire(&event).encode_to_vec().into();
-        Self { event, payload, thumbnail }
+        Self { event: Arc::new(event), payload, thumbnail }
     }
 
     /// The event.
@@ -233,9 +235,14 @@ pub struct EdgeRecord {
     pub complete_until: Option<Timestamp>,
 }
 
-/// The key of an event's thumbnail: the event and the revision that brought it. Knowing it takes knowing the event.
-pub(crate) fn thumbnail_key(event: EventId, revision: u32) -> String {
-    format!("{event}.{revision}")
+/// The event as it was committed, with what the region adds to it. The key of its thumbnail names the event and the
+/// revision that brought it: knowing it takes knowing the event.
+pub(crate) fn committed_event(mut event: v1::Event, receive_time: Timestamp, thumbnail_revision: u32) -> v1::Event {
+    event.receive_time = Some(time_to_wire(receive_time));
+    if thumbnail_revision > 0 {
+        event.thumbnail_key = format!("{}.{thumbnail_revision}", event.event_id);
+    }
+    event
 }
 
 /// The event that a thumbnail key names.
@@ -252,7 +259,10 @@ mod tests {
     #[test]
     fn a_thumbnail_key_names_its_event() {
         let id = EventId::at(Timestamp::from_micros(1_700_000_000_000_000));
-        assert_eq!(event_of_thumbnail(&thumbnail_key(id, 3)), Some(id));
+        let event = v1::Event { event_id: id.to_string(), ..Default::default() };
+        let key = committed_event(event.clone(), Timestamp::MIN, 3).thumbnail_key;
+        assert_eq!(event_of_thumbnail(&key), Some(id));
+        assert_eq!(committed_event(event, Timestamp::MIN, 0).thumbnail_key, "");
         for bad in ["", ".", "x.1", &id.to_string(), &format!("{id}."), &format!("{id}.x")] {
             assert_eq!(event_of_thumbnail(bad), None, "{bad:?}");
         }

@@ -219,6 +219,29 @@ pub async fn a_parked_car_is_found_for_as_long_as_it_stands(engine: &dyn Engine)
     }
 }
 
+pub async fn many_named_cameras_are_searched_and_counted_like_few(engine: &dyn Engine) {
+    let index = open(engine);
+    let name = |number: u64| format!("camera-{number:03}");
+    let events: Vec<Event> = (0..400).map(|i| camera(event(secs(i * 37 % 7_000)), &name(i % 100))).collect();
+    store_all(&*index, events.clone()).await;
+    for named in [3, 70, 100] {
+        let filter = Filter {
+            cameras: (0..named).map(|number| CameraId::new(name(number)).unwrap()).collect(),
+            from: Some(secs(0)),
+            until: Some(secs(20_000)),
+            ..Filter::default()
+        };
+        let mut expected: Vec<&Event> = events.iter().filter(|event| filter.matches(event)).collect();
+        expected.sort_by_key(|event| std::cmp::Reverse((event.begin_time, event.id)));
+        let expected: Vec<String> = expected.into_iter().map(|event| event.id.to_string()).collect();
+        assert_eq!(ids(&find(&*index, filter.clone()).await), expected, "{named} cameras");
+        let query = CountQuery { filter, group_by: vec![GroupKey::Hour], max_groups: 100 };
+        let counts = index.count(query).await.unwrap();
+        let counted: u64 = counts.groups.iter().map(|group| group.events).sum();
+        assert_eq!(counted as usize, expected.len(), "{named} cameras");
+    }
+}
+
 pub async fn pages_neither_lose_nor_repeat_while_events_arrive(engine: &dyn Engine) {
     let index = open(engine);
     let before: Vec<Event> = (0..50).map(|i| event(secs(i / 3))).collect();

@@ -131,7 +131,7 @@ async fn list(args: &CamerasArgs, cameras: &mut Cameras, region: Option<&RegionI
     let mut page_token = String::new();
     loop {
         let region_id = region.map(ToString::to_string).unwrap_or_default();
-        let request = v1::ListCamerasRequest { region_id, page_size: 1000, page_token, ..Default::default() };
+        let request = v1::ListCamerasRequest { region_id, page_size: 1000, page_token };
         let answer = cameras.list_cameras(args.server.request(request)).await.map_err(|e| client::explain(&e))?;
         let answer = answer.into_inner();
         all.extend(answer.cameras);

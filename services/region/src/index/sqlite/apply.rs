@@ -1,16 +1,16 @@
 //! Storing revisions inside the writer's transaction.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, named_params, params};
+use rusqlite::{Connection, Transaction, params};
 use vigil_base::{Event, GeoPoint, Timestamp};
 
 use super::names::{NameCache, NameKind};
-use super::row::{EventRow, RowReader, begin_range, colours_of, find_by_id, kind_number, span_of};
+use super::row::{EventRow, RowReader, begin_range, colours_of, find_place, kind_number, span_of};
 use super::schema::{meta_number, set_meta_number};
 use super::walk::Key;
 use crate::index::tail::Committed;
-use crate::index::types::thumbnail_key;
 use crate::index::{CommitSeq, NewRevision, StoreOutcome};
 
 /// One hour, in microseconds.
@@ -35,8 +35,8 @@ impl WriterCache {
 /// Which counter an event is counted under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct HourlyKey {
-    pub(super) camera: i64,
     pub(super) hour: i64,
+    pub(super) camera: i64,
     pub(super) class: i64,
     pub(super) kind: i64,
 }
@@ -56,16 +56,16 @@ impl CountChanges {
     }
 
     pub(super) fn store(self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let add = "INSERT INTO hourly (camera, hour, class, kind, events) VALUES (?1, ?2, ?3, ?4, ?5)
-                   ON CONFLICT (camera, hour, class, kind) DO UPDATE SET events = events + excluded.events";
-        let clean = "DELETE FROM hourly WHERE camera = ?1 AND hour = ?2 AND class = ?3 AND kind = ?4 AND events <= 0";
+        let add = "INSERT INTO hourly (hour, camera, class, kind, events) VALUES (?1, ?2, ?3, ?4, ?5)
+                   ON CONFLICT (hour, camera, class, kind) DO UPDATE SET events = events + excluded.events";
+        let clean = "DELETE FROM hourly WHERE hour = ?1 AND camera = ?2 AND class = ?3 AND kind = ?4 AND events <= 0";
         let (mut add, mut clean) = (transaction.prepare_cached(add)?, transaction.prepare_cached(clean)?);
-        for (HourlyKey { camera, hour, class, kind }, events) in self.hourly {
+        for (HourlyKey { hour, camera, class, kind }, events) in self.hourly {
             if events != 0 {
-                add.execute(params![camera, hour, class, kind, events])?;
+                add.execute(params![hour, camera, class, kind, events])?;
             }
             if events < 0 {
-                clean.execute(params![camera, hour, class, kind])?;
+                clean.execute(params![hour, camera, class, kind])?;
             }
         }
         let total = meta_number(transaction, "events")?.saturating_add_signed(self.events);
@@ -98,16 +98,22 @@ impl<'t> Applying<'t> {
     pub(super) fn store(&mut self, revision: &NewRevision) -> rusqlite::Result<StoreOutcome> {
         let numbers = Numbers::of(&mut self.cache.names, self.transaction, &revision.event)?;
         let key = Key { begin_us: revision.event.begin_time.as_micros(), id: *revision.event.id.as_bytes() };
-        let stored = RowReader::new(self.transaction)?.read(numbers.camera, &key)?;
         let seq = CommitSeq(self.latest.0 + 1);
-        match stored {
-            Some(stored) if stored.revision >= revision.event.revision => return Ok(StoreOutcome::Duplicate),
-            Some(stored) => self.replace(revision, &numbers, seq, &stored)?,
-            None => {
-                if let Some(problem) = self.conflict(&revision.event)? {
-                    return Ok(StoreOutcome::Rejected(problem));
+        match find_place(self.transaction, revision.event.id)? {
+            None if !id_carries_begin(&revision.event) => {
+                return Ok(rejected("its time part is not begin_time in milliseconds"));
+            }
+            None => self.insert(revision, &numbers, seq)?,
+            Some(place) if place != (numbers.camera, key) => {
+                return Ok(rejected("is known with another begin_time or camera_id; these never change"));
+            }
+            Some(_) => {
+                let stored = RowReader::new(self.transaction)?.read(numbers.camera, &key)?;
+                let stored = stored.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+                if stored.revision >= revision.event.revision {
+                    return Ok(StoreOutcome::Duplicate);
                 }
-                self.insert(revision, &numbers, seq)?;
+                self.replace(revision, &numbers, seq, &stored)?;
             }
         }
         self.grow_extent(numbers.camera, revision.event.location)?;
@@ -126,16 +132,6 @@ impl<'t> Applying<'t> {
         Ok(self.committed)
     }
 
-    /// Why an event that is not there under its key must not be stored: its id is taken, or does not fit its begin.
-    fn conflict(&self, event: &Event) -> rusqlite::Result<Option<String>> {
-        let (first_us, last_us) = begin_range(event.id);
-        if !(first_us..=last_us).contains(&event.begin_time.as_micros()) {
-            return Ok(Some("event_id: its time part is not begin_time in milliseconds".to_owned()));
-        }
-        let taken = find_by_id(self.transaction, event.id)?;
-        Ok(taken.map(|_| "event_id: is known with another begin_time or camera_id; these never change".to_owned()))
-    }
-
     fn insert(&mut self, revision: &NewRevision, numbers: &Numbers, seq: CommitSeq) -> rusqlite::Result<()> {
         let sql = "INSERT INTO payloads (event) VALUES (?1)";
         self.transaction.prepare_cached(sql)?.execute([&revision.payload[..]])?;
@@ -145,29 +141,27 @@ impl<'t> Applying<'t> {
         let thumbnail_revision = if revision.thumbnail.is_empty() { 0 } else { event.revision };
         let sql = "INSERT INTO events (camera, begin_us, event_id, row, revision, commit_seq, receive_us, end_us, span,
                           kind, class, edge, confidence, colours, latitude, longitude, plate, thumbnail_revision)
-                   VALUES (:camera, :begin_us, :event_id, :row, :revision, :commit_seq, :receive_us, :end_us, :span,
-                          :kind, :class, :edge, :confidence, :colours, :latitude, :longitude, :plate,
-                          :thumbnail_revision)";
-        self.transaction.prepare_cached(sql)?.execute(named_params! {
-            ":camera": numbers.camera,
-            ":begin_us": event.begin_time.as_micros(),
-            ":event_id": event.id.as_bytes(),
-            ":row": row,
-            ":revision": event.revision,
-            ":commit_seq": seq.0 as i64,
-            ":receive_us": self.now.as_micros(),
-            ":end_us": event.end_time.as_micros(),
-            ":span": span_of(length_us(event)),
-            ":kind": kind_number(event.kind),
-            ":class": numbers.class,
-            ":edge": numbers.edge,
-            ":confidence": f64::from(event.confidence),
-            ":colours": colours_of(event),
-            ":latitude": event.location.map(|at| at.latitude),
-            ":longitude": event.location.map(|at| at.longitude),
-            ":plate": event.plate.as_ref().map(|plate| &plate.text),
-            ":thumbnail_revision": thumbnail_revision,
-        })?;
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+        self.transaction.prepare_cached(sql)?.execute(params![
+            numbers.camera,
+            event.begin_time.as_micros(),
+            event.id.as_bytes(),
+            row,
+            event.revision,
+            seq.0 as i64,
+            self.now.as_micros(),
+            event.end_time.as_micros(),
+            span_of(length_us(event)),
+            kind_number(event.kind),
+            numbers.class,
+            numbers.edge,
+            f64::from(event.confidence),
+            colours_of(event),
+            event.location.map(|at| at.latitude),
+            event.location.map(|at| at.longitude),
+            event.plate.as_ref().map(|plate| &plate.text),
+            thumbnail_revision,
+        ])?;
         self.counts.add(hourly_key(event, numbers), 1);
         self.committed(event, seq, thumbnail_revision);
         Ok(())
@@ -185,26 +179,26 @@ impl<'t> Applying<'t> {
         self.store_thumbnail(stored.row, revision)?;
         let event = &revision.event;
         let thumbnail_revision = if revision.thumbnail.is_empty() { stored.thumbnail_revision } else { event.revision };
-        let sql = "UPDATE events SET revision = :revision, commit_seq = :commit_seq, receive_us = :receive_us,
-                          end_us = :end_us, span = :span, edge = :edge, confidence = :confidence, colours = :colours,
-                          latitude = :latitude, longitude = :longitude, thumbnail_revision = :thumbnail_revision
-                   WHERE camera = :camera AND begin_us = :begin_us AND event_id = :event_id";
-        self.transaction.prepare_cached(sql)?.execute(named_params! {
-            ":camera": numbers.camera,
-            ":begin_us": stored.key.begin_us,
-            ":event_id": stored.key.id,
-            ":revision": event.revision,
-            ":commit_seq": seq.0 as i64,
-            ":receive_us": self.now.as_micros(),
-            ":end_us": event.end_time.as_micros(),
-            ":span": span_of(length_us(event)),
-            ":edge": numbers.edge,
-            ":confidence": f64::from(event.confidence),
-            ":colours": colours_of(event),
-            ":latitude": event.location.map(|at| at.latitude),
-            ":longitude": event.location.map(|at| at.longitude),
-            ":thumbnail_revision": thumbnail_revision,
-        })?;
+        let sql =
+            "UPDATE events SET revision = ?4, commit_seq = ?5, receive_us = ?6, end_us = ?7, span = ?8, edge = ?9,
+                          confidence = ?10, colours = ?11, latitude = ?12, longitude = ?13, thumbnail_revision = ?14
+                   WHERE camera = ?1 AND begin_us = ?2 AND event_id = ?3";
+        self.transaction.prepare_cached(sql)?.execute(params![
+            numbers.camera,
+            stored.key.begin_us,
+            stored.key.id,
+            event.revision,
+            seq.0 as i64,
+            self.now.as_micros(),
+            event.end_time.as_micros(),
+            span_of(length_us(event)),
+            numbers.edge,
+            f64::from(event.confidence),
+            colours_of(event),
+            event.location.map(|at| at.latitude),
+            event.location.map(|at| at.longitude),
+            thumbnail_revision,
+        ])?;
         self.reclassify(event, numbers, stored)?;
         let (before, after) = (row_hourly_key(stored), hourly_key(event, numbers));
         if before != after {
@@ -246,11 +240,9 @@ impl<'t> Applying<'t> {
         Ok(())
     }
 
-    fn committed(&mut self, event: &Event, seq: CommitSeq, thumbnail_revision: u32) {
-        let mut event = event.clone();
-        event.receive_time = Some(self.now);
-        event.thumbnail_key = (thumbnail_revision > 0).then(|| thumbnail_key(event.id, thumbnail_revision).into());
-        self.committed.push(Committed { seq, event });
+    fn committed(&mut self, event: &Arc<Event>, seq: CommitSeq, thumbnail_revision: u32) {
+        let event = Arc::clone(event);
+        self.committed.push(Committed { seq, receive_time: self.now, thumbnail_revision, event });
     }
 
     /// Keeps the rectangle of the camera's events around `location`.
@@ -303,6 +295,16 @@ impl Numbers {
             class: names.number(connection, NameKind::Class, &event.object_class)?,
         })
     }
+}
+
+fn rejected(problem: &str) -> StoreOutcome {
+    StoreOutcome::Rejected(format!("event.event_id: {problem}"))
+}
+
+/// Whether the event's id carries its begin, by which it is looked up.
+fn id_carries_begin(event: &Event) -> bool {
+    let (first_us, last_us) = begin_range(event.id);
+    (first_us..=last_us).contains(&event.begin_time.as_micros())
 }
 
 fn length_us(event: &Event) -> i64 {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Rows};
 use vigil_base::Timestamp;
 
 use super::ReadError;
@@ -22,6 +22,9 @@ use crate::index::{CountGroup, CountQuery, Counts, GroupKey, IndexError};
 
 /// Work of one count, in index entries: about three seconds, for conditions for which no counts are kept.
 const MAX_WORK: usize = 5_000_000;
+
+/// Up to this many cameras are looked up one by one in each hour; more, and all of the hour is read.
+const FEW_CAMERAS: usize = 64;
 
 /// Numbers of what a group has in common; none for what was not grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,31 +81,47 @@ impl Counting<'_, '_> {
         *self.groups.entry(group).or_default() += events;
     }
 
-    /// Adds the kept counts of whole hours.
+    /// Adds the kept counts of whole hours: camera by camera where they are few, else all of each hour.
     fn add_hours(&mut self, hours: &Range<i64>) -> Result<(), ReadError> {
-        let cameras = match &self.conditions.cameras {
-            Some(cameras) => cameras.iter().copied().collect(),
-            None if self.group_by.contains(&GroupKey::Camera) => all_cameras(self.snapshot.connection())?,
-            None => vec![ALL_CAMERAS],
+        let is_by_camera = self.group_by.contains(&GroupKey::Camera);
+        let few = match &self.conditions.cameras {
+            Some(cameras) if cameras.len() <= FEW_CAMERAS => Some(cameras.iter().copied().collect()),
+            None if !is_by_camera => Some(vec![ALL_CAMERAS]),
+            _ => None,
         };
-        let sql = "SELECT hour, class, kind, events FROM hourly WHERE camera = ?1 AND hour >= ?2 AND hour < ?3";
-        let mut statement = self.snapshot.connection().prepare_cached(sql)?;
-        for camera in cameras {
-            let mut rows = statement.query(params![camera, hours.start, hours.end])?;
-            while let Some(row) = rows.next()? {
-                self.spend(1)?;
-                let key = HourlyKey { camera, hour: row.get(0)?, class: row.get(1)?, kind: row.get(2)? };
-                if self.counts(&key) {
-                    self.add(key, row.get::<_, i64>(3)?.unsigned_abs());
+        let connection = self.snapshot.connection();
+        let hours = counted_hours(connection, hours)?;
+        let sql = "SELECT hour, camera, class, kind, events FROM hourly WHERE";
+        if let Some(cameras) = few {
+            let mut statement = connection.prepare_cached(&format!("{sql} hour = ?1 AND camera = ?2"))?;
+            for hour in hours {
+                for camera in &cameras {
+                    self.add_kept(statement.query([hour, *camera])?)?;
                 }
+            }
+            return Ok(());
+        }
+        let mut statement = connection.prepare_cached(&format!("{sql} hour >= ?1 AND hour < ?2 AND camera <> ?3"))?;
+        let rows = statement.query([hours.start, hours.end, ALL_CAMERAS])?;
+        self.add_kept(rows)
+    }
+
+    fn add_kept(&mut self, mut rows: Rows<'_>) -> Result<(), ReadError> {
+        self.spend(1)?;
+        while let Some(row) = rows.next()? {
+            self.spend(1)?;
+            let key = HourlyKey { hour: row.get(0)?, camera: row.get(1)?, class: row.get(2)?, kind: row.get(3)? };
+            if self.counts(&key) {
+                self.add(key, row.get::<_, i64>(4)?.unsigned_abs());
             }
         }
         Ok(())
     }
 
     fn counts(&self, key: &HourlyKey) -> bool {
-        let Conditions { classes, kinds, .. } = &self.conditions;
-        classes.as_ref().is_none_or(|classes| classes.contains(&key.class))
+        let Conditions { cameras, classes, kinds, .. } = &self.conditions;
+        (key.camera == ALL_CAMERAS || cameras.as_ref().is_none_or(|cameras| cameras.contains(&key.camera)))
+            && classes.as_ref().is_none_or(|classes| classes.contains(&key.class))
             && kinds.as_ref().is_none_or(|kinds| kinds.contains(&key.kind))
     }
 
@@ -146,9 +165,14 @@ fn entry_hourly_key(entry: &Entry) -> HourlyKey {
     HourlyKey { camera: entry.camera, hour, class: entry.class, kind: 0 }
 }
 
-fn all_cameras(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
-    let sql = "SELECT number FROM names WHERE kind = ?1";
-    connection.prepare_cached(sql)?.query_map([NameKind::Camera as i64], |row| row.get(0))?.collect()
+/// Those of `hours` that lie between the first and the last that anything was counted in.
+fn counted_hours(connection: &Connection, hours: &Range<i64>) -> rusqlite::Result<Range<i64>> {
+    // Two subqueries: each is one seek.
+    let sql = "SELECT (SELECT min(hour) FROM hourly), (SELECT max(hour) FROM hourly)";
+    let (first, last): (Option<i64>, Option<i64>) =
+        connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (Some(first), Some(last)) = (first, last) else { return Ok(0..0) };
+    Ok(hours.start.max(first)..hours.end.min(last + 1))
 }
 
 /// The groups with texts for numbers.

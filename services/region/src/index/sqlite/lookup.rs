@@ -4,12 +4,12 @@ use bytes::Bytes;
 use prost::Message;
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use vigil_base::{EventId, Timestamp};
-use vigil_proto::convert::time_to_wire;
 use vigil_proto::v1;
 
 use super::ReadError;
 use super::readers::Snapshot;
 use super::row::{EventRow, find_by_id};
+use crate::index::types::committed_event;
 
 /// Reads whole events by their rows.
 pub(super) struct PayloadReader<'c> {
@@ -23,16 +23,12 @@ impl<'c> PayloadReader<'c> {
 
     /// The event with what the region adds to it.
     pub(super) fn event(&mut self, row: &EventRow) -> Result<v1::Event, ReadError> {
-        let mut event = self.statement.query_row([row.row], |stored| {
+        let event = self.statement.query_row([row.row], |stored| {
             let bytes = stored.get_ref(0)?.as_blob()?;
             v1::Event::decode(bytes)
                 .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(e)))
         })?;
-        event.receive_time = Some(time_to_wire(Timestamp::from_micros(row.receive_us)));
-        if row.thumbnail_revision > 0 {
-            event.thumbnail_key = format!("{}.{}", event.event_id, row.thumbnail_revision);
-        }
-        Ok(event)
+        Ok(committed_event(event, Timestamp::from_micros(row.receive_us), row.thumbnail_revision))
     }
 }
 

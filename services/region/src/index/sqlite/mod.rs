@@ -21,7 +21,7 @@
 //!   by_commit   commit_seq                                     the feed
 //! payloads    row -> the event for the wire, without receive time and thumbnail key
 //! thumbnails  row -> JPEG
-//! hourly      camera | hour | class | kind -> events           counts; camera 0 stands for all of them
+//! hourly      hour | camera | class | kind -> events           counts; camera 0 stands for all of them
 //! extents     camera -> the rectangle in which its events lie  polygon to cameras
 //! names       kind | number -> text                            cameras, edges and classes as small numbers
 //! cameras, edges, meta

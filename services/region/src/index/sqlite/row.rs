@@ -72,17 +72,20 @@ impl<'c> RowReader<'c> {
     }
 }
 
-/// The row of an event of which only the id is known: its time part says where to look.
+/// The row of an event of which only the id is known.
 pub(super) fn find_by_id(connection: &Connection, id: EventId) -> rusqlite::Result<Option<EventRow>> {
+    let Some((camera, key)) = find_place(connection, id)? else { return Ok(None) };
+    RowReader::new(connection)?.read(camera, &key)
+}
+
+/// Camera and key of an event of which only the id is known: its time part says where to look.
+pub(super) fn find_place(connection: &Connection, id: EventId) -> rusqlite::Result<Option<(i64, Key)>> {
     let (first_us, last_us) = begin_range(id);
     let sql = "SELECT camera, begin_us FROM events INDEXED BY events_by_time
                WHERE begin_us BETWEEN ?1 AND ?2 AND event_id = ?3";
     let mut statement = connection.prepare_cached(sql)?;
-    let place: Option<(i64, i64)> = statement
-        .query_row(params![first_us, last_us, id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((camera, begin_us)) = place else { return Ok(None) };
-    RowReader::new(connection)?.read(camera, &Key { begin_us, id: *id.as_bytes() })
+    let place = |row: &Row<'_>| Ok((row.get(0)?, Key { begin_us: row.get(1)?, id: *id.as_bytes() }));
+    statement.query_row(params![first_us, last_us, id.as_bytes()], place).optional()
 }
 
 /// First and last microsecond at which an event of this id may have begun (RFC 9562, section 5.7: the first 48 bits are

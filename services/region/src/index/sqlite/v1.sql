@@ -52,14 +52,15 @@ CREATE TABLE thumbnails (
     jpeg BLOB    NOT NULL
 ) STRICT;
 
--- Events by the hour (since 1970) of their begin. Camera 0 holds the sums over all cameras.
+-- Events by the hour (since 1970) of their begin. Camera 0 holds the sums over all cameras. The hour comes first: what is
+-- counted now lies on a few pages, however many cameras there are.
 CREATE TABLE hourly (
-    camera INTEGER NOT NULL,
     hour   INTEGER NOT NULL,
+    camera INTEGER NOT NULL,
     class  INTEGER NOT NULL,
     kind   INTEGER NOT NULL,
     events INTEGER NOT NULL,
-    PRIMARY KEY (camera, hour, class, kind)
+    PRIMARY KEY (hour, camera, class, kind)
 ) STRICT, WITHOUT ROWID;
 
 -- The smallest rectangle around all places of a camera's events; never shrinks.

@@ -325,10 +325,12 @@ impl CameraService for Service {
         self.asked(&request).await?;
         let request = request.into_inner();
         let mut cameras = self.0.cameras.lock().clone();
-        cameras.retain(|camera| camera.camera_id > request.after_camera_id);
+        // Its page token is the last camera of the page.
+        cameras.retain(|camera| camera.camera_id > request.page_token);
         let more = cameras.len() > request.page_size as usize;
         cameras.truncate(request.page_size as usize);
-        let next_page_token = if more { "more".to_owned() } else { String::new() };
+        let last = cameras.last().filter(|_| more);
+        let next_page_token = last.map(|camera| camera.camera_id.clone()).unwrap_or_default();
         Ok(Response::new(v1::ListCamerasResponse { cameras, next_page_token, failures: Vec::new() }))
     }
 
