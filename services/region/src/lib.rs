@@ -2,17 +2,17 @@
 //! itself.
 //!
 //! [`RegionServer::start`] opens the index ([`index`]), then serves, over gRPC:
-//! - [`ingest`]: edges publish batches; each is acknowledged after it is durable.
-//! - [`query`]: search, one event, counts, thumbnails; every answer carries the region's report of itself.
-//! - [`stream`]: events as they are committed, from a cursor.
-//! - [`cameras`]: the camera registry.
-//! - [`status`]: how the region is.
+//! - `ingest`: edges publish batches; each is acknowledged after it is durable.
+//! - `query`: search, one event, counts, thumbnails; every answer carries the region's report of itself.
+//! - `stream`: events as they are committed, from a cursor.
+//! - `cameras`: the camera registry.
+//! - `status`: how the region is.
 //!
 //! Invariants:
 //! - Acknowledged means durable and findable, exactly once, whatever is killed when.
 //! - Answers claim no more than the index holds: `complete_until` is the least of what the connected edges have
 //!   delivered, and edges that are not connected are counted.
-//! - What arrives is checked once, at the border ([`ingest`], `vigil_proto::convert`); one bad record never costs its
+//! - What arrives is checked once, at the border (`ingest`, `vigil_proto::convert`); one bad record never costs its
 //!   batch.
 //! - Tokens (pages, cursors) are authenticated, bound to region, index and filter, and never trusted before that is
 //!   checked.

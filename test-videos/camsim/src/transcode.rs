@@ -16,8 +16,9 @@ use crate::config::{MAX_ACCESS_UNITS, MAX_CLIP_BYTES, Quality};
 
 /// How long to wait for one encoded frame before looking for an error message.
 const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
-/// How long a clip may take to show its first picture; on a loaded machine a large one takes a second or two.
-const OPEN_PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(30);
+/// How long a clip may take to show its first picture; on a loaded machine a large one takes a second or two. It passes
+/// with files whose header is cut: decodebin now and then swallows the demuxer's error.
+const OPEN_PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(10);
 /// Most frames between keyframes: an hour at 30 per second, above every camera's setting.
 const MAX_GOP: f64 = 108_000.0;
 /// Frames that may wait between the encoder's thread and ours; a handful evens out their pace.
@@ -101,7 +102,7 @@ impl Running {
         match message.as_ref().map(|message| message.view()) {
             Some(gst::MessageView::AsyncDone(_)) => Ok(()),
             Some(gst::MessageView::Error(error)) => Err(error.error().to_string()),
-            _ => Err("it holds no picture".to_owned()),
+            _ => Err(format!("no picture came of it in {}", OPEN_PATIENCE.display())),
         }
     }
 

@@ -35,7 +35,7 @@
 //! # Write, read, delete
 //! The writer applies all revisions that wait, and the counts they change, in one transaction. A later revision
 //! replaces the row and takes a new commit number. Searches merge one walk per camera, or walk `by_time`, or
-//! `by_plate`, whichever looks at less ([`walk`]); every read sees one snapshot. Retention deletes in small
+//! `by_plate`, whichever looks at less (`walk`); every read sees one snapshot. Retention deletes in small
 //! transactions between the others.
 //!
 //! # Crash cases
