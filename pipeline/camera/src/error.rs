@@ -57,6 +57,12 @@ pub enum CameraError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// Packets come, and none where decoding can start.
+    #[error("no keyframe came in {}: set the camera's keyframe interval to a few seconds", humantime::format_duration(*waited))]
+    NoKeyframe {
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// The camera ended the session.
     #[error("the camera ended the stream")]
     Ended,
@@ -115,6 +121,7 @@ impl CameraError {
             Self::Rejected { .. } => "rejected",
             Self::NoAnswer { .. } => "no_answer",
             Self::Stalled { .. } => "stalled",
+            Self::NoKeyframe { .. } => "no_keyframe",
             Self::Ended => "ended",
             Self::NoVideo { .. } => "no_video",
             Self::UnsupportedCodec { .. } => "unsupported_codec",

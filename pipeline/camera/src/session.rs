@@ -20,6 +20,8 @@ use crate::timeline::CameraClock;
 
 /// How soon a thread that waits for packets hears of a shutdown.
 const SHUTDOWN_POLL: Duration = Duration::from_millis(100);
+/// Patience for a keyframe while other packets come: cameras that save bits send one in 10 to 20 s.
+const KEYFRAME_PATIENCE: Duration = Duration::from_mins(1);
 /// A session that lasted so long was a good one: the next wait is the shortest again.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
@@ -84,12 +86,11 @@ impl Camera {
             let mut streamed = Streamed::default();
             let Err(reason) = self.run_once(&outlets, &mut streamed) else { return };
             self.telemetry.session_ended(&reason);
-            if let Some((first, last)) = streamed.span {
-                down_since = streamed.last_arrival.unwrap_or(down_since);
-                attempt = 0;
-                if last >= first + STABLE_AFTER {
-                    backoff.reset();
-                }
+            if let Some(last) = streamed.last_arrival {
+                (down_since, attempt) = (last, 0);
+            }
+            if streamed.lasted() >= STABLE_AFTER {
+                backoff.reset();
             }
             let retry_in = backoff.next();
             status(CameraStatus::Down { reason: Arc::new(reason), since: down_since, retry_in });
@@ -128,6 +129,9 @@ impl Camera {
                     streamed.note(&raw);
                     if passage.pass(raw).is_err() {
                         return Ok(());
+                    }
+                    if passage.told.is_none() && streamed.lasted() > KEYFRAME_PATIENCE {
+                        return Err(CameraError::NoKeyframe { waited: KEYFRAME_PATIENCE });
                     }
                     patience = self.source.stall_timeout;
                     progress = self.clock.monotonic();
@@ -169,6 +173,10 @@ impl Streamed {
         let first = self.span.map_or(raw.arrival_monotonic, |(first, _)| first);
         self.span = Some((first, raw.arrival_monotonic));
         self.last_arrival = Some(raw.arrival);
+    }
+
+    fn lasted(&self) -> Duration {
+        self.span.map_or(Duration::ZERO, |(first, last)| last.saturating_sub(first))
     }
 }
 

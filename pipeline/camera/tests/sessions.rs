@@ -180,6 +180,13 @@ fn a_camera_that_never_says_anything_is_given_up_after_the_connect_timeout() {
 }
 
 #[test]
+fn a_camera_that_sends_no_keyframe_is_given_up() {
+    let (packets, statuses) = play(vec![[vec![Step::Format], vec![DELTA; 700]].concat(), vec![Step::Format, KEY]]);
+    assert_eq!(packets.len(), 1);
+    assert!(matches!(downs(&statuses)[0].0, CameraError::NoKeyframe { .. }));
+}
+
+#[test]
 fn waits_grow_while_nothing_comes_and_are_short_again_after_a_good_session() {
     let good = || [Step::Format].into_iter().chain(vec![KEY; 120]).chain([Step::End]).collect::<Vec<_>>();
     let bad = || vec![Step::End];

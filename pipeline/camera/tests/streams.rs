@@ -74,6 +74,12 @@ fn h264_over_udp_comes_whole_and_in_order() {
 }
 
 #[test]
+fn sound_beside_the_pictures_is_left_alone() {
+    brings_everything(MountConfig { sound: true, ..mount("cam") }, Transport::Tcp);
+    brings_everything(MountConfig { sound: true, ..mount("cam") }, Transport::Udp);
+}
+
+#[test]
 fn the_clips_end_is_no_gap() {
     let short = MountConfig { max_length: Some(Duration::from_millis(1500)), ..mount("cam") };
     let simulator = Simulator::start(config([short])).unwrap();

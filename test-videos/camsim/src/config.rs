@@ -26,7 +26,7 @@ const MAX_SIDE: u32 = 8192;
 pub struct SimConfig {
     /// Address and port; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Asked of every client when set; Digest and Basic (RFC 2617) are both offered.
+    /// Asked of every client when set: by Digest (RFC 2617), and who comes with Basic is let in too.
     pub credentials: Option<Credentials>,
     /// The cameras.
     pub mounts: Vec<MountConfig>,
@@ -66,6 +66,8 @@ pub struct MountConfig {
     pub quality: Quality,
     /// Distance between RTCP sender reports, which carry the NTP time; `None` is a camera that sends none.
     pub sender_reports: Option<Duration>,
+    /// Sends a tone (G.711) beside the pictures, as many cameras send sound.
+    pub sound: bool,
 }
 
 /// How good the encoded pictures are.
@@ -121,6 +123,7 @@ impl MountConfig {
             max_length: None,
             quality: Quality::Crf(23),
             sender_reports: Some(DEFAULT_REPORT_INTERVAL),
+            sound: false,
         }
     }
 

@@ -21,6 +21,8 @@ use crate::mount::Mount;
 
 /// Everybody who knows the password may do everything.
 const ROLE: &str = "viewer";
+/// A quiet tone in G.711 (A-law), payload type 8 (RFC 3551).
+const SOUND: &str = "audiotestsrc is-live=true volume=0.01 ! alawenc ! rtppcmapay name=pay1 pt=8";
 /// How often sessions are looked through for clients that vanished.
 const SESSION_CLEANUP: Duration = Duration::from_secs(2);
 /// How long closing waits for clients to be gone; they are told at once, so this passes only when one hangs.
@@ -293,9 +295,10 @@ fn factory(mount: &Arc<Mount>, protected: bool) -> rtsp::RTSPMediaFactory {
         Codec::H264 => ("video/x-h264", "rtph264pay"),
         Codec::H265 => ("video/x-h265", "rtph265pay"),
     };
+    let sound = if mount.config.sound { SOUND } else { "" };
     factory.set_launch(&format!(
         "( appsrc name=frames is-live=true format=time caps={caps},stream-format=byte-stream,alignment=au ! \
-         {payloader} name=pay0 pt=96 config-interval=0 )"
+         {payloader} name=pay0 pt=96 config-interval=0 {sound} )"
     ));
     factory.set_shared(true);
     factory.set_protocols(RTSPLowerTrans::TCP | RTSPLowerTrans::UDP);

@@ -1,5 +1,6 @@
 //! The simulator as a whole: prepares the clips, runs the mounts, takes commands.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -133,19 +134,28 @@ impl Drop for Simulator {
     }
 }
 
-/// As many clips at once as there are cores.
+/// One clip per mount. Mounts that differ only in where they start share theirs; as many at once are prepared as there are
+/// cores.
 fn prepare_all(config: &SimConfig, progress: &(dyn Fn(Progress) + Sync)) -> Result<Vec<Arc<Clip>>, SimError> {
     let at_once = std::thread::available_parallelism().map_or(1, usize::from);
-    let one = |mount: &MountConfig| prepare(&config.cache, mount, &Encoding::of(mount), &|at| progress(at));
-    let mut clips = Vec::with_capacity(config.mounts.len());
-    for group in config.mounts.chunks(at_once) {
-        let prepared: Vec<_> = std::thread::scope(|scope| {
-            let running: Vec<_> = group.iter().map(|mount| scope.spawn(|| one(mount))).collect();
+    let mounts = &config.mounts;
+    let same =
+        |one: &MountConfig, other: &MountConfig| one.clip == other.clip && Encoding::of(one) == Encoding::of(other);
+    let first_like = |mount: &MountConfig| mounts.iter().position(|other| same(mount, other)).unwrap_or(0);
+    let firsts: Vec<usize> = (0..mounts.len()).filter(|&index| first_like(&mounts[index]) == index).collect();
+    let one = |index: usize| {
+        let mount = &mounts[index];
+        prepare(&config.cache, mount, &Encoding::of(mount), &|at| progress(at))
+    };
+    let mut prepared = HashMap::new();
+    for group in firsts.chunks(at_once) {
+        let clips: Vec<_> = std::thread::scope(|scope| {
+            let running: Vec<_> = group.iter().map(|&index| scope.spawn(move || (index, one(index)))).collect();
             running.into_iter().map(|thread| thread.join().expect("preparing does not panic")).collect()
         });
-        for clip in prepared {
-            clips.push(clip?);
+        for (index, clip) in clips {
+            prepared.insert(index, clip?);
         }
     }
-    Ok(clips)
+    Ok(mounts.iter().map(|mount| Arc::clone(&prepared[&first_like(mount)])).collect())
 }

@@ -40,6 +40,28 @@ struct State {
     rng: StdRng,
 }
 
+/// What a packet belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Pictures.
+    Rtp,
+    /// Reports about the pictures.
+    Rtcp,
+    /// Sound and its reports: muted with the rest, otherwise left alone.
+    Other,
+}
+
+impl Kind {
+    /// By the pads of rtpbin, whose session 0 is the pictures'.
+    fn of(pad: &gst::Pad) -> Self {
+        match pad.name().as_str() {
+            "send_rtp_src_0" => Self::Rtp,
+            "send_rtcp_src_0" => Self::Rtcp,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Whether a packet goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -94,15 +116,15 @@ impl Wire {
     /// Passes every packet that leaves through `pad` by the faults.
     pub(crate) fn watch(self: &Arc<Self>, pad: &gst::Pad) {
         let wire = Arc::clone(self);
-        let is_rtcp = pad.name().starts_with("send_rtcp_src");
+        let kind = Kind::of(pad);
         pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
             match info.data.take() {
                 Some(gst::PadProbeData::Buffer(buffer)) => {
-                    info.data = wire.pass(buffer, is_rtcp).map(gst::PadProbeData::Buffer);
+                    info.data = wire.pass(buffer, kind).map(gst::PadProbeData::Buffer);
                 }
                 Some(gst::PadProbeData::BufferList(list)) => {
                     let kept: gst::BufferList =
-                        list.iter_owned().filter_map(|buffer| wire.pass(buffer, is_rtcp)).collect();
+                        list.iter_owned().filter_map(|buffer| wire.pass(buffer, kind)).collect();
                     info.data = (!kept.is_empty()).then_some(gst::PadProbeData::BufferList(kept));
                 }
                 other => info.data = other,
@@ -111,9 +133,9 @@ impl Wire {
         });
     }
 
-    fn pass(&self, mut buffer: gst::Buffer, is_rtcp: bool) -> Option<gst::Buffer> {
+    fn pass(&self, mut buffer: gst::Buffer, kind: Kind) -> Option<gst::Buffer> {
         let now = self.clock.monotonic();
-        if is_rtcp && !self.sends_reports {
+        if kind == Kind::Rtcp && !self.sends_reports {
             return None;
         }
         let mut state = self.state.lock();
@@ -122,7 +144,12 @@ impl Wire {
         }
         let fate = {
             let mut bytes = buffer.make_mut().map_writable().ok()?;
-            if is_rtcp { state.on_rtcp(&mut bytes, now) } else { state.on_rtp(&mut bytes, now) }
+            match kind {
+                Kind::Rtp => state.on_rtp(&mut bytes, now),
+                Kind::Rtcp => state.on_rtcp(&mut bytes, now),
+                Kind::Other if now < state.muted_until => Fate::Lost,
+                Kind::Other => Fate::Sent,
+            }
         };
         (fate == Fate::Sent).then_some(buffer)
     }

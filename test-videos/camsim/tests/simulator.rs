@@ -3,13 +3,14 @@
 
 #![allow(clippy::unwrap_used)] // The helpers are tests too.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use vigil_base::{Codec, Size};
-use vigil_camsim::{Command, Fault, MountConfig, Progress, SimConfig, SimError, Simulator};
+use vigil_base::{Codec, Secret, Size};
+use vigil_camsim::{Command, Credentials, Fault, MountConfig, Progress, SimConfig, SimError, Simulator};
 
 fn clip() -> PathBuf {
     let cache = std::env::var_os("VIGIL_CACHE").map_or_else(
@@ -48,15 +49,16 @@ fn start(config: SimConfig) -> Result<(Simulator, Vec<bool>), SimError> {
     Ok((simulator, from_cache.into_inner()))
 }
 
-/// An OPTIONS request, as a client's first word.
-fn answers(port: u16) -> bool {
-    use std::io::{Read, Write};
-    let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+/// The first line of the answer to a request; nothing when nobody listens.
+fn ask(port: u16, request: &str) -> Option<String> {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).ok()?;
     connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let mut answer = [0; 12];
-    connection.write_all(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n").is_ok()
-        && connection.read_exact(&mut answer).is_ok()
-        && answer.starts_with(b"RTSP/1.0 200")
+    connection.write_all(request.as_bytes()).ok()?;
+    BufReader::new(connection).lines().next()?.ok()
+}
+
+fn answers(port: u16) -> bool {
+    ask(port, "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n").is_some_and(|line| line.contains("200"))
 }
 
 fn own_threads() -> Vec<String> {
@@ -91,6 +93,15 @@ fn clips_have_the_asked_size_rate_codec_and_length_and_are_encoded_once() {
 }
 
 #[test]
+fn mounts_of_one_clip_share_it_wherever_they_start() {
+    let cache = tempfile::tempdir().unwrap();
+    let later = MountConfig { start_offset: Duration::from_secs(1), ..mount("later") };
+    let (simulator, cached) = start(config(cache.path(), [mount("first"), later])).unwrap();
+    assert_eq!(cached, [false], "one clip is prepared");
+    assert_eq!(simulator.stats("later").unwrap().size, Size::new(128, 96));
+}
+
+#[test]
 fn a_damaged_cache_file_is_encoded_again() {
     let cache = tempfile::tempdir().unwrap();
     drop(start(config(cache.path(), [mount("cam")])).unwrap());
@@ -115,6 +126,22 @@ fn stopping_frees_the_port_and_ends_every_thread() {
     let (again, _) = start(again).unwrap();
     assert_eq!(again.port(), port);
     assert!(answers(port));
+}
+
+#[test]
+fn basic_passwords_are_taken_and_wrong_ones_are_not() {
+    let cache = tempfile::tempdir().unwrap();
+    let credentials = Credentials { user: "viewer".to_owned(), password: Secret::new("open") };
+    let protected = SimConfig { credentials: Some(credentials), ..config(cache.path(), [mount("cam")]) };
+    let (simulator, _) = start(protected).unwrap();
+    let describe = |password: &str| {
+        let url = simulator.url("cam");
+        let request = format!("DESCRIBE {url} RTSP/1.0\r\nCSeq: 1\r\nAuthorization: Basic {password}\r\n\r\n");
+        ask(simulator.port(), &request).unwrap()
+    };
+    // "viewer:open" and "viewer:shut" in base64.
+    assert!(describe("dmlld2VyOm9wZW4=").contains("200"));
+    assert!(describe("dmlld2VyOnNodXQ=").contains("401"));
 }
 
 #[test]

@@ -148,6 +148,11 @@ impl Watched {
         self.wait_for("a reason", |seen| seen.reasons().get(nth).cloned())
     }
 
+    /// Frees all that was seen.
+    pub fn forget(&self) {
+        *self.seen.0.lock() = Seen::default();
+    }
+
     pub fn look<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
         look(&self.seen.0.lock())
     }
