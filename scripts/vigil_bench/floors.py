@@ -1,8 +1,6 @@
 """The least each step can cost: decoding alone, inference alone. CPU seconds, not wall time."""
 import resource
 import subprocess
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -20,25 +18,19 @@ def children_cpu(command):
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def encode(width, height, fps, seconds, out):
-    """vtest as H.264, as the camera simulator encodes it."""
-    source = cache() / "clips" / "vtest.avi"
-    caps = f"video/x-raw,width={width},height={height},framerate={fps}/1"
-    command = ["gst-launch-1.0", "-q", "filesrc", f"location={source}", "!", "decodebin", "!", "videoconvertscale", "!",
-               "videorate", "!", caps, "!", "identity", f"eos-after={int(fps * seconds)}", "!",
-               "x264enc", "tune=zerolatency", "speed-preset=veryfast", "pass=quant", "quantizer=23",
-               f"key-int-max={2 * fps}", "!", "h264parse", "!", "matroskamux", "!", "filesink", f"location={out}"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+def record(address, frames, out):
+    """Starts to write that many frames of a camera, undecoded, into a Matroska file; the process ends by itself."""
+    command = ["gst-launch-1.0", "-q", "-e", "rtspsrc", f"location={address}", "protocols=tcp", "buffer-mode=none", "!",
+               "rtph264depay", "!", "h264parse", "!", "video/x-h264,alignment=au", "!",
+               "identity", f"eos-after={frames + 1}", "!", "matroskamux", "!", "filesink", f"location={out}"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def decode_ms(width, height, fps, seconds=30):
+def decode_ms(clip, seconds):
     """CPU milliseconds per second of video: demux and decode with one thread, pictures thrown away."""
-    with tempfile.TemporaryDirectory() as folder:
-        clip = Path(folder) / "clip.mkv"
-        encode(width, height, fps, seconds, clip)
-        head = ["gst-launch-1.0", "-q", "filesrc", f"location={clip}", "!", "matroskademux", "!", "h264parse"]
-        decode = children_cpu([*head, "!", "avdec_h264", "max-threads=1", "!", "fakesink", "sync=false"])
-        start = children_cpu(["gst-launch-1.0", "-q", "fakesrc", "num-buffers=1", "!", "fakesink"])
+    head = ["gst-launch-1.0", "-q", "filesrc", f"location={clip}", "!", "matroskademux", "!", "h264parse"]
+    decode = children_cpu([*head, "!", "avdec_h264", "max-threads=1", "!", "fakesink", "sync=false"])
+    start = children_cpu(["gst-launch-1.0", "-q", "fakesrc", "num-buffers=1", "!", "fakesink"])
     return 1000 * (decode - start) / seconds
 
 

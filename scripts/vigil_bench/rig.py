@@ -28,27 +28,40 @@ class Rig:
         return self
 
     def __exit__(self, *_):
+        self.stop()
+        self.folder.cleanup()
+
+    def stop(self):
+        """Ends all processes; the folder stays until the end."""
         for process in reversed(self.processes.values()):
             process.terminate()
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
-        self.folder.cleanup()
+        self.processes = {}
+
+    def path(self, name):
+        """A file in the measurement's own folder."""
+        return Path(self.folder.name) / name
+
+    def address(self, camera):
+        """Where a camera is reached."""
+        return f"rtsp://127.0.0.1:{self.rtsp}/{camera}"
 
     def start(self):
-        region, region_ops, edge, self.ops, rtsp = free_ports(5)
+        region, region_ops, edge, self.ops, self.rtsp = free_ports(5)
         root = Path(self.folder.name)
         clip = cache() / "clips" / "vtest.avi"
         mounts = [f"--mount={c['name']}={clip},size={c['size']},fps={c['fps']}" for c in self.cameras]
-        self.camsim = self.run("camsim", [f"--listen=127.0.0.1:{rtsp}", *mounts], stdin=subprocess.PIPE,
+        self.camsim = self.run("camsim", [f"--listen=127.0.0.1:{self.rtsp}", *mounts], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, text=True)
         for _ in self.cameras:
             if not self.camsim.stdout.readline():
                 raise RuntimeError(f"the camera simulator ended: {self.log('camsim')}")
         self.config("region", f'region_id = "bench"\nlisten = "127.0.0.1:{region}"\n'
                               f'ops_listen = "127.0.0.1:{region_ops}"\ndata_dir = "{root}/region-data"\n')
-        streams = "\n".join(f'[[cameras]]\nid = "{c["name"]}"\nstream = {{ address = "rtsp://127.0.0.1:{rtsp}/{c["name"]}" }}'
+        streams = "\n".join(f'[[cameras]]\nid = "{c["name"]}"\nstream = {{ address = "{self.address(c["name"])}" }}'
                             for c in self.cameras)
         gate = "true" if self.motion_gate else "false"
         self.config("edge", f'edge_id = "bench"\nregion_id = "bench"\nregion_address = "http://127.0.0.1:{region}"\n'
@@ -82,6 +95,11 @@ class Rig:
         except OSError:
             return 0.0
         return sum(float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
+
+    def counters(self):
+        """What became of the frames so far."""
+        return {f"vigil_frames_{what}_total": self.counter(f"vigil_frames_{what}_total")
+                for what in ("decoded", "analysed", "dropped")}
 
     def wait(self, condition):
         end = time.monotonic() + START_SECONDS
