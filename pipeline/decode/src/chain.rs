@@ -16,6 +16,7 @@ use vigil_base::{Codec, Size};
 
 use crate::MAX_SIDE;
 use crate::candidates::{Candidate, make};
+use crate::memory::SharedPicturePool;
 
 /// Pictures that may wait between two pushes. Only draining gives many at once: at most the 16 that H.264 and H.265 may
 /// hold back; hardware decoders with a thread of their own may add a few.
@@ -213,14 +214,15 @@ fn configure(decoder: &gst::Element, threads: u32) {
 /// Answers a decoder's question about memory so that libav's decoder hands out the memory it decodes into.
 ///
 /// It copies every picture for a sink that does not know `GstVideoMeta`, and copies pictures that are cropped (1080 rows are
-/// coded as 1088) unless the sink offers a pool that can be told to pad. Where the *width* is cropped, such a pool would
-/// be rebuilt for every picture: there one copy is cheaper.
+/// coded as 1088) unless the sink offers a pool that can be told to pad; and it copies those that later pictures refer to
+/// unless the pool is [`SharedPicturePool`]. Where the *width* is cropped, such a pool would be rebuilt for every picture:
+/// there one copy is cheaper.
 pub(crate) fn welcome_decoder_memory(question: &mut gst::query::Allocation) {
     question.add_allocation_meta::<VideoMeta>(None);
     let info = question.get().0.and_then(|caps| VideoInfo::from_caps(caps).ok());
     let Some(info) = info.filter(|info| info.width().is_multiple_of(MACROBLOCK)) else { return };
     let Ok(size) = u32::try_from(info.size()) else { return };
-    question.add_allocation_pool(Some(&gst_video::VideoBufferPool::new()), size, 0, 0);
+    question.add_allocation_pool(Some(&SharedPicturePool::new()), size, 0, 0);
 }
 
 fn sink_pad(received: &Arc<Mutex<Received>>, only_i420: bool) -> gst::Pad {

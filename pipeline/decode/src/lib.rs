@@ -15,6 +15,7 @@ mod chain;
 mod decoder;
 mod error;
 mod file;
+mod memory;
 mod opening;
 mod picture;
 mod telemetry;
