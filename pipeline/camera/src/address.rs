@@ -51,6 +51,11 @@ impl StreamAddress {
         &self.location
     }
 
+    /// Whether the connection is encrypted (`rtsps://`).
+    pub fn is_tls(&self) -> bool {
+        self.location.starts_with("rtsps:")
+    }
+
     /// Host name or address, without brackets.
     pub fn host(&self) -> &str {
         &self.host

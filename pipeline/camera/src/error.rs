@@ -66,6 +66,12 @@ pub enum CameraError {
     /// The camera ended the session.
     #[error("the camera ended the stream")]
     Ended,
+    /// The connection broke while the stream ran.
+    #[error("the stream broke off: {what}")]
+    Broken {
+        /// What the client library says.
+        what: String,
+    },
     /// Nothing in the stream is video.
     #[error("{address} offers no video: check the path in the address")]
     NoVideo {
@@ -100,6 +106,12 @@ pub enum CameraError {
         /// What the parser says.
         what: String,
     },
+    /// The thread for the cameras' sockets cannot be started.
+    #[error("no thread for the cameras' sockets could be started: check the limits on processes and memory")]
+    Thread {
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// GStreamer, or one of its plugins, is not installed.
     #[error("GStreamer cannot {what}: install its base, good and bad plugins")]
     GStreamer {
@@ -123,10 +135,12 @@ impl CameraError {
             Self::Stalled { .. } => "stalled",
             Self::NoKeyframe { .. } => "no_keyframe",
             Self::Ended => "ended",
+            Self::Broken { .. } => "broken",
             Self::NoVideo { .. } => "no_video",
             Self::UnsupportedCodec { .. } => "unsupported_codec",
             Self::TooLarge { .. } | Self::PictureTooLarge { .. } => "too_large",
             Self::Damaged { .. } => "damaged",
+            Self::Thread { .. } => "thread",
             Self::GStreamer { .. } => "gstreamer",
         }
     }

@@ -1,12 +1,12 @@
 //! Camera to [`EncodedPacket`](vigil_base::EncodedPacket): RTSP sessions that come back after every fault, dated pictures.
 //!
 //! ```text
-//! rtspsrc -> depay -> parse -> Inbox -> Assembler (Timeline) -> PacketSink
-//! '------ GStreamer's threads ------'   '---- the camera's thread ----'
+//! socket -> RTSP, RTP -> access unit -> Inbox -> Assembler (Timeline) -> PacketSink
+//! '---- one thread for all cameras ----'   '------ the camera's thread ------'
 //! ```
 //!
-//! [`Camera::run`] belongs on a thread of its own. A connection is one pipeline, used once; its end, whatever the reason, is
-//! followed by a wait that grows and by a new pipeline. What the operator can do about a fault stands in [`CameraError`],
+//! [`Camera::run`] belongs on a thread of its own. A connection is used once; its end, whatever the reason, is followed by a
+//! wait that grows and by a new connection. What the operator can do about a fault stands in [`CameraError`],
 //! what is known right now in [`CameraStatus`], and how pictures get their times in [`timeline`].
 
 pub mod address;

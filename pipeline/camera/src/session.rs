@@ -81,14 +81,16 @@ impl Camera {
         let mut backoff = Backoff::new(self.source.reconnect_min, self.source.reconnect_max, SmallRng::from_os_rng());
         let mut down_since = self.clock.now();
         let mut attempt = 1;
+        let mut told = None;
         while !shutdown.is_triggered() {
             status(CameraStatus::Connecting { attempt });
             let mut streamed = Streamed::default();
             let Err(reason) = self.run_once(&outlets, &mut streamed) else { return };
-            self.telemetry.session_ended(&reason);
             if let Some(last) = streamed.last_arrival {
-                (down_since, attempt) = (last, 0);
+                (down_since, attempt, told) = (last, 0, None);
             }
+            self.telemetry.session_ended(&reason, told == Some(reason.reason()));
+            told = Some(reason.reason());
             if streamed.lasted() >= STABLE_AFTER {
                 backoff.reset();
             }

@@ -2,6 +2,7 @@
 
 use metrics::{Counter, Gauge, counter, gauge};
 use vigil_base::CameraId;
+use vigil_base::error::chain;
 
 use crate::error::CameraError;
 
@@ -37,29 +38,19 @@ impl Telemetry {
         }
     }
 
-    /// A session is over; one log line and the counters.
-    pub fn session_ended(&self, reason: &CameraError) {
+    /// A session is over: the counters, and one log line for each new reason. A camera that stays away for days, asked every
+    /// ten seconds, would else fill the log with the same sentence.
+    pub fn session_ended(&self, reason: &CameraError, known: bool) {
         self.up.set(0.0);
         if matches!(reason, CameraError::Stalled { .. } | CameraError::NoAnswer { .. }) {
             self.stalls.increment(1);
         }
         counter!("vigil_camera_reconnects_total", "camera" => self.camera.clone(), "reason" => reason.reason())
             .increment(1);
-        tracing::warn!(camera = self.camera, reason = reason.reason(), error = %Chain(reason), "camera is down");
-    }
-}
-
-/// An error with its causes, once.
-struct Chain<'a>(&'a CameraError);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = std::error::Error::source(self.0);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
+        if known {
+            tracing::debug!(camera = self.camera, reason = reason.reason(), error = %chain(reason), "camera is still down");
+        } else {
+            tracing::warn!(camera = self.camera, reason = reason.reason(), error = %chain(reason), "camera is down; it is tried again until it streams");
         }
-        Ok(())
     }
 }

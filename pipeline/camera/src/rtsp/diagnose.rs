@@ -1,18 +1,38 @@
-//! From what GStreamer reports to what the operator must do.
+//! From what a client reports to what the operator must do.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::glib;
+use vigil_base::Codec;
 
 use crate::address::StreamAddress;
 use crate::config::Source;
 use crate::error::CameraError;
-use crate::rtsp::pipeline::Offer;
 
 /// How long a plain connection may take when it is asked why a session could not be opened.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the camera offers, as its description (SDP) says, and what was taken of it.
+#[derive(Default)]
+pub(super) struct Offer {
+    /// Payload names of all video streams.
+    pub videos: Vec<String>,
+    /// Other streams, of which audio is one.
+    pub others: usize,
+    /// The one stream that is used.
+    pub chosen: Option<Codec>,
+}
+
+/// By the payload names of RFC 6184 and RFC 7798.
+pub(super) fn codec_of(payload: &str) -> Option<Codec> {
+    match payload.to_ascii_uppercase().as_str() {
+        "H264" => Some(Codec::H264),
+        "H265" => Some(Codec::H265),
+        _ => None,
+    }
+}
 
 /// An error that was posted on the bus. `debug` is its long form, whose last line often tells more than the message.
 pub(super) fn error(address: &StreamAddress, error: &glib::Error, debug: Option<&str>, offer: &Offer) -> CameraError {

@@ -8,17 +8,9 @@ use vigil_base::{Codec, SharedClock, Size, Timestamp};
 
 use crate::error::CameraError;
 use crate::inbox::Inbox;
+use crate::rtsp::{MAX_ACCESS_UNIT, from_ntp, note_format};
 use crate::status::StreamInfo;
 use crate::stream::RawPacket;
-
-/// Largest access unit: a keyframe of an 8K camera at its best quality is below half of it.
-pub(crate) const MAX_ACCESS_UNIT: usize = 8 << 20;
-/// Longest side of a picture: the largest that common cameras send.
-const MAX_SIDE: u32 = 8192;
-/// Seconds from 1900, where NTP counts from, to 1970.
-const NTP_TO_UNIX_SECONDS: i64 = 2_208_988_800;
-/// NTP seconds have 32 bits. Those with the first bit clear are of the era that begins in 2036 (RFC 4330, section 3).
-const NTP_ERA_SECONDS: i64 = 1 << 32;
 
 /// Takes samples apart.
 pub(super) struct Receiver {
@@ -69,13 +61,11 @@ impl Receiver {
         if caps == self.caps {
             return Ok(());
         }
-        if let Some(info) = caps.as_ref().and_then(|caps| stream_info(caps)) {
-            let too_large = |size: &Size| size.width > MAX_SIDE || size.height > MAX_SIDE;
-            if let Some(size) = info.size.filter(too_large) {
-                self.inbox.end(CameraError::PictureTooLarge { size, limit: MAX_SIDE });
-                return Err(gst::FlowError::Eos);
-            }
-            self.inbox.put_format(info);
+        if let Some(info) = caps.as_ref().and_then(|caps| stream_info(caps))
+            && let Err(reason) = note_format(&self.inbox, info)
+        {
+            self.inbox.end(reason);
+            return Err(gst::FlowError::Eos);
         }
         self.caps = caps;
         Ok(())
@@ -106,24 +96,4 @@ fn ntp_time(buffer: &gst::BufferRef) -> Option<Timestamp> {
         .iter_meta::<gst::ReferenceTimestampMeta>()
         .find(|meta| meta.reference().structure(0).is_some_and(|reference| reference.name() == "timestamp/x-ntp"))?;
     Some(from_ntp(meta.timestamp().useconds()))
-}
-
-/// From microseconds since 1900, in 32-bit seconds.
-fn from_ntp(micros: u64) -> Timestamp {
-    let (seconds, rest) = ((micros / 1_000_000) as i64, (micros % 1_000_000) as i64);
-    let era = if seconds < NTP_ERA_SECONDS / 2 { NTP_ERA_SECONDS } else { 0 };
-    Timestamp::from_micros((seconds + era - NTP_TO_UNIX_SECONDS) * 1_000_000 + rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ntp_times_are_read_on_both_sides_of_2036() {
-        let text = |ntp_seconds: u64| from_ntp(ntp_seconds * 1_000_000 + 250_000).to_string();
-        assert_eq!(text(2_208_988_800), "1970-01-01T00:00:00.250Z");
-        assert_eq!(text(u64::from(u32::MAX)), "2036-02-07T06:28:15.250Z");
-        assert_eq!(text(0), "2036-02-07T06:28:16.250Z");
-    }
 }

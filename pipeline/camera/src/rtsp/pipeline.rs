@@ -1,4 +1,4 @@
-//! The pipeline of one connection:
+//! A connection over UDP, or over TLS: GStreamer's rtspsrc, which sorts packets that overtook each other.
 //!
 //! ```text
 //! rtspsrc ! rtph26Xdepay ! h26Xparse ! appsink
@@ -22,19 +22,8 @@ use vigil_base::{Codec, SharedClock};
 use crate::config::{Source, TlsPolicy, Transport};
 use crate::error::CameraError;
 use crate::inbox::Inbox;
-use crate::rtsp::diagnose;
+use crate::rtsp::diagnose::{self, Offer, codec_of};
 use crate::rtsp::packets::Receiver;
-
-/// What the camera offers, as its description (SDP) says, and what was taken of it.
-#[derive(Default)]
-pub(super) struct Offer {
-    /// Payload names of all video streams.
-    pub videos: Vec<String>,
-    /// Other streams, of which audio is one.
-    pub others: usize,
-    /// The one stream that is used.
-    pub chosen: Option<Codec>,
-}
 
 pub(super) fn build(source: &Source, clock: &SharedClock, inbox: &Arc<Inbox>) -> Result<gst::Pipeline, CameraError> {
     let pipeline = gst::Pipeline::new();
@@ -120,15 +109,6 @@ fn choose_stream(rtspsrc: &gst::Element, offer: &Arc<Mutex<Offer>>) {
         offer.videos.push(payload);
         Some(chosen.is_some().to_value())
     });
-}
-
-/// By the payload names of RFC 6184 and RFC 7798.
-fn codec_of(payload: &str) -> Option<Codec> {
-    match payload.to_ascii_uppercase().as_str() {
-        "H264" => Some(Codec::H264),
-        "H265" => Some(Codec::H265),
-        _ => None,
-    }
 }
 
 /// Depayloader and parser come with the stream, whose codec is known only then.
