@@ -38,7 +38,7 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// Below a second a garbage collection would end a subscriber; above ten minutes the regions' streams are held up too long.
 const PATIENCE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(10);
 /// Regions one question may go to, unless it is set lower: a page token holds the places in so many.
-const MAX_FAN_OUT: usize = 1_000;
+pub(crate) const MAX_FAN_OUT: usize = 1_000;
 /// Most questions or live streams at a time: what a process with usual limits on files and memory can hold.
 const MAX_LIMIT: usize = 10_000;
 

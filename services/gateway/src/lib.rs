@@ -13,6 +13,14 @@
 //! - Each region that was asked has one report in the answer: answered + failed = requested.
 //! - No region, however slow or broken, holds an answer back beyond its deadline.
 //! - What the merge relies on (order, region, count) is checked in each region's answer; a region that breaks it has failed.
+//!
+//! Limits that grow with the regions:
+//! - A question goes to at most 1,000 regions at a time, a live stream to 250; more must be named in the filter, by parts.
+//! - A page token holds the place in each region that has more: the ids, where all stand at one place, some 100 bytes each
+//!   where none do. A stream's cursor holds each region's own, some 200 bytes each. Neither exceeds 128 KiB
+//!   ([`vigil_serve::token::MAX_TOKEN_BYTES`]) with the longest ids, and requests of 1 MiB are taken.
+//! - Each delivery of a stream carries the whole cursor: 17 KB over 100 regions. Who follows many regions at a high rate takes
+//!   several streams.
 
 mod admission;
 mod aggregate;

@@ -49,6 +49,11 @@ impl Failure {
             // A tonic server whose grpc-timeout ran out answers CANCELLED.
             Code::DeadlineExceeded | Code::Cancelled => Self::TimedOut(budget),
             Code::PermissionDenied | Code::Unauthenticated => Self::Denied(status),
+            // Every question names its region; a region answers so when it is another.
+            Code::FailedPrecondition => Self::Wrong(format!(
+                "another region is at the address configured for it ({}): correct the gateway's configuration",
+                cut(status.message())
+            )),
             _ => Self::Error(status),
         }
     }
@@ -185,6 +190,7 @@ mod tests {
             (Status::unauthenticated("who?"), v1::RegionOutcome::Denied, false),
             (Status::unavailable("draining"), v1::RegionOutcome::Failed, true),
             (Status::invalid_argument("old"), v1::RegionOutcome::Failed, false),
+            (Status::failed_precondition("this is south"), v1::RegionOutcome::Failed, false),
             (Status::from_error("broken".into()), v1::RegionOutcome::Unreachable, true),
         ];
         for (status, outcome, retryable) in cases {

@@ -4,6 +4,9 @@
 // A measurement: it may stop at any error, and reads the clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "../tests/common/events.rs"]
+mod events;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,15 +16,13 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rusqlite::{Connection, params};
-use vigil_base::event::{Attributes, Colour, EndReason, Event, EventKind, EventState, ModelRef, PathPoint, Plate};
-use vigil_base::{
-    BoxNorm, CameraId, EdgeId, EventId, GeoPoint, Polygon, RegionId, SystemClock, TimeSource, Timestamp, TrackId,
-};
+use vigil_base::event::{Attributes, Colour, EndReason, Event, EventState, ModelRef, PathPoint, Plate};
+use vigil_base::{BoxNorm, CameraId, Clock, EdgeId, EventId, GeoPoint, Polygon, SystemClock, Timestamp, TrackId};
 use vigil_proto::convert::Filter;
 use vigil_region::index::sqlite::{SqliteConfig, SqliteIndex};
 use vigil_region::index::{
-    CountQuery, EventCounts, EventLookup, EventSearch, EventWriter, GroupKey, Index, IndexStatus, NewRevision,
-    Position, SearchQuery,
+    CommitFeed, CountQuery, EventCounts, EventLookup, EventSearch, EventWriter, GroupKey, Index, IndexStatus,
+    NewRevision, Position, SearchQuery,
 };
 
 const CAMERAS: u32 = 2_000;
@@ -31,7 +32,7 @@ const BATCH: usize = 500;
 const COMPARED: usize = 100_000;
 const PUBLISHERS: usize = 4;
 const QUESTIONS: usize = 300;
-const START: Timestamp = Timestamp::from_micros(1_767_607_200_000_000);
+const START: Timestamp = events::NOON;
 
 fn main() {
     let events: u64 = std::env::args().nth(1).map_or(1_000_000, |text| text.parse().expect("EVENTS is a number"));
@@ -39,8 +40,10 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     compare_ingest(&runtime, folder.path());
     let index = Arc::new(open(&folder.path().join("large")));
+    let since = SystemClock::new().now();
     fill(&runtime, &index, events);
     runtime.block_on(ask_all(&index, events));
+    runtime.block_on(seek(&index, since));
     index.close();
 }
 
@@ -51,8 +54,7 @@ fn report(name: &str, fields: &[(&str, f64)]) {
 }
 
 fn open(data_dir: &Path) -> SqliteIndex {
-    let region = RegionId::new("north").unwrap();
-    let config = SqliteConfig { data_dir: data_dir.to_owned(), region, reader_threads: 2 };
+    let config = SqliteConfig { data_dir: data_dir.to_owned(), region: events::region(), reader_threads: 2 };
     SqliteIndex::open(&config, SystemClock::shared()).unwrap()
 }
 
@@ -89,23 +91,13 @@ fn made(random: &mut StdRng, number: u64, of: u64) -> Event {
     let plate =
         has_plate.then(|| Plate { text: format!("B{letters}{}", random.random_range(100..9_999)), confidence: 0.9 });
     Event {
-        id: EventId::at(begin),
-        revision: 1,
         state: EventState::Ended(EndReason::Lost),
-        region: RegionId::new("north").unwrap(),
         edge: EdgeId::new(format!("edge-{}", camera / 8)).unwrap(),
         camera: camera_id(camera),
-        kind: EventKind::Object,
         object_class: object_class.into(),
         track: TrackId(number),
-        begin_time: begin,
         end_time: begin + Duration::from_secs(seconds),
-        confirm_time: begin,
-        receive_time: None,
-        time_source: TimeSource::Ntp,
         confidence: random.random_range(0.3..1.0),
-        best_box: BoxNorm { left: 0.25, top: 0.25, width: 0.125, height: 0.5 },
-        best_time: begin,
         path: (0..16).map(point).collect(),
         attributes: Attributes {
             colours: vec![
@@ -119,12 +111,9 @@ fn made(random: &mut StdRng, number: u64, of: u64) -> Event {
             latitude: 52.0 + f64::from(camera) / 4_000.0,
             longitude: 13.0 + f64::from(camera % 50) / 100.0,
         }),
-        rule: None,
-        zone: None,
         plate,
-        thumbnail_key: None,
         model: ModelRef { name: "nanodet-g-416".into(), fingerprint: "ab".repeat(32).into() },
-        trace_parent: None,
+        ..events::event(begin)
     }
 }
 
@@ -245,6 +234,12 @@ async fn time<F: Future>(name: &str, mut ask: impl FnMut(usize) -> F) {
     }
     times.sort_by(f64::total_cmp);
     report(name, &[("p50_ms", times[QUESTIONS / 2]), ("p99_ms", times[QUESTIONS * 99 / 100])]);
+}
+
+/// The place in the feed of moments spread over the time since the filling began.
+async fn seek(index: &SqliteIndex, since: Timestamp) {
+    let took = SystemClock::new().now().since(since);
+    time("the_place_of_a_moment", |i| index.seek(since + took * i as u32 / QUESTIONS as u32)).await;
 }
 
 async fn ask_all(index: &SqliteIndex, events: u64) {

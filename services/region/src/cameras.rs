@@ -77,10 +77,8 @@ impl CameraService for RegistryService {
 impl RegistryService {
     async fn list(&self, request: v1::ListCamerasRequest) -> Result<v1::ListCamerasResponse, ServiceError> {
         let size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
+        self.context.check_named(&request.region_id)?;
         let after = self.context.tokens.open_camera_page(&request.page_token)?;
-        if !self.context.is_named(&request.region_id) {
-            return Ok(v1::ListCamerasResponse::default());
-        }
         let entries = self.context.index.cameras(after, size + 1).await;
         let mut entries = entries.map_err(|e| self.context.failure("listing cameras", &e))?;
         let has_more = entries.len() > size;
@@ -102,9 +100,7 @@ impl RegistryService {
 
     async fn put(&self, request: v1::PutCameraRequest) -> Result<v1::Camera, ServiceError> {
         let camera = request.camera.ok_or_else(|| ServiceError::field("camera", "is missing"))?;
-        if !self.context.is_named(&camera.region_id) {
-            return Err(ServiceError::field("camera.region_id", format!("this is region {}", self.context.region)));
-        }
+        self.context.check_named(&camera.region_id)?;
         if camera.address.contains('@') {
             return Err(ServiceError::field("camera.address", "must not hold a user or password"));
         }
@@ -134,8 +130,8 @@ impl RegistryService {
     }
 
     fn id(&self, region_id: &str, camera_id: &str) -> Result<CameraId, ServiceError> {
-        let id = CameraId::new(camera_id).map_err(|e| ServiceError::field("camera_id", e))?;
-        if self.context.is_named(region_id) { Ok(id) } else { Err(self.missing(&id)) }
+        self.context.check_named(region_id)?;
+        CameraId::new(camera_id).map_err(|e| ServiceError::field("camera_id", e))
     }
 
     fn missing(&self, id: &CameraId) -> ServiceError {

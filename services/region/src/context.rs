@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use vigil_base::ids::MAX_NAME_LEN;
 use vigil_base::{RegionId, SharedClock};
 use vigil_proto::convert::{Filter, time_to_wire};
 use vigil_proto::v1;
 use vigil_serve::error::chain;
-use vigil_serve::{HealthBoard, ServiceError};
+use vigil_serve::{ErrorCode, HealthBoard, ServiceError};
 
 use crate::config::Limits;
 use crate::edges::Edges;
@@ -70,9 +71,20 @@ impl Context {
         filter.regions.is_empty() || filter.regions.contains(&self.region)
     }
 
-    /// Whether a request that may name a region means this one.
-    pub(crate) fn is_named(&self, region_id: &str) -> bool {
-        region_id.is_empty() || region_id == self.region.as_str()
+    /// Refuses a request that names another region: its sender has a wrong address, and anything this region could say
+    /// of the other would mislead.
+    pub(crate) fn check_named(&self, region_id: &str) -> Result<(), ServiceError> {
+        if region_id.is_empty() || region_id == self.region.as_str() {
+            return Ok(());
+        }
+        Err(self.named_wrongly("the request is", region_id))
+    }
+
+    /// The error of who (`who is`) takes this region for the one of this id.
+    pub(crate) fn named_wrongly(&self, who_is: &str, region_id: &str) -> ServiceError {
+        let shown: String = region_id.chars().take(MAX_NAME_LEN).collect();
+        let message = format!("{who_is} for region {shown:?}, but this is region \"{}\"", self.region);
+        ServiceError::new(ErrorCode::FailedPrecondition, message)
     }
 
     /// The region's report of an answer to a question that arrived at `started` (monotonic).

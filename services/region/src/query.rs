@@ -96,12 +96,9 @@ impl QueryService {
 
     async fn event(&self, request: v1::GetEventRequest) -> Result<v1::GetEventResponse, ServiceError> {
         let started = self.context.clock.monotonic();
+        self.context.check_named(&request.region_id)?;
         let id: EventId = request.event_id.parse().map_err(|e| ServiceError::field("event_id", e))?;
-        let event = if self.context.is_named(&request.region_id) {
-            self.context.index.event(id).await.map_err(|e| self.context.failure("reading an event", &e))?
-        } else {
-            None
-        };
+        let event = self.context.index.event(id).await.map_err(|e| self.context.failure("reading an event", &e))?;
         let missing =
             || ServiceError::new(ErrorCode::NotFound, format!("region {} has no event {id}", self.context.region));
         Ok(v1::GetEventResponse {
@@ -132,13 +129,11 @@ impl QueryService {
     }
 
     async fn thumbnail(&self, request: v1::GetThumbnailRequest) -> Result<v1::GetThumbnailResponse, ServiceError> {
+        self.context.check_named(&request.region_id)?;
         let id = event_of_thumbnail(&request.thumbnail_key)
             .ok_or_else(|| ServiceError::field("thumbnail_key", "is not a key of this region"))?;
-        let jpeg = if self.context.is_named(&request.region_id) {
-            self.context.index.thumbnail(id).await.map_err(|e| self.context.failure("reading a thumbnail", &e))?
-        } else {
-            None
-        };
+        let jpeg = self.context.index.thumbnail(id).await;
+        let jpeg = jpeg.map_err(|e| self.context.failure("reading a thumbnail", &e))?;
         let missing = || ServiceError::new(ErrorCode::NotFound, format!("event {id} has no thumbnail here"));
         Ok(v1::GetThumbnailResponse { jpeg: jpeg.ok_or_else(missing)? })
     }

@@ -65,11 +65,8 @@ impl RegionService for StatusService {
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let started = self.context.clock.monotonic();
-        let statuses = if self.context.is_named(&request.into_inner().region_id) {
-            vec![self.status().await?]
-        } else {
-            Vec::new()
-        };
+        self.context.check_named(&request.into_inner().region_id)?;
+        let statuses = vec![self.status().await?];
         Ok(Response::new(v1::GetStatusResponse { statuses, regions: vec![self.context.report(started)] }))
     }
 }

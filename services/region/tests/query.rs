@@ -142,12 +142,41 @@ async fn one_event_is_found_by_its_id_or_said_to_be_missing() {
     let answer = region.query().get_event(get(events[1].id.to_string(), "")).await.unwrap().into_inner();
     assert_eq!(answer.event.unwrap().event_id, events[1].id.to_string());
     assert_eq!(answer.regions.len(), 1);
-    for (id, region_id) in [(EventId::at(NOON), ""), (events[1].id, "south")] {
-        let error = region.query().get_event(get(id.to_string(), region_id)).await.unwrap_err();
+    for region_id in ["", "north"] {
+        let error = region.query().get_event(get(EventId::at(NOON).to_string(), region_id)).await.unwrap_err();
         assert_eq!(reason(&error), (Code::NotFound, "NOT_FOUND".to_owned()));
     }
     let error = region.query().get_event(get("latest".into(), "")).await.unwrap_err();
     assert_eq!(field(&error), "event_id");
+}
+
+#[tokio::test]
+async fn a_request_for_another_region_is_refused_with_both_names() {
+    let temp = tempfile::tempdir().unwrap();
+    let region = TestRegion::start(temp.path()).await;
+    let event = with_events(&region, 1).await.remove(0);
+    let (region_id, camera_id) = ("south".to_owned(), "gate-1".to_owned());
+    let (mut query, mut cameras) = (region.query(), region.cameras());
+    let get_event = v1::GetEventRequest { event_id: event.id.to_string(), region_id: region_id.clone() };
+    let thumbnail = v1::GetThumbnailRequest { thumbnail_key: format!("{}.1", event.id), region_id: region_id.clone() };
+    let list = v1::ListCamerasRequest { region_id: region_id.clone(), ..Default::default() };
+    let get = v1::GetCameraRequest { region_id: region_id.clone(), camera_id: camera_id.clone() };
+    let delete = v1::DeleteCameraRequest { region_id: region_id.clone(), camera_id: camera_id.clone() };
+    let camera = v1::Camera { region_id: region_id.clone(), camera_id, ..Default::default() };
+    let put = v1::PutCameraRequest { camera: Some(camera) };
+    let refused = [
+        query.get_event(get_event).await.unwrap_err(),
+        query.get_thumbnail(thumbnail).await.unwrap_err(),
+        cameras.list_cameras(list).await.unwrap_err(),
+        cameras.get_camera(get).await.unwrap_err(),
+        cameras.put_camera(put).await.unwrap_err(),
+        cameras.delete_camera(delete).await.unwrap_err(),
+        region.regions().get_status(v1::GetStatusRequest { region_id }).await.unwrap_err(),
+    ];
+    for error in refused {
+        assert_eq!(reason(&error), (Code::FailedPrecondition, "FAILED_PRECONDITION".to_owned()), "{error:?}");
+        assert!(error.message().contains("\"south\"") && error.message().contains("\"north\""), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -7,13 +7,14 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tonic::Code;
-use vigil_base::SimClock;
 use vigil_base::event::Event;
+use vigil_base::{Clock, SimClock, Timestamp};
+use vigil_proto::convert::time_to_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::subscribe_response::Message;
 use vigil_region::{Limits, RegionConfig};
 
-use common::server::{Subscription, TestRegion, eventually, reason};
+use common::server::{Subscription, TestRegion, eventually, heartbeat, reason};
 use common::{afternoon, at, camera, class, ended, event, region, secs};
 
 fn from_oldest() -> v1::SubscribeRequest {
@@ -46,6 +47,91 @@ async fn a_subscriber_sees_what_is_committed_after_it_came() {
     }
     all.event().await.unwrap();
     assert_eq!(identity(&all.event().await.unwrap()).1, 1);
+}
+
+fn from_moment(since: Timestamp) -> v1::SubscribeRequest {
+    v1::SubscribeRequest { since: Some(time_to_wire(since)), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_stream_from_a_moment_begins_with_the_first_commit_received_since() {
+    let temp = tempfile::tempdir().unwrap();
+    let clock = afternoon();
+    let region = TestRegion::start_with(RegionConfig::local(region(), temp.path()), clock.clone()).await;
+    let mut edge = region.edge("edge-1").await;
+    let events: Vec<Event> = (0..6).map(|i| event(secs(i))).collect();
+    let begun = clock.now();
+    for event in &events {
+        edge.publish(std::slice::from_ref(event)).await;
+        clock.advance(Duration::from_mins(1));
+    }
+    let moment = begun + Duration::from_mins(3);
+    let mut stream = Subscription::open(&region, from_moment(moment)).await.unwrap();
+    for expected in &events[3..] {
+        assert_eq!(stream.event().await.unwrap().event_id, expected.id.to_string());
+    }
+    // The cursor of the opening heartbeat is the region's own: it goes on from there.
+    let opening = Subscription::open(&region, from_moment(moment)).await.unwrap().cursor;
+    let mut resumed = Subscription::open(&region, from_cursor(&opening)).await.unwrap();
+    assert_eq!(resumed.event().await.unwrap().event_id, events[3].id.to_string());
+    let both = v1::SubscribeRequest { cursor: opening, ..from_moment(begun) };
+    let mut resumed = Subscription::open(&region, both).await.unwrap();
+    assert_eq!(resumed.event().await.unwrap().event_id, events[3].id.to_string(), "a cursor goes before a moment");
+    let mut ahead = Subscription::open(&region, from_moment(moment + Duration::from_hours(1))).await.unwrap();
+    let next = event(secs(9));
+    edge.publish(std::slice::from_ref(&next)).await;
+    assert_eq!(ahead.event().await.unwrap().event_id, next.id.to_string(), "a moment to come is now");
+    let year_0 = prost_types::Timestamp { seconds: -62_135_596_800, nanos: 0 };
+    let bad = v1::SubscribeRequest { since: Some(year_0), ..Default::default() };
+    let error = Subscription::open(&region, bad).await.err().unwrap();
+    assert!(error.code() == Code::InvalidArgument && error.message().starts_with("since:"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_stream_from_a_moment_misses_nothing_when_the_clock_was_set_back() {
+    let temp = tempfile::tempdir().unwrap();
+    let clock = afternoon();
+    let region = TestRegion::start_with(RegionConfig::local(region(), temp.path()), clock.clone()).await;
+    let mut edge = region.edge("edge-1").await;
+    let begun = clock.now();
+    let minutes = [0, 10, 2, 4, 6];
+    let events: Vec<Event> = (0..minutes.len() as u64).map(|i| event(secs(i))).collect();
+    for (minute, event) in minutes.into_iter().zip(&events) {
+        clock.jump_to(begun + Duration::from_mins(minute));
+        edge.publish(std::slice::from_ref(event)).await;
+    }
+    for (minute, expected) in [(5, 1..5), (10, 1..5), (0, 0..5)] {
+        let request = from_moment(begun + Duration::from_mins(minute));
+        let mut stream = Subscription::open(&region, request).await.unwrap();
+        for expected in &events[expected] {
+            assert_eq!(stream.event().await.unwrap().event_id, expected.id.to_string(), "from minute {minute}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_heartbeat_says_whose_stream_it_is_and_how_fresh() {
+    let temp = tempfile::tempdir().unwrap();
+    let region = TestRegion::start(temp.path()).await;
+    let report = async || {
+        let mut stream = region.stream().subscribe(from_oldest()).await.unwrap().into_inner();
+        match stream.message().await.unwrap().unwrap().message {
+            Some(Message::Heartbeat(heartbeat)) => heartbeat.region.unwrap(),
+            other => panic!("no heartbeat: {other:?}"),
+        }
+    };
+    let first = report().await;
+    assert_eq!((first.region_id.as_str(), first.outcome()), ("north", v1::RegionOutcome::Answered));
+    assert_eq!((first.complete_until, first.edges_offline), (None, 0));
+    let mut edge = region.edge("edge-1").await;
+    drop(region.edge("edge-2").await);
+    edge.heartbeat(heartbeat(secs(50), secs(40))).await;
+    let expected = (Some(time_to_wire(secs(40))), 1);
+    let is_known = async || {
+        let report = report().await;
+        ((report.complete_until, report.edges_offline) == expected).then_some(())
+    };
+    eventually("the heartbeat of the one edge and the end of the other are known", is_known).await;
 }
 
 #[tokio::test]
@@ -166,6 +252,8 @@ async fn retention_that_passed_a_cursor_by_is_told_once_as_a_gap() {
     let young = event(at(Duration::from_hours(5)));
     let young_id = young.id.to_string();
     eventually("retention has run", async || (region.status().await.events == 0).then_some(())).await;
+    let since = Subscription::open(&region, from_moment(secs(100))).await.unwrap().next().await.unwrap();
+    assert!(matches!(since, Message::Gap(_)), "events received since that moment are gone: {since:?}");
     let mut resumed = Subscription::open(&region, from_cursor(&cursor)).await.unwrap();
     let message = resumed.next().await.unwrap();
     assert!(matches!(&message, Message::Gap(gap) if gap.region_id == "north"), "{message:?}");

@@ -144,6 +144,7 @@ mod tests {
     use vigil_serve::ErrorCode;
 
     use super::*;
+    use crate::config::MAX_FAN_OUT;
 
     fn now() -> Timestamp {
         Timestamp::from_micros(1_800_000_000_000_000)
@@ -186,6 +187,18 @@ mod tests {
         let at = EventKey { begin_time: now(), id: Uuid::max() };
         let token = Places::begin(regions, Some(at)).seal(&Filter::default(), &TokenKey::random(), now());
         assert!(token.len() < 12_000, "{} characters", token.len());
+    }
+
+    #[test]
+    fn the_longest_token_is_taken_back() {
+        let key = TokenKey::random();
+        let latest = Timestamp::MAX.as_micros();
+        // No two regions at one place, as after many pages on which regions failed.
+        let place = |i: usize| EventKey { begin_time: Timestamp::from_micros(latest - i as i64), id: Uuid::max() };
+        let regions = (0..MAX_FAN_OUT).map(|i| (RegionId::new(format!("{i:064}")).unwrap(), Some(place(i))));
+        let places = Places(regions.collect());
+        let token = places.seal(&Filter::default(), &key, now());
+        assert_eq!(Places::open(&token, &Filter::default(), &key, now()).unwrap(), places);
     }
 
     #[test]

@@ -28,14 +28,15 @@ use vigil_serve::{ServiceError, TokenKey};
 
 use crate::federation::Context;
 use crate::link::RegionLink;
-use crate::report::{Failure, Freshness, report};
+use crate::report::{Failure, report};
 use cursor::{Place, Places};
 use outlet::{ClientStream, End, Outlet, Over};
 use reader::{News, Note, Reader};
 
 /// Longest silence towards a subscriber.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Most regions of one stream: with the longest ids and cursors of their own, its cursor is still taken back.
+/// Most regions of one stream: with the longest ids and cursors of their own, its cursor is still taken back. Each delivery
+/// carries that cursor, so more would cost more than the events.
 const MAX_REGIONS: usize = 250;
 /// Notes of all regions that wait for the stream: enough that no region waits for its turn, few enough to be small.
 const NOTES: usize = 64;
@@ -59,10 +60,6 @@ impl Streams {
         let since = request.since.map(|at| time_from_wire("since", at)).transpose().map_err(ServiceError::from)?;
         let filter = filter_from_wire(request.filter).map_err(|error| ServiceError::from(error.within("filter")))?;
         let links = self.context.federation.select(&filter.regions, "filter.region_ids")?;
-        if links.len() > MAX_REGIONS {
-            let problem = format!("{} regions are meant; a stream takes at most {MAX_REGIONS}", links.len());
-            return Err(ServiceError::field("filter.region_ids", problem).into());
-        }
         let resumed = !request.cursor.is_empty();
         let mut places = if resumed {
             Places::open(&request.cursor, &filter, &self.context.key, now)?
@@ -70,6 +67,7 @@ impl Streams {
             Places::new(&filter)
         };
         let strangers = places.strangers(|id| self.context.federation.find(id).is_some());
+        check_size(links.len(), strangers.len())?;
         let first = Place::of_start(start, since, now);
         let fresh = !resumed && since.is_none();
         let (sender, notes) = mpsc::channel(NOTES);
@@ -101,6 +99,22 @@ impl EventStreamService for Streams {
     async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Result<Response<ClientStream>, Status> {
         Ok(Response::new(self.open(request.into_inner())?))
     }
+}
+
+/// Refuses a stream whose cursor could outgrow what is taken back: too many regions here, or too many more in the cursor.
+fn check_size(regions: usize, strangers: usize) -> Result<(), ServiceError> {
+    if regions > MAX_REGIONS {
+        let problem = format!("{regions} regions are meant; a stream takes at most {MAX_REGIONS}");
+        return Err(ServiceError::field("filter.region_ids", problem));
+    }
+    if regions + strangers > MAX_REGIONS {
+        let problem = format!(
+            "holds places in {strangers} regions that this gateway does not have; with its own it would have more than \
+             {MAX_REGIONS}: resume at a gateway that has them, or start without it"
+        );
+        return Err(ServiceError::field("cursor", problem));
+    }
+    Ok(())
 }
 
 fn region_filter(filter: &Filter, region: &RegionId) -> v1::EventFilter {
@@ -175,14 +189,14 @@ impl Subscription {
                 self.places.advance(&region, cursor);
                 Some(Message::Delivery(v1::EventDelivery { event: Some(*event), cursor: self.cursor() }))
             }
-            News::Heartbeat(cursor) => {
+            News::Heartbeat { cursor, .. } => {
                 self.places.advance(&region, cursor);
                 None
             }
             News::Gap(gap) => Some(Message::Gap(gap)),
-            News::Joined(elapsed) => {
+            News::Joined(freshness, elapsed) => {
                 self.unheard.remove(&region);
-                Some(Message::Region(report(&region, Ok(Freshness::default()), elapsed)))
+                Some(Message::Region(report(&region, Ok(freshness), elapsed)))
             }
             News::Failed(failure, elapsed) => {
                 self.unheard.remove(&region);
@@ -193,7 +207,7 @@ impl Subscription {
 
     fn heartbeat(&self) -> Message {
         let server_time = Some(time_to_wire(self.clock.now()));
-        Message::Heartbeat(v1::StreamHeartbeat { cursor: self.cursor(), server_time })
+        Message::Heartbeat(v1::StreamHeartbeat { cursor: self.cursor(), server_time, region: None })
     }
 
     fn cursor(&self) -> String {

@@ -146,7 +146,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(2);
 
     fn heartbeat(cursor: &str) -> Message {
-        Message::Heartbeat(v1::StreamHeartbeat { cursor: cursor.into(), server_time: None })
+        Message::Heartbeat(v1::StreamHeartbeat { cursor: cursor.into(), ..Default::default() })
     }
 
     #[tokio::test]

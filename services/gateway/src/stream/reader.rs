@@ -13,7 +13,7 @@ use vigil_serve::grpc::MAX_MESSAGE_BYTES;
 
 use super::cursor::Place;
 use crate::link::RegionLink;
-use crate::report::{Failure, other_region};
+use crate::report::{Failure, Freshness, other_region};
 
 /// A region that has not sent its first message by then is down for this attempt.
 const JOIN_LIMIT: Duration = Duration::from_secs(5);
@@ -35,8 +35,8 @@ pub(super) struct Note {
 
 #[derive(Debug)]
 pub(super) enum News {
-    /// The region's stream runs, or runs again, after this time.
-    Joined(Duration),
+    /// The region's stream runs, or runs again, after this time; and how fresh the region then is.
+    Joined(Freshness, Duration),
     /// It does not run: the reader keeps trying.
     Failed(Failure, Duration),
     Delivery {
@@ -44,7 +44,10 @@ pub(super) enum News {
         cursor: String,
     },
     /// Nothing new up to here.
-    Heartbeat(String),
+    Heartbeat {
+        cursor: String,
+        freshness: Freshness,
+    },
     Gap(v1::StreamGap),
 }
 
@@ -129,14 +132,15 @@ impl Reader {
                 Ok(news) => news,
                 Err(failure) => return Stop::Failed(failure),
             };
-            if let News::Delivery { cursor, .. } | News::Heartbeat(cursor) = &news {
+            if let News::Delivery { cursor, .. } | News::Heartbeat { cursor, .. } = &news {
                 self.place = Place::Cursor(cursor.clone());
             }
+            let freshness = if let News::Heartbeat { freshness, .. } = news { freshness } else { Freshness::default() };
             if self.tell(news).await.is_err() {
                 return Stop::Unwanted;
             }
-            // After the first message, which brings the region's cursor: from now on its place is its own.
-            if !std::mem::replace(joined, true) && self.tell_joined(start).await.is_err() {
+            // After the first message, a heartbeat, which brings the region's cursor: from now on its place is its own.
+            if !std::mem::replace(joined, true) && self.tell_joined(freshness, start).await.is_err() {
                 return Stop::Unwanted;
             }
         }
@@ -165,7 +169,10 @@ impl Reader {
                 }
                 Ok(News::Delivery { event: Box::new(event), cursor: checked(cursor)? })
             }
-            Some(Message::Heartbeat(heartbeat)) => Ok(News::Heartbeat(checked(heartbeat.cursor)?)),
+            Some(Message::Heartbeat(heartbeat)) => {
+                let freshness = Freshness::of(region, heartbeat.region.as_slice())?;
+                Ok(News::Heartbeat { cursor: checked(heartbeat.cursor)?, freshness })
+            }
             Some(Message::Gap(gap)) if gap.region_id == region.as_str() => Ok(News::Gap(gap)),
             Some(Message::Gap(gap)) => Err(other_region(region, &gap.region_id)),
             Some(Message::Delivery(_) | Message::Region(_)) | None => {
@@ -174,12 +181,12 @@ impl Reader {
         }
     }
 
-    async fn tell_joined(&mut self, start: Duration) -> Result<(), ()> {
+    async fn tell_joined(&mut self, freshness: Freshness, start: Duration) -> Result<(), ()> {
         if self.told == Some(v1::RegionOutcome::Answered) {
             return Ok(());
         }
         self.told = Some(v1::RegionOutcome::Answered);
-        self.tell(News::Joined(self.clock.monotonic().saturating_sub(start))).await
+        self.tell(News::Joined(freshness, self.clock.monotonic().saturating_sub(start))).await
     }
 
     async fn tell(&self, news: News) -> Result<(), ()> {

@@ -3,6 +3,7 @@
 
 mod cameras;
 mod faults;
+mod limits;
 mod query;
 mod real_regions;
 mod simulation;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic::transport::Channel;
-use vigil_base::{InstanceId, RegionId, Timestamp};
+use vigil_base::{Clock, InstanceId, RegionId, SharedClock, SimClock, SystemClock, Timestamp};
 use vigil_proto::convert::time_to_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::RegionOutcome::{Answered, Failed, Unreachable};
@@ -16,7 +17,7 @@ use vigil_proto::v1::publish_request::Message as Publish;
 use vigil_proto::v1::subscribe_response::Message;
 use vigil_region::{RegionConfig, RegionServer};
 
-use crate::support::{ANY, Gateway, PATIENCE, nth_event, outcomes, seconds, until};
+use crate::support::{ANY, Gateway, PATIENCE, free_address, nth_event, outcomes, seconds, until};
 
 /// Seconds since 1970 of the first event: some days ago.
 const START: i64 = 1_700_000_000;
@@ -29,21 +30,25 @@ struct Region {
 }
 
 impl Region {
-    async fn start(id: &'static str) -> Self {
-        Self::start_at(id, ANY).await
+    fn new(id: &'static str) -> Self {
+        Self { id, folder: tempfile::tempdir().unwrap(), address: ANY, server: None }
     }
 
-    async fn start_at(id: &'static str, address: SocketAddr) -> Self {
-        let mut region = Self { id, folder: tempfile::tempdir().unwrap(), address, server: None };
+    async fn start(id: &'static str) -> Self {
+        let mut region = Self::new(id);
         region.up().await;
         region
     }
 
     async fn up(&mut self) {
+        self.up_by(SystemClock::shared()).await;
+    }
+
+    async fn up_by(&mut self, clock: SharedClock) {
         let mut config = RegionConfig::local(RegionId::new(self.id).unwrap(), self.folder.path());
         config.listen = self.address;
-        config.retention = std::time::Duration::from_hours(24 * 365 * 100);
-        let server = RegionServer::start(config).await.unwrap();
+        config.retention = Duration::from_hours(24 * 365 * 100);
+        let server = RegionServer::start_at(config, clock).await.unwrap();
         self.address = server.grpc_address();
         self.server = Some(server);
     }
@@ -238,7 +243,39 @@ async fn a_stream_over_both_regions_survives_the_restart_of_one_and_its_own() {
 }
 
 #[tokio::test]
-async fn a_region_at_the_wrong_address_is_found_out() {
+async fn a_region_not_reached_at_the_start_delivers_what_it_received_since_and_nothing_of_before() {
+    let (north, mut south, address) = (Region::start("north").await, Region::new("south"), free_address().await);
+    south.up_by(SimClock::new(SystemClock::new().now() - Duration::from_hours(1))).await;
+    south.publish(vec![event("south", 1)]).await;
+    south.down().await;
+    let gateway = Gateway::start(&[north.named(), ("south", address)]).await;
+    let mut stream = gateway.stream().subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner();
+    let begun = async {
+        loop {
+            if let Message::Heartbeat(heartbeat) = stream.message().await.unwrap().unwrap().message.unwrap() {
+                return heartbeat.cursor;
+            }
+        }
+    };
+    let begun = tokio::time::timeout(PATIENCE, begun).await.expect("the first heartbeat");
+    // Its edges reach it, the gateway does not yet.
+    south.address = ANY;
+    south.up().await;
+    south.publish(vec![event("south", 2)]).await;
+    south.down().await;
+    south.address = address;
+    south.up().await;
+    let expected = |seconds: &[i64]| BTreeMap::from([("south".to_owned(), seconds.to_vec())]);
+    assert_eq!(take(&mut stream, 1).await.0, expected(&[2]));
+    south.publish(vec![event("south", 3)]).await;
+    assert_eq!(take(&mut stream, 1).await.0, expected(&[3]));
+    let request = v1::SubscribeRequest { cursor: begun, ..Default::default() };
+    let mut resumed = gateway.stream().subscribe(request).await.unwrap().into_inner();
+    assert_eq!(take(&mut resumed, 2).await.0, expected(&[2, 3]), "the cursor knew that south was not reached yet");
+}
+
+#[tokio::test]
+async fn a_region_at_the_wrong_address_is_found_out_by_every_question() {
     let south = Region::start("south").await;
     south.publish(vec![event("south", 1)]).await;
     let gateway = Gateway::start(&[("north", south.address)]).await;
@@ -246,4 +283,28 @@ async fn a_region_at_the_wrong_address_is_found_out() {
     assert_eq!(outcomes(&answer.regions), [("north", Failed)]);
     assert!(answer.regions[0].detail.contains("\"south\""), "{}", answer.regions[0].detail);
     assert!(gateway.ops("/healthz").await.contains("region/north"));
+    let request = v1::GetEventRequest { event_id: event("south", 1).event_id, ..Default::default() };
+    let status = gateway.query().get_event(request).await.unwrap_err();
+    assert_ne!(status.code(), Code::NotFound, "another region cannot say that north does not have it");
+    let mut cameras = gateway.cameras();
+    let list = cameras.list_cameras(v1::ListCamerasRequest::default()).await.unwrap().into_inner();
+    assert_eq!((list.cameras.len(), list.failures.len()), (0, 1), "{list:?}");
+    let (region_id, camera_id) = ("north".to_owned(), "gate".to_owned());
+    let get = v1::GetCameraRequest { region_id: region_id.clone(), camera_id: camera_id.clone() };
+    let delete = v1::DeleteCameraRequest { region_id: region_id.clone(), camera_id: camera_id.clone() };
+    let thumbnail = v1::GetThumbnailRequest { region_id: region_id.clone(), thumbnail_key: "key".into() };
+    let put = v1::PutCameraRequest { camera: Some(v1::Camera { region_id, camera_id, ..Default::default() }) };
+    let refused = [
+        cameras.get_camera(get).await.unwrap_err(),
+        cameras.put_camera(put).await.unwrap_err(),
+        cameras.delete_camera(delete).await.unwrap_err(),
+        gateway.query().get_thumbnail(thumbnail).await.unwrap_err(),
+    ];
+    for status in refused {
+        assert_eq!(status.code(), Code::Internal, "{status}");
+        assert!(status.message().contains("\"south\"") && status.message().contains("configuration"), "{status}");
+    }
+    let mut stream = gateway.stream().subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner();
+    let Some(Message::Region(report)) = stream.message().await.unwrap().unwrap().message else { panic!("no report") };
+    assert!(report.outcome() == Failed && report.detail.contains("\"south\""), "{report:?}");
 }

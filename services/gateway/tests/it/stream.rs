@@ -10,7 +10,7 @@ use vigil_proto::v1;
 use vigil_proto::v1::RegionOutcome::{Answered, Failed, Unreachable};
 use vigil_proto::v1::subscribe_response::Message;
 
-use crate::support::{FakeRegion, Gateway, PATIENCE, event, free_address};
+use crate::support::{Behaviour, FakeRegion, Gateway, PATIENCE, event, free_address};
 
 struct Subscriber(Streaming<v1::SubscribeResponse>);
 
@@ -101,6 +101,46 @@ async fn after_the_first_heartbeat_nothing_that_is_committed_is_missed() {
     north.commit(event("north", 4));
     south.commit(event("south", 4));
     assert_eq!(subscriber.take(2).await.0, by_region(&[("north", &[4]), ("south", &[4])]));
+}
+
+#[tokio::test]
+async fn a_region_that_joins_says_how_fresh_it_is() {
+    let (north, south) = two_regions().await;
+    south.set_report(|report| {
+        report.complete_until = Some(prost_types::Timestamp { seconds: 42, nanos: 0 });
+        report.edges_offline = 3;
+    });
+    let gateway = Gateway::start(&[north.named(), south.named()]).await;
+    let mut subscriber = Subscriber::start(&gateway, v1::SubscribeRequest::default()).await;
+    let mut joined = [subscriber.report().await, subscriber.report().await];
+    joined.sort_by(|a, b| a.region_id.cmp(&b.region_id));
+    let freshness = |report: &v1::RegionReport| (report.complete_until.map(|at| at.seconds), report.edges_offline);
+    assert_eq!([freshness(&joined[0]), freshness(&joined[1])], [(None, 0), (Some(42), 3)]);
+    let dead = south.kill().await;
+    assert_eq!(freshness(&subscriber.report().await), (None, 0), "nothing is known of a region that is gone");
+    let _south = dead.restart().await;
+    let back = subscriber.report().await;
+    assert_eq!((back.outcome(), freshness(&back)), (Answered, (Some(42), 3)));
+}
+
+#[tokio::test]
+async fn another_region_at_the_address_is_found_out_by_its_first_heartbeat() {
+    let (north, south) = two_regions().await;
+    south.behave(Behaviour::Named("west"));
+    let gateway = Gateway::start(&[north.named(), south.named()]).await;
+    let mut subscriber = Subscriber::start(&gateway, v1::SubscribeRequest::default()).await;
+    let report = loop {
+        let report = subscriber.report().await;
+        if report.region_id == "south" {
+            break report;
+        }
+    };
+    assert_eq!((report.outcome(), report.retryable), (Failed, false));
+    assert!(report.detail.contains("\"west\""), "{}", report.detail);
+    subscriber.heartbeat().await;
+    north.commit(event("north", 4));
+    south.commit(event("south", 4));
+    assert_eq!(subscriber.take(1).await.0, by_region(&[("north", &[4])]), "nothing of the other region passes");
 }
 
 #[tokio::test]

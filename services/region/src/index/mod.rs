@@ -75,6 +75,11 @@ pub trait EventCounts: Send + Sync {
 pub trait CommitFeed: Send + Sync {
     /// The newest commit that readers see, and each change of it.
     fn latest(&self) -> watch::Receiver<CommitSeq>;
+    /// The place from which on a reader gets, at least, every commit with a receive time of `since` or later: right before
+    /// the first of them in commit order, so that commits received before `since` follow it where the region's clock was set
+    /// back. Further back where retention has removed such a commit: who reads on from there learns that something is gone.
+    /// The newest commit when there is none yet. The work is bounded.
+    async fn seek(&self, since: Timestamp) -> Result<CommitSeq>;
     /// Matching events whose last commit came after `after`, in commit order, at most `max_events`. A page may be empty
     /// and still move on.
     async fn read(&self, after: CommitSeq, filter: Arc<Filter>, max_events: usize) -> Result<FeedPage>;

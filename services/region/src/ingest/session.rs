@@ -100,9 +100,7 @@ async fn introduce(context: &Context, hello: v1::PublishHello) -> Result<(Introd
     let edge = EdgeId::new(&hello.edge_id).map_err(|e| ServiceError::field("hello.edge_id", e))?;
     let instance: InstanceId = hello.instance_id.parse().map_err(|e| ServiceError::field("hello.instance_id", e))?;
     if hello.region_id != context.region.as_str() {
-        let shown: String = hello.region_id.chars().take(64).collect();
-        let message = format!("edge {edge} is configured for region {shown:?}; this is region {}", context.region);
-        return Err(ServiceError::new(ErrorCode::FailedPrecondition, message));
+        return Err(context.named_wrongly(&format!("edge {edge} is configured"), &hello.region_id));
     }
     let software_version = bounded_text("hello.software_version", hello.software_version, MAX_VERSION)?;
     let cameras = announced_cameras(&edge, hello.cameras).map_err(|e: WireError| e.within("hello"))?;

@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, async_trait};
+use vigil_base::Timestamp;
+use vigil_proto::convert::time_from_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::event_stream_service_server::{EventStreamService, EventStreamServiceServer};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
@@ -42,19 +44,30 @@ impl StreamService {
     }
 
     /// Checks what is asked for, and where it starts.
-    fn open(&self, request: &v1::SubscribeRequest) -> Result<Subscription, ServiceError> {
+    async fn open(&self, request: &v1::SubscribeRequest) -> Result<Subscription, ServiceError> {
         let filter = checked_filter(request.filter.clone())?;
+        let since = request.since.map(|at| time_from_wire("since", at)).transpose()?;
         let hash = FilterHash::of(&filter);
         let latest = *self.context.index.latest().borrow();
-        let start = match (request.cursor.as_str(), request.start()) {
-            ("", v1::SubscribeStart::Oldest) => CommitSeq(0),
-            ("", _) => latest,
-            (cursor, _) => self.context.tokens.open_cursor(cursor, &hash, latest)?,
+        let start = match (request.cursor.as_str(), since, request.start()) {
+            ("", Some(since), _) => self.seek(since).await?,
+            ("", None, v1::SubscribeStart::Oldest) => CommitSeq(0),
+            ("", None, _) => latest,
+            (cursor, ..) => self.context.tokens.open_cursor(cursor, &hash, latest)?,
         };
-        // Who starts with the oldest event asked for what is there, and misses nothing.
-        let gaps_known_through = if request.cursor.is_empty() { latest } else { start };
+        // Who names no place asked for what is there, and misses nothing.
+        let names_a_place = since.is_some() || !request.cursor.is_empty();
+        let gaps_known_through = if names_a_place { start } else { latest };
         let is_asked = self.context.is_asked(&filter);
         Ok(Subscription { filter: Arc::new(filter), hash, is_asked, start, gaps_known_through })
+    }
+
+    async fn seek(&self, since: Timestamp) -> Result<CommitSeq, ServiceError> {
+        self.context
+            .index
+            .seek(since)
+            .await
+            .map_err(|error| self.context.failure("finding where the stream begins", &error))
     }
 
     fn enter(&self) -> Result<Place, ServiceError> {
@@ -91,7 +104,7 @@ impl EventStreamService for StreamService {
         &self,
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let subscription = self.open(request.get_ref())?;
+        let subscription = self.open(request.get_ref()).await?;
         let place = self.enter()?;
         // One more than may wait: the last place is kept for the message that ends the stream.
         let (messages, stream) = mpsc::channel(MESSAGES_WAITING + 1);

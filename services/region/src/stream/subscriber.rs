@@ -151,7 +151,8 @@ impl Subscriber {
 
     async fn send_heartbeat(&mut self) -> Step {
         let server_time = Some(time_to_wire(self.context.clock.now()));
-        let heartbeat = v1::StreamHeartbeat { cursor: self.cursor(self.place), server_time };
+        let region = Some(self.context.report(self.context.clock.monotonic()));
+        let heartbeat = v1::StreamHeartbeat { cursor: self.cursor(self.place), server_time, region };
         self.send(Message::Heartbeat(heartbeat)).await
     }
 

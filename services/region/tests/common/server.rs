@@ -67,9 +67,12 @@ impl TestRegion {
         CameraServiceClient::new(self.channel.clone())
     }
 
+    pub fn regions(&self) -> RegionServiceClient<Channel> {
+        RegionServiceClient::new(self.channel.clone())
+    }
+
     pub async fn status(&self) -> v1::RegionStatus {
-        let mut client = RegionServiceClient::new(self.channel.clone());
-        let answer = client.get_status(v1::GetStatusRequest::default()).await.unwrap().into_inner();
+        let answer = self.regions().get_status(v1::GetStatusRequest::default()).await.unwrap().into_inner();
         answer.statuses.into_iter().next().unwrap()
     }
 

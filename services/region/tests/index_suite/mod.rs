@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
 mod model;
+mod seek;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,11 @@ use vigil_region::index::{
 use crate::common::{NOON, at, camera, class, ended, event, jpeg, plate, secs};
 
 pub use model::searches_and_counts_agree_with_the_model;
+pub use seek::{
+    a_reader_that_seeks_a_moment_gets_what_was_received_from_it_on,
+    a_reader_that_seeks_a_moment_is_told_what_retention_removed,
+    a_sought_moment_is_right_before_the_first_commit_received_since,
+};
 
 /// A way to open one engine, again and again over the same data.
 pub trait Engine {

@@ -9,6 +9,7 @@ use vigil_base::{Event, GeoPoint, Timestamp};
 use super::names::{NameCache, NameKind};
 use super::row::{EventRow, RowReader, begin_range, colours_of, find_place, kind_number, span_of};
 use super::schema::{meta_number, set_meta_number};
+use super::seek::note_step;
 use super::walk::Key;
 use crate::index::tail::Committed;
 use crate::index::{CommitSeq, NewRevision, StoreOutcome};
@@ -123,8 +124,10 @@ impl<'t> Applying<'t> {
 
     /// Writes what was summed up; returns the commits, in order.
     pub(super) fn finish(self) -> rusqlite::Result<Vec<Committed>> {
-        if self.committed.is_empty() {
-            return Ok(self.committed);
+        let Some(first) = self.committed.first() else { return Ok(self.committed) };
+        let before = Timestamp::from_micros(meta_number(self.transaction, "commit_us")? as i64);
+        if self.now < before {
+            note_step(self.transaction, CommitSeq(first.seq.0 - 1), before)?;
         }
         self.counts.store(self.transaction)?;
         set_meta_number(self.transaction, "commit_seq", self.latest.0)?;

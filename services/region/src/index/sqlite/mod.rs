@@ -24,6 +24,7 @@
 //! hourly      hour | camera | class | kind -> events           counts; camera 0 stands for all of them
 //! extents     camera -> the rectangle in which its events lie  polygon to cameras
 //! names       kind | number -> text                            cameras, edges and classes as small numbers
+//! clock_steps commit_seq -> receive time                       where the region's clock was set back, see `seek`
 //! cameras, edges, meta
 //! ```
 //! An event matches a search that starts at `from` when it ended after `from`, so events that began before `from` count
@@ -61,6 +62,7 @@ mod readers;
 mod row;
 mod schema;
 mod search;
+mod seek;
 mod status;
 #[cfg(test)]
 mod testing;
@@ -171,6 +173,10 @@ impl EventCounts for SqliteIndex {
 impl CommitFeed for SqliteIndex {
     fn latest(&self) -> watch::Receiver<CommitSeq> {
         self.tail.latest()
+    }
+
+    async fn seek(&self, since: Timestamp) -> Result<CommitSeq> {
+        self.readers.run("find a moment in the feed", move |snapshot| seek::seek(snapshot, since)).await
     }
 
     async fn read(&self, after: CommitSeq, filter: Arc<Filter>, max_events: usize) -> Result<FeedPage> {

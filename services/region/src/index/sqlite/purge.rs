@@ -7,6 +7,7 @@ use super::ReadError;
 use super::apply::{CountChanges, row_hourly_key};
 use super::row::{COLUMNS, EventRow};
 use super::schema::{meta_number, set_meta_number};
+use super::seek::forget_steps;
 use super::writer::Changing;
 use crate::index::CommitSeq;
 
@@ -37,10 +38,20 @@ pub(super) fn purge(
         rows.retain(|row| row.receive_us < older_than.as_micros());
     }
     remove(transaction, &rows)?;
-    let purged_before = CommitSeq(meta_number(transaction, "purged_through")?);
-    let through = rows.iter().map(|row| row.commit).max().unwrap_or_default().max(purged_before);
-    set_meta_number(transaction, "purged_through", through.0)?;
+    let through = note_removed(transaction, &rows)?;
+    forget_steps(transaction)?;
     Ok(Purged { events: rows.len(), through })
+}
+
+/// Keeps the last commit that was removed, and when it was received: readers that need what is gone are told.
+fn note_removed(transaction: &Transaction<'_>, rows: &[EventRow]) -> rusqlite::Result<CommitSeq> {
+    let before = CommitSeq(meta_number(transaction, "purged_through")?);
+    let Some(last) = rows.iter().max_by_key(|row| row.commit).filter(|row| row.commit > before) else {
+        return Ok(before);
+    };
+    set_meta_number(transaction, "purged_through", last.commit.0)?;
+    set_meta_number(transaction, "purged_us", last.receive_us.unsigned_abs())?;
+    Ok(last.commit)
 }
 
 fn read(

@@ -12,7 +12,7 @@ use crate::index::{CommitSeq, IndexError};
 /// Marks the file as a region's index.
 const APPLICATION_ID: i32 = 0x5667_4978;
 /// Each takes the tables one version further; a file's version is how many it has behind it.
-const MIGRATIONS: [&str; 1] = [include_str!("v1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("v1.sql"), include_str!("v2.sql")];
 /// How long a connection waits for another of this process: they hold locks for milliseconds only.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages the writer keeps in memory, in KiB: the upper levels of all trees and the leaves that are being written.
@@ -159,4 +159,39 @@ pub(super) fn set_meta_number(transaction: &Transaction<'_>, name: &str, value: 
     let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     transaction.prepare_cached(sql)?.execute(params![name, value as i64])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use vigil_base::{SimClock, Timestamp};
+
+    use super::super::testing::{NOON, open_at};
+    use super::*;
+    use crate::index::CommitFeed;
+
+    /// A file as the first version left it, with commits received at these seconds after noon.
+    fn first_version(path: &Path, received_s: &[i64]) {
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        let meta = "INSERT INTO meta (name, value) VALUES ('region_id', 'north'), ('index_id', ?1), ('commit_seq', ?2)";
+        connection.execute(meta, params![Uuid::new_v4().to_string(), received_s.len() as i64]).unwrap();
+        let insert = "INSERT INTO events
+                      VALUES (1, 0, randomblob(16), ?1, 1, ?1, ?2, 0, 0, 1, 1, 1, 0.5, 0, NULL, NULL, NULL, 0)";
+        for (seq, second) in (1..).zip(received_s) {
+            connection.execute(insert, params![seq, NOON.as_micros() + second * 1_000_000]).unwrap();
+        }
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_index_of_the_first_version_is_taken_over_with_the_steps_its_clock_made() {
+        let temp = tempfile::tempdir().unwrap();
+        first_version(&temp.path().join("index.db"), &[10, 20, 30, 15, 25, 5, 40]);
+        let index = open_at(temp.path(), SimClock::new(NOON));
+        for (second, place) in [(10, 0), (21, 2), (30, 2), (31, 6), (41, 7)] {
+            let since = Timestamp::from_micros(NOON.as_micros() + second * 1_000_000);
+            assert_eq!(index.seek(since).await.unwrap(), CommitSeq(place), "from second {second}");
+        }
+    }
 }

@@ -304,7 +304,7 @@ mod tests {
         let stored = event(0);
         index.commit(vec![NewRevision::new(stored.clone(), Bytes::new())]).await.unwrap();
         let found = index.event(stored.id).await.unwrap().unwrap();
-        assert_eq!(found.camera_id, "gate");
+        assert_eq!(found.camera_id, "gate-1");
         let camera = |changing: &mut Changing<'_>| {
             let sql = "SELECT count(*) FROM events JOIN names ON names.kind = 1 AND number = camera";
             Ok(changing.transaction.query_row(sql, [], |row| row.get::<_, i64>(0))?)

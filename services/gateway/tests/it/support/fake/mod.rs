@@ -65,6 +65,17 @@ pub struct FakeRegion {
     runtime: Option<Runtime>,
 }
 
+impl State {
+    /// Its report of itself.
+    fn report(&self) -> v1::RegionReport {
+        let mut report = self.report.lock().clone();
+        if let Behaviour::Named(other) = &*self.behaviour.lock() {
+            (*other).clone_into(&mut report.region_id);
+        }
+        report
+    }
+}
+
 #[derive(Clone)]
 struct Service(Arc<State>);
 
@@ -223,11 +234,7 @@ impl Service {
     }
 
     fn reports(&self) -> Vec<v1::RegionReport> {
-        let mut report = self.0.report.lock().clone();
-        if let Behaviour::Named(other) = &*self.0.behaviour.lock() {
-            (*other).clone_into(&mut report.region_id);
-        }
-        vec![report]
+        vec![self.0.report()]
     }
 
     /// All events, newest first.

@@ -47,7 +47,7 @@ async fn follow(state: Arc<State>, request: v1::SubscribeRequest, sender: Sender
     cuts.mark_unchanged();
     let mut next = start(&request, &commits.borrow_and_update());
     let response = |message| Ok(v1::SubscribeResponse { message: Some(message) });
-    let heartbeat = v1::StreamHeartbeat { cursor: cursor(next), server_time: None };
+    let heartbeat = v1::StreamHeartbeat { cursor: cursor(next), server_time: None, region: Some(state.report()) };
     let gap = state.gap.lock().take();
     let opening = std::iter::once(Message::Heartbeat(heartbeat)).chain(gap.map(Message::Gap));
     for message in opening {

@@ -1,0 +1,139 @@
+//! The place in the order of commits that a moment of the region's clock has.
+//!
+//! Commits are in the order of their receive times for as long as that clock is not set back, so the place is found by
+//! halving, over the index of commits. Where the clock was set back, the writer notes a step. Between two steps the order
+//! holds: each stretch that may hold the moment is halved by itself, the oldest first.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use vigil_base::Timestamp;
+
+use super::ReadError;
+use super::readers::Snapshot;
+use super::schema::meta_number;
+use crate::index::CommitSeq;
+
+/// Stretches that one question looks at. Clocks are slewed, not set: a region has a handful of steps in a year. One with more
+/// than this has no clock to go by, and a reader begins where the looking ended.
+const MAX_STRETCHES: usize = 1_024;
+
+/// Notes that the clock was set back: `last` was the last commit before that, received at `receive_time`.
+pub(super) fn note_step(
+    transaction: &Transaction<'_>,
+    last: CommitSeq,
+    receive_time: Timestamp,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO clock_steps (commit_seq, receive_us) VALUES (?1, ?2)";
+    transaction.prepare_cached(sql)?.execute(params![last.0 as i64, receive_time.as_micros()])?;
+    Ok(())
+}
+
+/// Forgets steps with nothing left before them.
+pub(super) fn forget_steps(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM clock_steps WHERE commit_seq < (SELECT min(commit_seq) FROM events)";
+    transaction.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+/// See [`crate::index::CommitFeed::seek`].
+pub(super) fn seek(snapshot: &Snapshot<'_>, since: Timestamp) -> Result<CommitSeq, ReadError> {
+    let connection = snapshot.connection();
+    let place = place_of(connection, since.as_micros())?;
+    let purged_through = meta_number(connection, "purged_through")?;
+    let purged_us = meta_number(connection, "purged_us")?;
+    if purged_through > 0 && purged_us >= since.as_micros().unsigned_abs() {
+        return Ok(CommitSeq(place.unsigned_abs().min(purged_through - 1)));
+    }
+    Ok(CommitSeq(place.unsigned_abs()))
+}
+
+/// Right before the first commit received from `since_us` on; the newest commit when there is none.
+fn place_of(connection: &Connection, since_us: i64) -> rusqlite::Result<i64> {
+    let mut steps =
+        connection.prepare_cached("SELECT commit_seq, receive_us FROM clock_steps ORDER BY commit_seq LIMIT ?1")?;
+    let mut steps = steps.query([MAX_STRETCHES as i64])?;
+    let (mut looked_at, mut place) = (0, 0);
+    while let Some(step) = steps.next()? {
+        let (last, newest_us): (i64, i64) = (step.get(0)?, step.get(1)?);
+        if newest_us >= since_us
+            && let Some(found) = halve(connection, (place, last), since_us)?
+        {
+            return Ok(found);
+        }
+        (looked_at, place) = (looked_at + 1, last);
+    }
+    if looked_at == MAX_STRETCHES {
+        return Ok(place);
+    }
+    let newest = meta_number(connection, "commit_seq")? as i64;
+    Ok(halve(connection, (place, newest), since_us)?.unwrap_or(newest))
+}
+
+/// Right before the first commit received from `since_us` on, among those after `low` and up to `high`, which are in the
+/// order of their receive times. Numbers may be missing: replaced by later revisions, or removed.
+fn halve(connection: &Connection, (mut low, mut high): (i64, i64), since_us: i64) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT commit_seq, receive_us FROM events INDEXED BY events_by_commit
+               WHERE commit_seq > ?1 AND commit_seq <= ?2 ORDER BY commit_seq LIMIT 1";
+    let mut next = connection.prepare_cached(sql)?;
+    let mut found = None;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let commit = next.query_row([middle, high], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?))).optional()?;
+        match commit {
+            Some((seq, receive_us)) if receive_us < since_us => low = seq,
+            Some((seq, _)) => (found, high) = (Some(seq - 1), middle),
+            None => high = middle,
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use vigil_base::SimClock;
+
+    use super::super::testing::{NOON, event, open_at};
+    use super::*;
+    use crate::index::{CommitFeed, EventWriter, NewRevision, Retention};
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_again_and_again_makes_no_unbounded_work() {
+        let temp = tempfile::tempdir().unwrap();
+        let clock = SimClock::new(NOON);
+        let index = open_at(temp.path(), clock.clone());
+        index.commit(vec![NewRevision::new(event(0), Bytes::new())]).await.unwrap();
+        let steps = MAX_STRETCHES as u64 + 10;
+        let note = move |changing: &mut super::super::writer::Changing<'_>| {
+            for seq in 2..2 + steps {
+                note_step(&changing.transaction, CommitSeq(seq), NOON)?;
+            }
+            Ok(())
+        };
+        index.writer.run("note steps", note).await.unwrap();
+        let later = NOON + Duration::from_secs(1);
+        assert_eq!(index.seek(later).await.unwrap(), CommitSeq(1 + MAX_STRETCHES as u64), "where the looking ended");
+    }
+
+    #[tokio::test]
+    async fn steps_are_forgotten_with_the_events_before_them() {
+        let temp = tempfile::tempdir().unwrap();
+        let clock = SimClock::new(NOON);
+        let index = open_at(temp.path(), clock.clone());
+        for (i, back) in [0u64, 60, 120].into_iter().enumerate() {
+            clock.jump_to(NOON + Duration::from_secs(600 - back));
+            index.commit(vec![NewRevision::new(event(i as u64), Bytes::new())]).await.unwrap();
+        }
+        let steps = async || {
+            let read = |snapshot: &Snapshot<'_>| {
+                let sql = "SELECT group_concat(commit_seq) FROM clock_steps";
+                Ok(snapshot.connection().query_row(sql, [], |row| row.get::<_, Option<String>>(0))?)
+            };
+            index.readers.run("read steps", read).await.unwrap().unwrap_or_default()
+        };
+        assert_eq!(steps().await, "1,2");
+        index.purge(event(1).begin_time, 10).await.unwrap();
+        assert_eq!(steps().await, "2");
+    }
+}
