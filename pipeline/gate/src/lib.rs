@@ -1,11 +1,13 @@
-//! Is there anything to look at? The motion gate, over a frame's luma.
+//! Is there anything to look at? Two gates: [`PacketGate`] before the decoder, [`MotionGate`] over a frame's luma.
 //!
-//! One inference costs as much as a hundred looks of this gate, so a quiet camera need not be analysed at its full rate.
+//! A camera on which nothing goes on is not decoded but for its keyframes, which the motion gate compares (see [`PacketGate`]).
+//!
+//! One inference costs as much as a hundred looks of the motion gate, so a quiet camera need not be analysed at its full rate.
 //! The picture is averaged down to a grid about 160 cells wide; each cell keeps a running mean and a running deviation
 //! (as in Wren et al., "Pfinder", 1997, with the mean absolute deviation in place of the variance), and a cell that leaves
 //! its own noise has changed. Changes of the whole picture at once (exposure, clouds, lamps) are recognised by their median.
 //!
-//! The gate errs towards motion: a first frame, a cut, another size and everything it cannot explain count as motion.
+//! The motion gate errs towards motion: a first frame, a cut, another size and everything it cannot explain count as motion.
 //! Two things it cannot know, and whoever uses it must answer for them:
 //! - what **stands still** becomes background (after about a minute), so a camera must be analysed from time to time even
 //!   when nothing moves;
@@ -14,7 +16,10 @@
 mod background;
 mod cells;
 mod gate;
+mod packets;
 mod regions;
+mod sizes;
 
 pub use gate::{GateConfig, Motion, MotionGate, Reason};
+pub use packets::{PacketGate, PacketGateConfig, Step, WakeCause};
 pub use regions::MAX_REGIONS;

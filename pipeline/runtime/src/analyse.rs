@@ -64,6 +64,8 @@ pub struct Analyser {
     /// Capture time of the last frame the detector looked at.
     last_seen: Option<Timestamp>,
     tracking: bool,
+    /// Something is tracked that moves, or is not confirmed yet.
+    busy: bool,
 }
 
 impl Analyser {
@@ -88,6 +90,7 @@ impl Analyser {
             still_refresh: config.still_refresh,
             last_seen: None,
             tracking: false,
+            busy: false,
         })
     }
 
@@ -104,14 +107,20 @@ impl Analyser {
         self.keep_wanted(&mut detections);
         let update = self.tracker.update(&detections);
         self.tracking = !update.tracks.is_empty() || self.tracker.has_tentative();
+        self.busy = update.tracks.iter().any(|track| !track.stationary) || self.tracker.has_tentative();
         let revisions = self.events.observe(&update, frame, &self.model);
         Ok(Analysis::Seen { update, revisions })
+    }
+
+    /// Whether something moves that is tracked, or may turn out to be worth tracking: no frame should be missed now.
+    pub fn is_busy(&self) -> bool {
+        self.busy
     }
 
     /// Ends all tracks and their events: the stream broke, or the edge stops.
     pub fn end_all(&mut self, reason: EndReason) -> Vec<Revision> {
         self.tracker.flush();
-        self.tracking = false;
+        (self.tracking, self.busy) = (false, false);
         self.last_seen = None;
         self.events.end_all(reason)
     }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,13 +12,14 @@ use vigil_base::error::chain;
 use vigil_base::event::EndReason;
 use vigil_base::{CameraId, EncodedPacket, Frame, SharedClock};
 use vigil_camera::{Camera, CameraError, CameraStatus, Shutdown, Source};
-use vigil_decode::{DecodeError, Decoder, DecoderConfig};
+use vigil_decode::DecoderConfig;
 use vigil_detect::Detector;
 use vigil_event::{EventContext, Revision};
+use vigil_gate::PacketGateConfig;
 
 use crate::analyse::{Analyser, AnalyserConfig, Analysis, UnknownClass};
 use crate::ledger::{DropCause, Ledger};
-use crate::sampler::Sampler;
+use crate::reader::Reader;
 use crate::sink::{EventSink, SinkClosed};
 use crate::slot::{FrameSlot, Taken};
 use crate::status::{CameraHealth, StatusCell};
@@ -44,6 +46,8 @@ pub struct ChainConfig {
     pub decoder: DecoderConfig,
     /// Frames a second that are analysed.
     pub rate: f64,
+    /// Decode only keyframes while nothing goes on; `None` decodes everything.
+    pub gate: Option<PacketGateConfig>,
     /// How.
     pub analyser: AnalyserConfig,
     /// Whose events they are.
@@ -87,11 +91,25 @@ pub enum StartError {
 }
 
 /// What both threads share.
-struct Shared {
-    slot: FrameSlot,
-    ledger: Ledger,
-    status: StatusCell,
+pub(crate) struct Shared {
+    pub slot: FrameSlot,
+    pub ledger: Ledger,
+    pub status: StatusCell,
     shutdown: Shutdown,
+    /// The gate before the decoder lets only keyframes through: no frames come, and nothing is wrong.
+    resting: AtomicBool,
+    /// Something is tracked that moves, or may turn out to.
+    busy: AtomicBool,
+}
+
+impl Shared {
+    pub fn rests(&self, resting: bool) {
+        self.resting.store(resting, Ordering::Relaxed);
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
+    }
 }
 
 /// A running camera chain. Dropping it stops it without waiting; [`CameraChain::wait`] waits.
@@ -110,6 +128,8 @@ impl CameraChain {
             ledger: Ledger::new(&camera),
             status: StatusCell::new(),
             shutdown: Shutdown::new(),
+            resting: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
         });
         let analyser = new_analyser(&config)?;
         let reader = Camera::rtsp(camera.clone(), config.source.clone(), clock)
@@ -159,36 +179,23 @@ fn new_analyser(config: &ChainConfig) -> Result<Analyser, StartError> {
         .map_err(|source| StartError::Class { camera: config.camera.clone(), source })
 }
 
-/// Camera thread: packets in, sampled frames into the slot, until shutdown.
+/// Camera thread: packets in, frames that are to be analysed into the slot, until shutdown.
 fn read(mut camera: Camera, config: &ChainConfig, shared: &Arc<Shared>) {
     // Whatever ends this thread, the analysing thread ends, too.
     let _close = CloseOnDrop(&shared.slot);
-    let decoder: RefCell<Option<Decoder>> = RefCell::default();
+    let reader = RefCell::new(Reader::new(config, shared));
     let take_packet = |packet: EncodedPacket| {
-        if let Err(error) = decode(&mut decoder.borrow_mut(), &packet, config, shared) {
-            tracing::warn!(camera = %config.camera, error = %chain(&error), "a packet could not be decoded");
-        }
+        reader.borrow_mut().take(packet);
         Ok(())
     };
     let on_status = |status: CameraStatus| {
         let sentence = shared.status.follow(&status);
+        if !matches!(status, CameraStatus::Streaming { .. }) {
+            shared.rests(false);
+        }
         (config.on_status)(&status, &sentence);
     };
     camera.run(&take_packet, &on_status, &shared.shutdown);
-}
-
-/// Decodes one packet; the decoder is made when the first packet tells the codec.
-fn decode(
-    decoder: &mut Option<Decoder>,
-    packet: &EncodedPacket,
-    config: &ChainConfig,
-    shared: &Arc<Shared>,
-) -> Result<(), DecodeError> {
-    if let Some(decoder) = decoder {
-        return decoder.push(packet);
-    }
-    let made = Decoder::new(packet.codec, config.decoder, config.camera.as_str(), on_frame(config, shared))?;
-    decoder.insert(made).push(packet)
 }
 
 struct CloseOnDrop<'a>(&'a FrameSlot);
@@ -197,19 +204,6 @@ impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         self.0.close();
     }
-}
-
-fn on_frame(config: &ChainConfig, shared: &Arc<Shared>) -> vigil_decode::OnFrame {
-    let (shared, mut sampler) = (shared.clone(), Sampler::new(config.rate));
-    Box::new(move |frame: Frame| {
-        shared.ledger.decoded();
-        shared.status.frame_at(frame.capture_time);
-        if !sampler.takes(frame.capture_time) {
-            shared.ledger.not_due();
-        } else if shared.slot.put(frame).is_some() {
-            shared.ledger.dropped(DropCause::Overload);
-        }
-    })
 }
 
 /// Analysing thread: frames out of the slot, events into the sink, until the slot is closed.
@@ -239,6 +233,7 @@ fn analyse_frames(analyser: &mut Analyser, config: &ChainConfig, shared: &Shared
     loop {
         let kept = match shared.slot.take(STREAM_LOST_AFTER) {
             Taken::Frame(frame) => keep(sink, look_at(analyser, &frame, config, shared)),
+            Taken::Nothing if shared.resting.load(Ordering::Relaxed) => Ok(()),
             Taken::Nothing => keep(sink, analyser.end_all(EndReason::StreamLost)),
             Taken::Closed => {
                 let last = analyser.end_all(EndReason::EdgeStopped);
@@ -255,7 +250,9 @@ fn analyse_frames(analyser: &mut Analyser, config: &ChainConfig, shared: &Shared
 }
 
 fn look_at(analyser: &mut Analyser, frame: &Frame, config: &ChainConfig, shared: &Shared) -> Vec<Revision> {
-    match analyser.analyse(frame) {
+    let analysis = analyser.analyse(frame);
+    shared.busy.store(analyser.is_busy(), Ordering::Relaxed);
+    match analysis {
         Ok(Analysis::Still) => {
             shared.ledger.still();
             Vec::new()

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::{Counter, counter};
 use vigil_base::CameraId;
+use vigil_gate::WakeCause;
 
 /// Why a frame was not analysed although it was meant to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +37,15 @@ impl Tally {
     }
 }
 
-/// Frames of one camera since the edge started.
+/// Packets and frames of one camera since the edge started.
 ///
-/// decoded = not due + still + analysed + dropped + at most one that waits. Counters are `vigil_frames_*_total{camera}`.
+/// A packet is decoded, or passed over by the gate before the decoder; those that a gate which wakes decodes after all count
+/// as both. Of frames, decoded = not due + still + analysed + dropped + at most one that waits. Counters are `vigil_frames_*_total{camera}`.
 #[derive(Debug)]
 pub struct Ledger {
+    received: Tally,
+    gated: Tally,
+    woken: [(WakeCause, Counter); 4],
     decoded: Tally,
     not_due: Tally,
     still: Tally,
@@ -52,6 +57,10 @@ pub struct Ledger {
 /// A ledger read at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LedgerCounts {
+    /// Packets that came from the camera.
+    pub received: u64,
+    /// Packets that were not decoded when they came, because nothing went on.
+    pub gated: u64,
     /// Frames that came out of the decoder.
     pub decoded: u64,
     /// Passed over because the analysis rate did not ask for them.
@@ -72,7 +81,18 @@ impl Ledger {
         let dropped = |cause: &'static str| {
             Tally::new(counter!("vigil_frames_dropped_total", "camera" => camera.clone(), "cause" => cause))
         };
+        let wakes = |cause: WakeCause, name: &'static str| {
+            (cause, counter!("vigil_gate_wakes_total", "camera" => camera.clone(), "cause" => name))
+        };
         Self {
+            received: tally("vigil_packets_received_total"),
+            gated: tally("vigil_packets_gated_total"),
+            woken: [
+                wakes(WakeCause::Sentinel, "sentinel"),
+                wakes(WakeCause::Sizes, "sizes"),
+                wakes(WakeCause::Cut, "cut"),
+                wakes(WakeCause::NoSentinel, "no_sentinel"),
+            ],
             decoded: tally("vigil_frames_decoded_total"),
             not_due: tally("vigil_frames_not_due_total"),
             still: tally("vigil_frames_still_total"),
@@ -80,6 +100,22 @@ impl Ledger {
             dropped_overload: dropped("overload"),
             dropped_detector: dropped("detector_failed"),
         }
+    }
+
+    /// A packet came.
+    pub fn received(&self) {
+        self.received.add_one();
+    }
+
+    /// A packet is kept undecoded.
+    pub fn gated(&self) {
+        self.gated.add_one();
+    }
+
+    /// The gate before the decoder woke.
+    pub fn woke(&self, cause: WakeCause) {
+        let found = self.woken.iter().find(|(known, _)| *known == cause);
+        found.inspect(|(_, counter)| counter.increment(1));
     }
 
     /// A frame came out of the decoder.
@@ -113,6 +149,8 @@ impl Ledger {
     /// All counts now.
     pub fn counts(&self) -> LedgerCounts {
         LedgerCounts {
+            received: self.received.get(),
+            gated: self.gated.get(),
             decoded: self.decoded.get(),
             not_due: self.not_due.get(),
             still: self.still.get(),

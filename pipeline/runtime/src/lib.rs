@@ -1,10 +1,10 @@
 //! Wiring of the chain behind one camera: threads, the one place between them, supervision, the ledger.
 //!
 //! ```text
-//!  thread camera-<id>                                thread analyse-<id>
-//!  ┌─────────────────────────────────────┐          ┌──────────────────────────────────────────┐
-//!  │ vigil_camera::run ─▶ Decoder ─▶ Sampler ─▶ FrameSlot ─▶ Analyser (gate, detect, track, event) ─▶ EventSink │
-//!  └─────────────────────────────────────┘   (one)  └──────────────────────────────────────────┘
+//!  thread camera-<id>                                               thread analyse-<id>
+//!  ┌─────────────────────────────────────────────────────┐         ┌─────────────────────────────────────────────┐
+//!  │ vigil_camera::run ─▶ Reader (gate, decode, sample) ─┼▶ slot ─▶│ Analyser (gate, detect, track, event) ─▶ EventSink │
+//!  └─────────────────────────────────────────────────────┘  (one)  └─────────────────────────────────────────────┘
 //! ```
 //!
 //! Before the slot a frame may be dropped, and is counted; behind it nothing is.
@@ -12,6 +12,7 @@
 mod analyse;
 mod chain;
 mod ledger;
+mod reader;
 mod sampler;
 mod sink;
 mod slot;

@@ -5,6 +5,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use vigil_base::Frame;
 
+/// Longest wait for a place: an analysis that takes longer is overloaded, and must not hold the camera's packets up.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// Holds one frame. A newer frame takes the place of one that still waits: what is analysed is what is seen now.
 ///
 /// One place is enough: the analysis of the frame before is under way, and a second waiting frame would only be older.
@@ -39,13 +42,26 @@ impl FrameSlot {
         replaced
     }
 
+    /// Puts a frame once the one before was taken, so that none is lost; waits at most [`LONGEST_WAIT`], and then does as
+    /// [`FrameSlot::put`].
+    pub fn put_after(&self, frame: Frame) -> Option<Frame> {
+        let mut state = self.state.lock();
+        let waiting = |state: &mut State| state.frame.is_some() && !state.closed;
+        self.changed.wait_while_for(&mut state, waiting, LONGEST_WAIT);
+        let replaced = state.frame.replace(frame);
+        self.changed.notify_all();
+        replaced
+    }
+
     /// Waits for the next frame, at most so long.
     pub fn take(&self, at_most: Duration) -> Taken {
         let mut state = self.state.lock();
         if state.frame.is_none() && !state.closed {
             self.changed.wait_while_for(&mut state, |state| state.frame.is_none() && !state.closed, at_most);
         }
-        match state.frame.take() {
+        let taken = state.frame.take();
+        self.changed.notify_all();
+        match taken {
             Some(frame) => Taken::Frame(frame),
             None if state.closed => Taken::Closed,
             None => Taken::Nothing,
@@ -84,6 +100,18 @@ mod tests {
     #[test]
     fn a_wait_without_frames_ends() {
         assert!(matches!(FrameSlot::default().take(Duration::from_millis(1)), Taken::Nothing));
+    }
+
+    #[test]
+    fn a_frame_put_after_another_waits_until_that_one_is_taken() {
+        let slot = std::sync::Arc::new(FrameSlot::default());
+        slot.put(frame(1));
+        std::thread::scope(|scope| {
+            let putter = scope.spawn(|| slot.put_after(frame(2)));
+            assert!(matches!(slot.take(LONG), Taken::Frame(frame) if frame.capture_time == Timestamp::from_micros(1)));
+            assert!(matches!(slot.take(LONG), Taken::Frame(frame) if frame.capture_time == Timestamp::from_micros(2)));
+            assert!(putter.join().unwrap().is_none());
+        });
     }
 
     #[test]

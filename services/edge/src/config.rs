@@ -86,6 +86,8 @@ pub struct AnalysisConfig {
     pub classes: Vec<String>,
     /// Skip frames on which nothing moves while nothing is tracked.
     pub motion_gate: bool,
+    /// Decode only keyframes while nothing goes on, and decode what came since the last one when one shows motion.
+    pub packet_gate: bool,
     /// Look at a still picture at least this often: something may stand in it that never moved.
     #[serde(with = "humantime_serde")]
     pub still_refresh: Duration,
@@ -104,7 +106,8 @@ impl Default for AnalysisConfig {
             rate: 5.0,
             classes: ["person", "bicycle", "car", "motorcycle", "bus", "truck"].map(str::to_owned).to_vec(),
             motion_gate: true,
-            still_refresh: Duration::from_secs(1),
+            packet_gate: true,
+            still_refresh: Duration::from_secs(10),
             min_confidence: None,
             update_interval: Duration::from_secs(2),
             thumbnails: true,

@@ -19,7 +19,7 @@ use vigil_base::{SharedClock, SystemClock};
 use vigil_camera::CameraStatus;
 use vigil_decode::DecoderConfig;
 use vigil_event::{EventConfig, EventContext, EventIds};
-use vigil_gate::GateConfig;
+use vigil_gate::{GateConfig, PacketGateConfig};
 use vigil_outbox::{Outbox, OutboxConfig, OutboxError};
 use vigil_runtime::{AnalyserConfig, CameraChain, ChainConfig, StartError, StatusListener};
 use vigil_serve::grpc::StartError as GrpcStartError;
@@ -162,6 +162,7 @@ fn chain_config(config: &EdgeConfig, camera: &CameraConfig, model: &SharedModel,
         source: camera.source.clone(),
         decoder: DecoderConfig::default(),
         rate: analysis.rate,
+        gate: (analysis.motion_gate && analysis.packet_gate).then(PacketGateConfig::default),
         analyser: AnalyserConfig {
             classes: analysis.classes.clone(),
             gate: analysis.motion_gate.then(GateConfig::default),

@@ -1,0 +1,162 @@
+//! The camera thread's work: from packets to the frames that are analysed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use vigil_base::error::chain;
+use vigil_base::{EncodedPacket, Frame, Timestamp};
+use vigil_decode::{DecodeError, Decoder};
+use vigil_gate::{MotionGate, PacketGate, Step, WakeCause};
+
+use crate::chain::{ChainConfig, Shared};
+use crate::ledger::DropCause;
+use crate::sampler::Sampler;
+
+/// Decodes what must be decoded, and puts what must be analysed into the slot.
+pub(crate) struct Reader<'a> {
+    config: &'a ChainConfig,
+    shared: &'a Arc<Shared>,
+    /// Made when the first packet tells the codec.
+    decoder: Option<Decoder>,
+    decoded: Arc<Mutex<VecDeque<Frame>>>,
+    sampler: Sampler,
+    gate: Option<Gate>,
+    /// Capture time of the last frame that went into the slot.
+    last_put: Option<Timestamp>,
+}
+
+/// The gate before the decoder, and what compares its sentinels.
+///
+/// Sentinels are keyframes and nothing else, also while the gate is awake: they are coded alike, so the background they make
+/// knows only the scene's own noise.
+struct Gate {
+    packets: PacketGate,
+    sentinels: MotionGate,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(config: &'a ChainConfig, shared: &'a Arc<Shared>) -> Self {
+        let gate = config.gate.map(|gate| Gate {
+            packets: PacketGate::new(gate),
+            sentinels: MotionGate::new(config.analyser.gate.unwrap_or_default()),
+        });
+        let sampler = Sampler::new(config.rate);
+        Self { config, shared, decoder: None, decoded: Arc::default(), sampler, gate, last_put: None }
+    }
+
+    /// Takes the camera's next packet.
+    pub fn take(&mut self, packet: EncodedPacket) {
+        self.shared.ledger.received();
+        let Some(gate) = &mut self.gate else { return self.decode(&packet) };
+        match gate.packets.take(packet) {
+            Step::Decode(packet) => self.watch(&packet),
+            Step::Hold => self.shared.ledger.gated(),
+            Step::Look(sentinel) => self.look(&sentinel),
+            Step::Wake(packets, cause) => self.wake(&packets, cause),
+        }
+    }
+
+    /// Awake: decodes a packet, and rests from a keyframe on that shows nothing, while nothing moves that is tracked.
+    fn watch(&mut self, packet: &EncodedPacket) {
+        self.push(packet);
+        let newest = self.decoded.lock().back().cloned();
+        self.hand_out(false);
+        let (Some(gate), Some(frame)) = (&mut self.gate, newest) else { return };
+        if self.shared.is_busy() {
+            gate.packets.busy(frame.capture_time);
+        }
+        // A decoder that holds pictures back (B-frames) gives the keyframe's later, when what follows it is decoded, too, and
+        // could not be decoded again without it: such cameras stay awake.
+        if !packet.keyframe || frame.capture_time != packet.capture_time {
+            return;
+        }
+        let moved = gate.sentinels.observe(&frame).moved;
+        if moved || self.shared.is_busy() {
+            gate.packets.busy(frame.capture_time);
+        } else if gate.packets.calm(packet) {
+            self.shared.rests(true);
+            tracing::debug!(camera = %self.config.camera, "nothing goes on: only keyframes are decoded");
+        }
+    }
+
+    /// At rest: one keyframe.
+    fn look(&mut self, sentinel: &EncodedPacket) {
+        self.push(sentinel);
+        if let Some(decoder) = &mut self.decoder {
+            decoder.drain();
+        }
+        let frame = self.decoded.lock().drain(..).next_back();
+        let Some(gate) = &mut self.gate else { return };
+        // A sentinel that cannot be decoded shows nobody that nothing goes on.
+        let moved = frame.as_ref().is_none_or(|frame| gate.sentinels.observe(frame).moved);
+        let packets = gate.packets.looked(moved);
+        if moved {
+            return self.wake(&packets, WakeCause::Sentinel);
+        }
+        let Some(frame) = frame else { return };
+        self.shared.ledger.decoded();
+        self.shared.status.frame_at(frame.capture_time);
+        let since = self.last_put.map(|last| frame.capture_time.since(last));
+        if since.is_none_or(|since| since >= self.config.analyser.still_refresh) {
+            self.put(frame, false);
+        } else {
+            self.shared.ledger.still();
+        }
+    }
+
+    /// Decodes what was kept, faster than real time; none of it is dropped for want of time.
+    fn wake(&mut self, packets: &[EncodedPacket], cause: WakeCause) {
+        tracing::debug!(camera = %self.config.camera, ?cause, packets = packets.len(), "awake");
+        self.shared.rests(false);
+        self.shared.ledger.woke(cause);
+        // Pictures already analysed as sentinels come again here; the slot's frames must stay in order.
+        for packet in packets {
+            self.push(packet);
+            self.hand_out(true);
+        }
+    }
+
+    fn decode(&mut self, packet: &EncodedPacket) {
+        self.push(packet);
+        self.hand_out(false);
+    }
+
+    fn push(&mut self, packet: &EncodedPacket) {
+        if let Err(error) = self.try_push(packet) {
+            tracing::warn!(camera = %self.config.camera, error = %chain(&error), "a packet could not be decoded");
+        }
+    }
+
+    fn try_push(&mut self, packet: &EncodedPacket) -> Result<(), DecodeError> {
+        if let Some(decoder) = &mut self.decoder {
+            return decoder.push(packet);
+        }
+        let decoded = Arc::clone(&self.decoded);
+        let keep = Box::new(move |frame| decoded.lock().push_back(frame));
+        let made = Decoder::new(packet.codec, self.config.decoder, self.config.camera.as_str(), keep)?;
+        self.decoder.insert(made).push(packet)
+    }
+
+    /// Passes on the frames that the decoder gave since the last call.
+    fn hand_out(&mut self, catching_up: bool) {
+        loop {
+            let Some(frame) = self.decoded.lock().pop_front() else { return };
+            self.shared.ledger.decoded();
+            self.shared.status.frame_at(frame.capture_time);
+            if self.sampler.takes(frame.capture_time) && self.last_put != Some(frame.capture_time) {
+                self.put(frame, catching_up);
+            } else {
+                self.shared.ledger.not_due();
+            }
+        }
+    }
+
+    fn put(&mut self, frame: Frame, catching_up: bool) {
+        self.last_put = Some(frame.capture_time);
+        let replaced = if catching_up { self.shared.slot.put_after(frame) } else { self.shared.slot.put(frame) };
+        if replaced.is_some() {
+            self.shared.ledger.dropped(DropCause::Overload);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! A camera on which nothing goes on for most of the time, over real RTSP: the gate before the decoder must cost nothing but
+//! its price.
+
+#![allow(clippy::unwrap_used)] // The helpers are tests too.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use vigil_base::detection::{Detection, ModelIdentity};
+use vigil_base::event::{EventState, ModelRef};
+use vigil_base::{BoxPx, CameraId, Detections, EdgeId, Frame, RegionId, SystemClock, Timestamp};
+use vigil_camera::CameraSource;
+use vigil_camsim::{MountConfig, SimConfig, Simulator};
+use vigil_decode::DecoderConfig;
+use vigil_detect::{DetectError, Detector};
+use vigil_event::{EventConfig, EventContext, EventIds, Revision};
+use vigil_gate::{GateConfig, PacketGateConfig};
+use vigil_runtime::{AnalyserConfig, CameraChain, ChainConfig, EventSink, SinkClosed};
+use vigil_track::TrackerConfig;
+
+const WIDTH: usize = 320;
+const HEIGHT: usize = 240;
+const FPS: usize = 10;
+/// Nothing, somebody walks through, nothing.
+const WALK: std::ops::Range<usize> = 20 * FPS..24 * FPS;
+const LENGTH: usize = 32 * FPS;
+/// How long a condition may take on a loaded machine. Only a failing test waits so long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One raw I420 picture: a textured background with a sensor's noise, and a bright walker while somebody walks.
+fn picture(n: usize, noise: &mut SmallRng) -> Vec<u8> {
+    let mut picture = vec![128; WIDTH * HEIGHT * 3 / 2];
+    for (i, sample) in picture[..WIDTH * HEIGHT].iter_mut().enumerate() {
+        let (x, y) = (i % WIDTH, i / WIDTH);
+        *sample = (60 + (x / 16 + y / 12) % 5 * 14 + noise.random_range(0..5)) as u8;
+    }
+    if WALK.contains(&n) {
+        let left = (n - WALK.start) * (WIDTH - 24) / WALK.len();
+        for y in 100..160 {
+            picture[y * WIDTH + left..][..24].fill(235);
+        }
+    }
+    picture
+}
+
+fn clip() -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("quiet.mp4");
+    let line = format!(
+        "fdsrc fd=0 ! rawvideoparse format=i420 width={WIDTH} height={HEIGHT} framerate={FPS}/1 ! \
+         x264enc pass=qual quantizer=10 speed-preset=veryfast ! h264parse ! mp4mux ! filesink location={}",
+        path.display()
+    );
+    let mut encoder =
+        Command::new("gst-launch-1.0").arg("-q").args(line.split(' ')).stdin(Stdio::piped()).spawn().unwrap();
+    let mut noise = SmallRng::seed_from_u64(7);
+    let mut input = encoder.stdin.take().unwrap();
+    (0..LENGTH).for_each(|n| input.write_all(&picture(n, &mut noise)).unwrap());
+    drop(input);
+    assert!(encoder.wait().unwrap().success());
+    path
+}
+
+/// Finds the walker by its brightness.
+struct Bright;
+
+impl Detector for Bright {
+    fn model(&self) -> Arc<ModelIdentity> {
+        Arc::new(ModelIdentity {
+            name: "bright".to_owned(),
+            fingerprint: "0".repeat(64),
+            classes: vec!["person".to_owned()],
+        })
+    }
+
+    fn detect(&mut self, frame: &Frame) -> Result<Detections, DetectError> {
+        let bright = |x: u32, y: u32| frame.planes[0].row(y)[x as usize] > 180;
+        let on_line = |y: u32| (0..frame.size.width).filter(move |&x| bright(x, y));
+        let (left, right) = (on_line(130).min(), on_line(130).max());
+        let found = left.zip(right).filter(|(left, right)| right - left > 10).map(|(left, right)| Detection {
+            bbox: BoxPx { left: left as f32, top: 100.0, width: (right - left) as f32, height: 60.0 },
+            class: 0,
+            confidence: 0.9,
+        });
+        Ok(Detections {
+            capture_time: frame.capture_time,
+            time_source: frame.time_source,
+            size: frame.size,
+            items: found.into_iter().collect(),
+            model: self.model(),
+        })
+    }
+}
+
+/// Begin and end of each event that has ended.
+#[derive(Default)]
+struct Ended {
+    events: Mutex<Vec<(Timestamp, Timestamp)>>,
+    changed: Condvar,
+}
+
+impl EventSink for Ended {
+    fn put(&self, revisions: Vec<Revision>) -> Result<(), SinkClosed> {
+        let ended = revisions.iter().map(|revision| &revision.event);
+        let ended = ended.filter(|event| matches!(event.state, EventState::Ended(_)));
+        self.events.lock().extend(ended.map(|event| (event.begin_time, event.end_time)));
+        self.changed.notify_all();
+        Ok(())
+    }
+}
+
+impl Ended {
+    fn first(&self) -> (Timestamp, Timestamp) {
+        let mut events = self.events.lock();
+        let timed_out = self.changed.wait_while_for(&mut events, |events| events.is_empty(), PATIENCE).timed_out();
+        assert!(!timed_out, "nobody was seen");
+        events[0]
+    }
+}
+
+fn chain(simulator: &Simulator, gate: Option<PacketGateConfig>, sink: &Arc<Ended>) -> CameraChain {
+    let camera = CameraId::new("gate-3").unwrap();
+    let config = ChainConfig {
+        camera: camera.clone(),
+        source: CameraSource::new(simulator.url("quiet").parse().unwrap()).resolve().unwrap(),
+        decoder: DecoderConfig::default(),
+        rate: 5.0,
+        gate,
+        analyser: AnalyserConfig {
+            classes: vec!["person".to_owned()],
+            gate: gate.map(|_| GateConfig::default()),
+            still_refresh: Duration::from_secs(10),
+            tracker: TrackerConfig::default(),
+            events: EventConfig { update_interval: Duration::from_secs(2), thumbnails: false, ids: EventIds::Random },
+        },
+        context: EventContext {
+            region: RegionId::new("north").unwrap(),
+            edge: EdgeId::new("edge-1").unwrap(),
+            camera,
+            location: None,
+            model: ModelRef { name: "bright".into(), fingerprint: "0".repeat(64).into() },
+        },
+        detector: Arc::new(|| Box::new(Bright)),
+        on_status: Arc::new(|_, _| {}),
+    };
+    CameraChain::start(config, sink.clone(), Arc::new(SystemClock::new())).unwrap()
+}
+
+#[test]
+fn a_walk_through_a_quiet_scene_is_found_from_its_first_moment_and_little_is_decoded() {
+    let mut config = SimConfig::new(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("clips"));
+    config.mounts.push(MountConfig { gop: Duration::from_secs(2), ..MountConfig::new("quiet", clip()) });
+    let simulator = Simulator::start(config).unwrap();
+    let (gated, full) = (Arc::new(Ended::default()), Arc::new(Ended::default()));
+    let with_gate = chain(&simulator, Some(PacketGateConfig::default()), &gated);
+    let without = chain(&simulator, None, &full);
+
+    let (found, expected) = (gated.first(), full.first());
+    let apart = |a: Timestamp, b: Timestamp| a.seconds_since(b).abs();
+    assert!(apart(found.0, expected.0) <= 0.5, "begins at {} instead of {}", found.0, expected.0);
+    assert!(apart(found.1, expected.1) <= 0.5, "ends at {} instead of {}", found.1, expected.1);
+
+    let counts = with_gate.health().counts;
+    assert!(counts.gated >= 40, "decoded everything before the walk: {counts:?}");
+    assert_eq!(counts.dropped, 0, "{counts:?}");
+    assert_eq!(without.health().counts.gated, 0);
+    for chain in [with_gate, without] {
+        chain.stop();
+        chain.wait();
+    }
+    assert_eq!((gated.events.lock().len(), full.events.lock().len()), (1, 1), "and nothing else");
+}
