@@ -38,6 +38,9 @@ def test_an_empty_folder_is_not_a_pass(tmp_path):
         ("pipeline/event", 'tokio = "1"', "", "event is pure and may not use tokio"),
         ("pipeline/track", "", "fn f() { std::fs::read(\"x\"); }", "std::fs"),
         ("pipeline/base", "", "let now = Instant::now();", "Instant::now"),
+        ("pipeline/rules", "", "let now = jiff::Zoned::now();", "Zoned::now"),
+        ("pipeline/rules", "", "TimeZone::get(name)", "TimeZone::get"),
+        ("pipeline/rules", 'rusqlite = "1"', "", "rules is pure and may not use rusqlite"),
     ],
 )
 def test_a_breach_is_named(tmp_path, path, dependencies, source, names):

@@ -130,6 +130,29 @@ impl BoxNorm {
     }
 }
 
+/// A point in shares of the picture: 0..1, origin top-left, x right, y down.
+///
+/// In double precision: a place far away on the ground hangs on the last digits ([`crate::GroundPlane`]).
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct PointNorm {
+    /// From the left edge.
+    pub x: f64,
+    /// From the top edge.
+    pub y: f64,
+}
+
+impl PointNorm {
+    /// A point; whether it lies in the picture is not checked.
+    pub const fn new(x: f64, y: f64) -> Self {
+        Self { x, y }
+    }
+
+    /// Whether both shares are numbers within 0..1.
+    pub fn is_valid(&self) -> bool {
+        (0.0..=1.0).contains(&self.x) && (0.0..=1.0).contains(&self.y)
+    }
+}
+
 /// A point on the earth: WGS 84 degrees.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

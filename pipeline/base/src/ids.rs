@@ -106,6 +106,16 @@ name_id!(
     CameraId,
     "camera"
 );
+name_id!(
+    /// A rule, unique within its camera.
+    RuleId,
+    "rule"
+);
+name_id!(
+    /// A zone or line that rules watch, unique within its camera.
+    ZoneId,
+    "zone"
+);
 
 /// An event: UUIDv7, given once on the edge; its time part is the event's begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

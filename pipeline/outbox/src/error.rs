@@ -57,18 +57,12 @@ pub enum OutboxError {
     DiskFull {
         /// The database file.
         path: PathBuf,
-        /// What SQLite says.
-        #[source]
-        source: Arc<rusqlite::Error>,
     },
     /// The folder or its disk is read-only.
     #[error("outbox {} cannot be written: its folder or disk is read-only", path.display())]
     ReadOnly {
         /// The database file.
         path: PathBuf,
-        /// What SQLite says.
-        #[source]
-        source: Arc<rusqlite::Error>,
     },
     /// The file was damaged while in use. The next start moves it aside.
     #[error("outbox file {} is damaged; restart the edge: it moves the file aside and goes on", path.display())]
@@ -99,11 +93,13 @@ impl OutboxError {
     /// SQLite's error in the terms of callers.
     pub(crate) fn sqlite(path: &std::path::Path, doing: &'static str, error: rusqlite::Error) -> Self {
         let path = path.to_owned();
-        let code = error.sqlite_error_code();
+        let (code, extended) = (error.sqlite_error_code(), error.sqlite_error().map(|e| e.extended_code));
         let source = Arc::new(error);
         match code {
-            Some(ErrorCode::DiskFull) => Self::DiskFull { path, source },
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path, source },
+            Some(ErrorCode::DiskFull) => Self::DiskFull { path },
+            // The file beside the database that its connections share found no room to grow.
+            _ if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => Self::DiskFull { path },
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt { path, source },
             _ => Self::Database { path, doing, source },
         }

@@ -11,6 +11,7 @@ use crate::OutboxError;
 const LOCK: &str = "lock";
 const INSTANCE: &str = "instance-id";
 const DATABASE: &str = "outbox.db";
+const RESERVE: &str = "reserve";
 /// Start of the name of a damaged database that was moved aside.
 const ASIDE: &str = "outbox.db.corrupt-";
 /// What SQLite keeps beside its file, in the order in which they are moved aside.
@@ -41,6 +42,10 @@ impl Folder {
 
     pub(crate) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
+    }
+
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.path.join(RESERVE)
     }
 
     /// Moves a damaged database aside; returns its new name.

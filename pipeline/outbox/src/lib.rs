@@ -14,6 +14,7 @@
 //! folder/
 //!   lock            locked (flock) for as long as the outbox is open
 //!   instance-id     UUID, made once with the folder
+//!   reserve         blocks kept back for a full disk
 //!   outbox.db       SQLite: WAL, synchronous = FULL
 //!   outbox.db-wal
 //!   outbox.db-shm
@@ -44,8 +45,11 @@
 //! - While the file is made: no table, or all of them (one transaction); the next start makes them.
 //! - While a damaged file is moved aside: its -wal goes first, so that it never meets the new file; the next start sees
 //!   a moved -wal without its file and moves that too.
-//! - Disk full or read-only: the transaction is undone, callers get [`OutboxError::DiskFull`] or
-//!   [`OutboxError::ReadOnly`], what was there stays, and the next call tries again.
+//! - Disk full: the reserve is given to the disk, the log is emptied into the database, and the call is tried once more.
+//!   Acknowledgements then always find room. A put does where the database has free pages inside, or the reserve could
+//!   be taken back; else it gets [`OutboxError::DiskFull`], and what was there stays. A crash while the reserve is lent
+//!   changes nothing: the next call, or the next start, takes it back as soon as there is room.
+//! - Read-only: the transaction is undone, callers get [`OutboxError::ReadOnly`], and the next call tries again.
 //! - A file that is damaged (SQLite's quick check, or a read that fails): moved aside under its own name, reported by
 //!   [`Outbox::quarantined`], never emptied.
 
@@ -56,6 +60,7 @@ mod folder;
 mod outbox;
 mod reader;
 mod record;
+mod reserve;
 mod schema;
 mod store;
 mod telemetry;

@@ -9,6 +9,7 @@ use vigil_base::{EventId, InstanceId, SharedClock, Timestamp};
 
 use crate::folder::Folder;
 use crate::reader::Reader;
+use crate::reserve::Reserve;
 use crate::schema::{self, OpenFailure};
 use crate::store::{Call, CallResult, Store};
 use crate::telemetry::{self, Telemetry};
@@ -39,9 +40,14 @@ impl Outbox {
     pub fn open(config: &OutboxConfig, clock: SharedClock) -> Result<Self, OutboxError> {
         let folder = Folder::open(&config.folder)?;
         let path = folder.database();
+        let mut reserve = Reserve::new(folder.reserve());
         let mut quarantined = None;
         let connection = match schema::open_writer(&path) {
             Ok(connection) => connection,
+            Err(OpenFailure::Other(OutboxError::DiskFull { .. })) => {
+                reserve.lend();
+                schema::open_writer(&path).map_err(|failure| failure.into_error(&path))?
+            }
             Err(OpenFailure::Other(error)) => return Err(error),
             Err(OpenFailure::Damaged(damage)) => {
                 let aside = folder.quarantine(clock.now())?;
@@ -51,7 +57,7 @@ impl Outbox {
             }
         };
         folder.sync()?;
-        let store = Store::new(&path, connection, config.max_bytes)?;
+        let store = Store::new(&path, connection, config.max_bytes, reserve)?;
         let backlog = store.backlog();
         let shared =
             Shared { backlog: Arc::new(Mutex::new(backlog)), newest: watch::Sender::new(backlog.next_sequence - 1) };

@@ -6,7 +6,11 @@ use rusqlite::{Connection, Row, params};
 use vigil_base::{EventId, Timestamp};
 
 use crate::change::{Change, RECORD_OVERHEAD_BYTES};
+use crate::reserve::Reserve;
 use crate::{Backlog, OutboxError, PutOutcome, Record};
+
+/// Room inside the file beyond a record's own bytes that makes a put safe on a full disk: pages of its indexes.
+const SLACK_BYTES: u64 = 64 * 1024;
 
 /// One call to the outbox.
 #[derive(Debug)]
@@ -27,6 +31,11 @@ impl Call {
             Self::Acknowledge(_) | Self::SetAside { .. } => 0,
         }
     }
+
+    /// Whether it takes room; the others give some.
+    fn is_put(&self) -> bool {
+        matches!(self, Self::Put(_))
+    }
 }
 
 /// The outcomes of a put's records; empty for the other calls.
@@ -39,12 +48,21 @@ pub(crate) struct Store {
     connection: Connection,
     max_bytes: u64,
     backlog: Backlog,
+    reserve: Reserve,
 }
 
 impl Store {
-    pub(crate) fn new(path: &Path, connection: Connection, max_bytes: u64) -> Result<Self, OutboxError> {
+    pub(crate) fn new(
+        path: &Path,
+        connection: Connection,
+        max_bytes: u64,
+        mut reserve: Reserve,
+    ) -> Result<Self, OutboxError> {
         let backlog = count(&connection).map_err(|e| OutboxError::sqlite(path, "count what waits", e))?;
-        Ok(Self { path: path.to_owned(), connection, max_bytes, backlog })
+        if !reserve.hold() {
+            tracing::warn!(path = %path.display(), "the disk is almost full: no room can be kept back for draining the outbox");
+        }
+        Ok(Self { path: path.to_owned(), connection, max_bytes, backlog, reserve })
     }
 
     pub(crate) fn backlog(&self) -> Backlog {
@@ -54,15 +72,68 @@ impl Store {
     /// Applies `calls` in one transaction, synced once; a result for each. When the group fails as a whole, each call
     /// is tried alone.
     pub(crate) fn apply(&mut self, calls: &[Call], now: Timestamp) -> Vec<CallResult> {
+        if self.has_reserve() || !calls.iter().any(Call::is_put) {
+            return self.apply_together(calls, now);
+        }
+        let alone = |call: &Call| {
+            if call.is_put() {
+                self.apply_with_room(call, now)
+            } else {
+                self.apply_together(std::slice::from_ref(call), now).swap_remove(0)
+            }
+        };
+        calls.iter().map(alone).collect()
+    }
+
+    fn apply_together(&mut self, calls: &[Call], now: Timestamp) -> Vec<CallResult> {
+        match (self.try_group(calls, now), calls) {
+            (Ok(results), _) => results,
+            (Err(OutboxError::DiskFull { .. }), [call]) => vec![self.apply_with_room(call, now)],
+            (Err(error), [_]) => vec![Err(error)],
+            (Err(_), _) => calls.iter().flat_map(|call| self.apply_together(std::slice::from_ref(call), now)).collect(),
+        }
+    }
+
+    /// The disk is full: the log is emptied into the file, and the call is tried once more. What gives room may use the
+    /// reserve for its log; what takes room may do so where the file has free pages enough inside, so that it does not
+    /// grow. Else the reserve would be used up and the outbox never drained.
+    fn apply_with_room(&mut self, call: &Call, now: Timestamp) -> CallResult {
+        self.reserve.lend();
+        self.empty_log();
+        let fits_inside = self.free_bytes_inside() >= 2 * call.len() as u64 + SLACK_BYTES;
+        if call.is_put() && !fits_inside && !self.reserve.hold() {
+            return Err(OutboxError::DiskFull { path: self.path.clone() });
+        }
+        let mut results = self.try_group(std::slice::from_ref(call), now)?;
+        results.swap_remove(0)
+    }
+
+    /// Whether the reserve is whole, after trying to make it so.
+    fn has_reserve(&mut self) -> bool {
+        if self.reserve.hold() {
+            return true;
+        }
+        self.empty_log();
+        self.reserve.hold()
+    }
+
+    fn empty_log(&self) {
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::debug!(path = %self.path.display(), %error, "the log cannot be emptied");
+        }
+    }
+
+    fn free_bytes_inside(&self) -> u64 {
+        let number = |pragma: &str| self.connection.query_row(pragma, [], |row| unsigned(row, 0)).unwrap_or(0);
+        number("PRAGMA freelist_count") * number("PRAGMA page_size")
+    }
+
+    fn try_group(&mut self, calls: &[Call], now: Timestamp) -> Result<Vec<CallResult>, OutboxError> {
         let applied = self.apply_group(calls, now);
         if applied.is_err() {
             self.recover();
         }
-        match applied {
-            Ok(results) => results,
-            Err(error) if calls.len() == 1 => vec![Err(error)],
-            Err(_) => calls.iter().flat_map(|call| self.apply(std::slice::from_ref(call), now)).collect(),
-        }
+        applied
     }
 
     /// A commit that failed may be on the disk after all (a sync that failed halfway): its sequences are not given
@@ -156,7 +227,7 @@ mod tests {
     fn store(folder: &Path) -> Store {
         let path = folder.join("outbox.db");
         let Ok(connection) = schema::open_writer(&path) else { panic!("cannot open {}", path.display()) };
-        Store::new(&path, connection, u64::MAX).unwrap()
+        Store::new(&path, connection, u64::MAX, Reserve::new(folder.join("reserve"))).unwrap()
     }
 
     fn put(store: &mut Store, record: Record) -> CallResult {

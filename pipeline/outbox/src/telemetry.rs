@@ -59,14 +59,12 @@ impl Telemetry {
         }
     }
 
+    /// Counted here, logged by whoever called: only they know what becomes of the records.
     fn not_done(&self, error: &OutboxError) {
         if error.is_refusal() {
             self.refused.increment(1);
-            tracing::warn!(%error, "the outbox refused records");
         } else {
             self.failed.increment(1);
-            let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            tracing::error!(%error, cause, "the outbox could not write");
         }
     }
 }

@@ -15,6 +15,8 @@ use vigil_serve::logs::LogFormat;
 
 /// Most cameras of one edge: two threads each, and the machine's cores are long used up.
 pub const MAX_CAMERAS: usize = 256;
+/// Smallest bound of an outbox: below it a few events with thumbnails would fill it.
+const MIN_OUTBOX_BYTES: u64 = 1024 * 1024;
 /// Highest analysis rate; above it a tracker gains nothing.
 const MAX_RATE: f64 = 60.0;
 
@@ -51,17 +53,10 @@ struct RawModel {
     workers: Option<usize>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawOutbox {
-    #[serde(default = "default_outbox_size")]
-    max_size: bytesize::ByteSize,
-}
-
-impl Default for RawOutbox {
-    fn default() -> Self {
-        Self { max_size: default_outbox_size() }
-    }
+    max_size: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -176,10 +171,6 @@ fn default_ops_listen() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 7202))
 }
 
-fn default_outbox_size() -> bytesize::ByteSize {
-    bytesize::ByteSize::gib(4)
-}
-
 /// Reads and checks a configuration.
 pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
     let raw: RawEdge = config::load(path)?;
@@ -199,6 +190,8 @@ pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
     if raw.model.workers == Some(0) {
         return Err(invalid("model.workers".into(), "must be at least 1".into()));
     }
+    let outbox_max_bytes =
+        outbox_size(raw.outbox.max_size.as_deref()).map_err(|e| invalid("outbox.max_size".into(), e))?;
     let base = path.parent().unwrap_or(Path::new("."));
     let mut cameras: Vec<CameraConfig> = Vec::with_capacity(raw.cameras.len());
     for (index, camera) in raw.cameras.into_iter().enumerate() {
@@ -230,9 +223,19 @@ pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
             providers: raw.model.providers.unwrap_or_else(|| vec![Provider::Cpu]),
             workers: raw.model.workers,
         },
-        outbox_max_bytes: raw.outbox.max_size.as_u64(),
+        outbox_max_bytes,
         cameras,
     })
+}
+
+fn outbox_size(text: Option<&str>) -> Result<u64, String> {
+    let Some(text) = text else { return Ok(vigil_outbox::DEFAULT_MAX_BYTES) };
+    let size: bytesize::ByteSize =
+        text.parse().map_err(|_| format!("{text:?} is no size: write a number and a unit, as 4GiB"))?;
+    if size.as_u64() < MIN_OUTBOX_BYTES {
+        return Err(format!("{text:?} is below {}", bytesize::ByteSize(MIN_OUTBOX_BYTES)));
+    }
+    Ok(size.as_u64())
 }
 
 /// A password file is looked for beside the configuration.

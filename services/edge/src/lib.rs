@@ -3,6 +3,7 @@
 //! [`run`] starts everything in the order of the data's way back: outbox, shipper, model, cameras; and ends it the other way
 //! round, so that the last events of the cameras still reach the outbox and, where the region answers, the region.
 
+mod clock_watch;
 pub mod config;
 mod model;
 pub mod ship;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vigil_base::event::ModelRef;
 use vigil_base::{SharedClock, SystemClock};
-use vigil_camera::CameraStatus;
+use vigil_camera::{CameraClock, CameraStatus};
 use vigil_decode::DecoderConfig;
 use vigil_event::{EventConfig, EventContext, EventIds};
 use vigil_gate::{GateConfig, PacketGateConfig};
@@ -39,10 +40,10 @@ const LAST_EVENTS: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum EdgeError {
     /// The gRPC address cannot be used.
-    #[error("gRPC server")]
+    #[error("the gRPC server cannot start")]
     Grpc(#[from] GrpcStartError),
     /// The metrics and health address cannot be used.
-    #[error("ops_listen {address}")]
+    #[error("cannot listen on {address} for metrics and health: is it free, and is it an address of this machine?")]
     Ops {
         /// The address.
         address: std::net::SocketAddr,
@@ -50,17 +51,11 @@ pub enum EdgeError {
         #[source]
         source: std::io::Error,
     },
-    /// The outbox cannot be opened or written.
-    #[error("outbox in {}", folder.display())]
-    Outbox {
-        /// Its folder.
-        folder: std::path::PathBuf,
-        /// Why.
-        #[source]
-        source: OutboxError,
-    },
+    /// The outbox cannot be opened or written; the source names the file.
+    #[error("the outbox cannot be used")]
+    Outbox(#[from] OutboxError),
     /// The detector cannot be loaded.
-    #[error("detector")]
+    #[error("the detector cannot be used")]
     Model(#[from] ModelError),
     /// A camera's chain cannot start.
     #[error(transparent)]
@@ -124,16 +119,15 @@ fn open_outbox(
     clock: SharedClock,
     board: &HealthBoard,
 ) -> Result<Arc<Outbox>, EdgeError> {
-    let outbox_error = |source| EdgeError::Outbox { folder: folder.to_owned(), source };
     let config = OutboxConfig { max_bytes, ..OutboxConfig::new(folder) };
-    let outbox = Outbox::open(&config, clock).map_err(outbox_error)?;
+    let outbox = Outbox::open(&config, clock)?;
     if let Some(aside) = outbox.quarantined() {
         let detail =
             format!("the outbox was damaged; it was moved to {} and its waiting events were not sent", aside.display());
         tracing::error!("{detail}");
         board.report("outbox-damage", detail, false);
     }
-    let closed = close_open_events(&outbox).map_err(outbox_error)?;
+    let closed = close_open_events(&outbox)?;
     if closed > 0 {
         tracing::warn!(closed, "events that were in view when the edge died are ended");
     }
@@ -186,20 +180,32 @@ fn chain_config(config: &EdgeConfig, camera: &CameraConfig, model: &SharedModel,
     }
 }
 
-/// Camera trouble goes to the log and the board, once per change.
+/// Camera trouble goes to the board; the camera itself logs it, once for each reason.
 fn on_status(camera: &CameraConfig, board: &HealthBoard) -> StatusListener {
     let (id, component, board) = (camera.id.clone(), format!("camera/{}", camera.id), board.clone());
     Arc::new(move |status, sentence| match status {
         CameraStatus::Connecting { .. } => tracing::debug!(camera = %id, "{sentence}"),
-        CameraStatus::Streaming { .. } => {
+        CameraStatus::Streaming { camera_clock, .. } => {
             tracing::info!(camera = %id, "streaming {sentence}");
             board.clear(&component);
+            match clock_trouble(*camera_clock) {
+                Some(trouble) => board.report(&format!("{component}/clock"), trouble, false),
+                None => board.clear(&format!("{component}/clock")),
+            }
         }
-        CameraStatus::Down { .. } => {
-            tracing::warn!(camera = %id, "down: {sentence}");
-            board.report(&component, sentence, false);
-        }
+        CameraStatus::Down { .. } => board.report(&component, sentence, false),
     })
+}
+
+/// What operators must know of a camera's clock: events that carry wrong times are found at the wrong time.
+fn clock_trouble(clock: CameraClock) -> Option<String> {
+    let (offset_ms, consequence) = match clock {
+        CameraClock::Good { offset_ms } => (offset_ms, "its events carry these times"),
+        CameraClock::Wrong { offset_ms } => (offset_ms, "times of arrival are used instead"),
+        CameraClock::Unknown | CameraClock::Ignored { .. } => return None,
+    };
+    let off = clock_watch::off(offset_ms)?;
+    Some(format!("the camera's clock is {off} this edge's: set it by NTP; {consequence}"))
 }
 
 fn shipper(

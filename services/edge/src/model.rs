@@ -24,17 +24,17 @@ const COMPONENT: &str = "detector";
 pub enum ModelError {
     /// No manifest was found.
     #[error(
-        "no model manifest at {MANIFEST}: run in the product's folder, set VIGIL_MANIFEST, or name it as model.manifest"
+        "no model manifest at {MANIFEST}: run in the product's folder, set VIGIL_MANIFEST, or name it (--manifest FILE; model.manifest in edge.toml)"
     )]
     NoManifest,
     /// The manifest cannot be used.
-    #[error("model manifest")]
+    #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// ONNX Runtime cannot be used.
-    #[error("ONNX Runtime")]
+    #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// The model cannot be used.
-    #[error("model")]
+    #[error(transparent)]
     Model(#[from] DetectError),
 }
 

@@ -24,6 +24,8 @@ const COMPONENT: &str = "outbox";
 pub struct OutboxSink {
     outbox: Arc<Outbox>,
     board: HealthBoard,
+    /// What was logged last of the outbox's trouble: it is said once, not by each camera every second.
+    told: Mutex<Option<String>>,
     stopped: Mutex<bool>,
     stop: Condvar,
 }
@@ -31,7 +33,24 @@ pub struct OutboxSink {
 impl OutboxSink {
     /// A sink into `outbox` that reports trouble on `board`.
     pub fn new(outbox: Arc<Outbox>, board: HealthBoard) -> Self {
-        Self { outbox, board, stopped: Mutex::new(false), stop: Condvar::new() }
+        Self { outbox, board, told: Mutex::new(None), stopped: Mutex::new(false), stop: Condvar::new() }
+    }
+
+    fn works(&self) {
+        if self.told.lock().take().is_some() {
+            tracing::info!("events are kept again");
+            self.board.clear(COMPONENT);
+        }
+    }
+
+    fn is_stuck(&self, error: &OutboxError) {
+        let detail = format!("{}; the cameras wait and frames are dropped until it works again", chain(error));
+        self.board.report(COMPONENT, &detail, true);
+        let mut told = self.told.lock();
+        if told.as_ref() != Some(&detail) {
+            tracing::error!("events cannot be kept: {detail}");
+            *told = Some(detail);
+        }
     }
 
     /// Ends waiting puts: the edge shuts down.
@@ -47,16 +66,11 @@ impl EventSink for OutboxSink {
         loop {
             match self.outbox.put_many(records.clone()) {
                 Ok(_) => {
-                    self.board.clear(COMPONENT);
+                    self.works();
                     return Ok(());
                 }
                 Err(OutboxError::Closed) => return Err(SinkClosed),
-                Err(error) => {
-                    let detail =
-                        format!("{}; the cameras wait and frames are dropped until it works again", chain(&error));
-                    tracing::error!(error = %detail, "events cannot be kept");
-                    self.board.report(COMPONENT, detail, true);
-                }
+                Err(error) => self.is_stuck(&error),
             }
             let mut stopped = self.stopped.lock();
             if !*stopped {

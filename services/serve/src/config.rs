@@ -1,9 +1,13 @@
-//! Loading a TOML file with errors that name file, line and key.
+//! Loading a TOML file with errors that name file, line and key, and never show what stands there.
+
+mod fault;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+
+pub use fault::Fault;
 
 /// Largest configuration file that is read.
 const MAX_CONFIG_BYTES: u64 = 4 * 1024 * 1024;
@@ -26,14 +30,13 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is not TOML, or holds a key or value that is not known; the source shows the line.
-    #[error("configuration file {}", path.display())]
+    /// The file is not TOML, or holds a key or value that is not known.
+    #[error("configuration file {}, {fault}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
         /// Where and why.
-        #[source]
-        source: Box<toml::de::Error>,
+        fault: Fault,
     },
     /// The values do not fit together.
     #[error("configuration file {}: {key}: {problem}", path.display())]
@@ -63,7 +66,12 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     if text.len() as u64 > MAX_CONFIG_BYTES {
         return Err(ConfigError::TooLarge { path: path.to_owned() });
     }
-    toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    parse(&text).map_err(|fault| ConfigError::Parse { path: path.to_owned(), fault })
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
+    let document = toml::Deserializer::parse(text).map_err(|error| Fault::of_syntax(text, &error))?;
+    serde_path_to_error::deserialize(document).map_err(|error| Fault::of_value(text, error.path(), error.inner()))
 }
 
 #[cfg(test)]
@@ -75,6 +83,34 @@ mod tests {
     #[allow(dead_code)] // Only parsed.
     struct Sample {
         listen: std::net::SocketAddr,
+        #[serde(default)]
+        cameras: Vec<Camera>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)] // Only parsed.
+    struct Camera {
+        stream: Stream,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "snake_case")]
+    #[allow(dead_code)] // Only parsed.
+    struct Stream {
+        password: String,
+        transport: Option<Transport>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Transport {
+        Tcp,
+        Udp,
+    }
+
+    fn fault(text: &str) -> String {
+        parse::<Sample>(text).unwrap_err().to_string()
     }
 
     #[test]
@@ -84,6 +120,49 @@ mod tests {
         assert!(load::<Sample>(&path).unwrap_err().to_string().contains("edge.toml"));
         std::fs::write(&path, "listen = \"127.0.0.1:1\"\nlisten_on = 3\n").unwrap();
         let shown = crate::error::chain(&load::<Sample>(&path).unwrap_err());
-        assert!(shown.contains("edge.toml") && shown.contains("line 2") && shown.contains("listen_on"), "{shown}");
+        assert!(shown.ends_with("edge.toml, line 2: listen_on: no such key; did you mean listen?"), "{shown}");
+    }
+
+    #[test]
+    fn a_key_is_named_with_its_path_and_what_was_meant() {
+        let listen = "listen = '127.0.0.1:1'\n";
+        for (text, expected) in [
+            (
+                "[[cameras]]\nstream = { pasword = 'x' }",
+                "line 3: cameras[0].stream.pasword: no such key; did you mean password?",
+            ),
+            ("frobnicate = 1", "line 2: frobnicate: no such key; there are listen, cameras"),
+            ("[[cameras]]\nstream = {}", "line 3: cameras[0].stream.password: is missing"),
+            (
+                "[[cameras]]\nstream = { password = 'x', transport = 'tpc' }",
+                "line 3: cameras[0].stream.transport: unknown variant `tpc`, expected `tcp` or `udp`",
+            ),
+            ("[[cameras]]\nstream = 'x'", "line 3: cameras[0].stream: is a string; a table is expected"),
+            ("listen = '127.0.0.1:2'", "line 2: listen: stands twice"),
+            ("cameras = 7", "line 2: cameras: is a whole number; a list is expected"),
+        ] {
+            assert_eq!(fault(&format!("{listen}{text}")), expected);
+        }
+        assert_eq!(fault(""), "line 1: listen: is missing");
+        assert_eq!(fault("listen = 'here'"), "line 1: listen: invalid socket address syntax");
+    }
+
+    #[test]
+    fn no_value_is_ever_shown() {
+        for text in [
+            "[[cameras]]\nstream = { pasword = 'hunter2' }",
+            "[[cameras]]\nstream = 'rtsp://me:hunter2@cam'",
+            "[[cameras]]\nstream = { password = 'hunter2', transport = 'x' }",
+            "[[cameras]]\nstream = { password = 'hunter2 }",
+            "[[cameras]]\nstream = { password = hunter2 }",
+            "[[cameras]]\nstream = { password = \"hunter2\\q\" }",
+            "[[cameras]]\nstream = { password = ['hunter2'] }",
+            "[[cameras]]\nstream = { password = 'a', password = 'hunter2' }",
+        ] {
+            let shown = fault(&format!("listen = '127.0.0.1:1'\n{text}"));
+            assert!(!shown.contains("hunter2") && shown.starts_with("line 3"), "{shown}");
+        }
+        let shown = fault("listen = '127.0.0.1:1'\n[[cameras]]\nstream = { password = 20252025 }");
+        assert_eq!(shown, "line 3: cameras[0].stream.password: is a whole number; a string is expected");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! usage: `event_source DATA_DIR REGION_URL REGION_ID EDGE_ID`
 //!
-//! Prints an event's id once it is durable. When standard input ends it makes no more events, waits until the region has
+//! Prints an event's id once it is durable; while the disk is full it waits, as the cameras of a real edge do. When standard input ends it makes no more events, waits until the region has
 //! acknowledged all, prints `shipped` and ends.
 #![allow(clippy::print_stdout)] // What it prints is its purpose.
 
@@ -17,12 +17,14 @@ use tokio_util::sync::CancellationToken;
 use vigil_base::event::{Attributes, EndReason, EventKind, EventState, ModelRef};
 use vigil_base::{BoxNorm, CameraId, EdgeId, Event, EventId, RegionId, SystemClock, TimeSource, Timestamp, TrackId};
 use vigil_edge::ship::{self, Shipper, ShipperConfig};
-use vigil_outbox::{Outbox, OutboxConfig, Record};
+use vigil_outbox::{Outbox, OutboxConfig, OutboxError, Record};
 use vigil_proto::convert::event_to_wire;
 use vigil_serve::HealthBoard;
 
 /// Events made and committed together.
 const GROUP: u64 = 10;
+/// Between two attempts to keep them.
+const RETRY: Duration = Duration::from_millis(100);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -52,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
         let mut made = 0;
         while !stop.load(Ordering::Relaxed) {
             let events: Vec<Event> = (0..GROUP).map(|i| event(made + i, &region, &edge, clock.now())).collect();
-            outbox.put_many(events.iter().map(record).collect())?;
+            keep(&outbox, &events)?;
             let ids: Vec<String> = events.iter().map(|event| event.id.to_string()).collect();
             // One write: a kill leaves whole lines, or a last one without its end.
             writeln!(std::io::stdout().lock(), "{}", ids.join("\n"))?;
@@ -67,6 +69,16 @@ async fn main() -> anyhow::Result<()> {
     maker.await??;
     shutdown.cancel();
     Ok(shipping.await?)
+}
+
+/// Puts all of `events`, as often as it takes.
+fn keep(outbox: &Outbox, events: &[Event]) -> Result<(), OutboxError> {
+    loop {
+        match outbox.put_many(events.iter().map(record).collect()) {
+            Err(OutboxError::DiskFull { .. } | OutboxError::Full { .. }) => std::thread::park_timeout(RETRY),
+            put => return put.map(|_| ()),
+        }
+    }
 }
 
 fn input_ends() -> std::io::Result<Arc<AtomicBool>> {

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use clap::Args;
-use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use vigil_proto::v1;
 use vigil_proto::v1::camera_service_client::CameraServiceClient;
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
 use vigil_proto::v1::event_stream_service_client::EventStreamServiceClient;
 use vigil_proto::v1::region_service_client::RegionServiceClient;
+
+use crate::exit;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,10 +32,18 @@ pub struct ServerArgs {
 impl ServerArgs {
     /// A connection to the server.
     pub async fn connect(&self) -> anyhow::Result<Channel> {
-        let endpoint = Endpoint::from_shared(self.server.clone())
-            .with_context(|| format!("--server {:?} is not an address such as http://127.0.0.1:7000", self.server))?;
+        let endpoint = self.endpoint().map_err(exit::wrong_use)?;
         let connected = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).connect().await;
         connected.with_context(|| format!("nothing answers at {}: is a gateway or region running there?", self.server))
+    }
+
+    fn endpoint(&self) -> anyhow::Result<Endpoint> {
+        let no_address = || format!("--server {:?} is not an address such as http://127.0.0.1:7000", self.server);
+        let uri: Uri = self.server.parse().with_context(no_address)?;
+        ensure!(uri.scheme_str() != Some("https"), "--server {:?}: there is no TLS yet, write http://", self.server);
+        ensure!(uri.scheme_str() == Some("http") && uri.authority().is_some(), no_address());
+        ensure!(!self.timeout.is_zero(), "--timeout must be above zero");
+        Ok(Endpoint::from(uri))
     }
 
     /// A request that carries the deadline.
@@ -41,6 +51,20 @@ impl ServerArgs {
         let mut request = tonic::Request::new(message);
         request.set_timeout(self.timeout);
         request
+    }
+
+    /// A refusal of the server as people should read it.
+    pub fn explain(&self, status: &Status) -> anyhow::Error {
+        let server = &self.server;
+        match status.code() {
+            Code::InvalidArgument => exit::wrong_use(refused(status)),
+            Code::Unimplemented => anyhow!("what answers at {server} is no gateway or region"),
+            Code::DeadlineExceeded | Code::Cancelled => {
+                let timeout = humantime::format_duration(self.timeout);
+                anyhow!("no answer from {server} within {timeout}: allow more with --timeout")
+            }
+            _ => refused(status),
+        }
     }
 }
 
@@ -67,13 +91,17 @@ pub fn regions(channel: Channel) -> RegionServiceClient<Channel> {
     RegionServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER)
 }
 
-/// A refusal of the server as people should read it.
-pub fn explain(status: &Status) -> anyhow::Error {
+fn refused(status: &Status) -> anyhow::Error {
     let details = status.get_error_details();
     let reason = details.error_info().map(|info| format!(" [{}]", info.reason)).unwrap_or_default();
-    let retry = details.retry_info().and_then(|info| info.retry_delay);
+    let retry = details.retry_info().and_then(|info| info.retry_delay).map(tenths);
     let retry = retry.map(|delay| format!("; try again in {}", humantime::format_duration(delay))).unwrap_or_default();
     anyhow!("the server refused: {}{reason}{retry}", status.message())
+}
+
+/// Rounded up to what people care for.
+fn tenths(delay: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX).div_ceil(100).saturating_mul(100))
 }
 
 /// Whether every region that was asked answered.

@@ -1,13 +1,15 @@
 //! Which events are meant, as options.
 
-use anyhow::{Context, bail};
+use std::time::Duration;
+
+use anyhow::Context;
 use clap::Args;
 use vigil_base::event::{Colour, EventKind};
-use vigil_base::{CameraId, EdgeId, GeoPoint, Polygon, RegionId, Timestamp};
+use vigil_base::{CameraId, EdgeId, Polygon, RegionId, Timestamp};
 use vigil_proto::convert::{Filter, filter_to_wire};
 use vigil_proto::v1;
 
-use crate::when;
+use crate::{exit, place, when};
 
 /// Options that narrow down events; all must hold, several values of one option mean any of them.
 #[derive(Debug, Clone, Args)]
@@ -49,8 +51,22 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// The filter for the wire, relative times counted from `now`.
+    /// The filter for the wire, relative times counted from `now`. An error is wrong use.
     pub fn resolve(&self, now: Timestamp) -> anyhow::Result<v1::EventFilter> {
+        self.to_wire(now).map_err(exit::wrong_use)
+    }
+
+    /// Whether the filter means something else tomorrow: a time is counted from now, or from today.
+    pub fn is_relative(&self) -> bool {
+        let noon = Timestamp::from_micros(1_000_000_000_000_000);
+        let moves = |text: &String| {
+            let at = |now| when::parse(text, now).ok();
+            at(noon) != at(noon + Duration::from_hours(24))
+        };
+        self.from.iter().chain(&self.until).any(moves)
+    }
+
+    fn to_wire(&self, now: Timestamp) -> anyhow::Result<v1::EventFilter> {
         let time = |name: &str, text: &Option<String>| {
             text.as_deref().map(|text| when::parse(text, now).with_context(|| format!("--{name}"))).transpose()
         };
@@ -71,22 +87,15 @@ impl FilterArgs {
 }
 
 fn polygon(text: &str) -> anyhow::Result<Polygon> {
-    let points = text.split_whitespace().map(point).collect::<anyhow::Result<Vec<_>>>()?;
+    let points = text.split_whitespace().map(place::parse).collect::<anyhow::Result<Vec<_>>>().context("--area")?;
     let count = points.len();
     Polygon::new(points).with_context(|| format!("--area needs 3 to 256 points, has {count}"))
 }
 
-fn point(text: &str) -> anyhow::Result<GeoPoint> {
-    let Some((latitude, longitude)) = text.split_once(',') else {
-        bail!("--area: {text:?} is not latitude,longitude");
-    };
-    let degrees = |part: &str| part.parse::<f64>().with_context(|| format!("--area: {part:?} is not a number"));
-    GeoPoint::new(degrees(latitude)?, degrees(longitude)?)
-        .with_context(|| format!("--area: {text:?} is not on the earth (latitude first, then longitude)"))
-}
-
 #[cfg(test)]
 mod tests {
+    use vigil_base::GeoPoint;
+
     use super::*;
 
     #[test]
@@ -94,7 +103,6 @@ mod tests {
         let area = polygon("52.50,13.37 52.52,13.37 52.51,13.40").unwrap();
         assert!(area.contains(GeoPoint { latitude: 52.51, longitude: 13.38 }));
         assert!(polygon("52.5,13.3 52.6,13.3").unwrap_err().to_string().contains("has 2"));
-        assert!(polygon("52.5 13.3 1").unwrap_err().to_string().contains("\"52.5\""));
-        assert!(polygon("152.5,13.3 1,1 1,2").unwrap_err().to_string().contains("latitude first"));
+        assert!(format!("{:#}", polygon("52.5 13.3 1").unwrap_err()).starts_with("--area: \"52.5\""));
     }
 }

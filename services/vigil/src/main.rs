@@ -14,8 +14,11 @@ mod exit;
 mod filter_args;
 mod output;
 mod paths;
+mod place;
 #[cfg(feature = "edge")]
 mod progress;
+#[cfg(feature = "edge")]
+mod rules_trial;
 mod signals;
 mod when;
 
@@ -87,7 +90,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => client(commands::status::run(args)),
         #[cfg(feature = "edge")]
         Command::Analyze(args) => {
-            log_warnings();
+            log("warn");
             commands::analyze::run(args)
         }
         Command::Track(args) => commands::track::run(args),
@@ -96,7 +99,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(args) => commands::config::run(args),
         #[cfg(feature = "edge")]
         Command::Doctor(args) => {
-            log_warnings();
+            // What is wrong stands in its table.
+            log("error");
             commands::doctor::run(args)
         }
     }
@@ -114,10 +118,10 @@ fn client(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Re
 
 /// People who typed a command see what is wrong, not what goes well.
 async fn logged(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    log_warnings();
+    log("warn");
     command.await
 }
 
-fn log_warnings() {
-    vigil_serve::logs::init(vigil_serve::logs::LogFormat::Text, Some("warn"));
+fn log(level: &str) {
+    vigil_serve::logs::init(vigil_serve::logs::LogFormat::Text, Some(level));
 }

@@ -91,7 +91,8 @@ pub fn region_json(report: &v1::RegionReport) -> Value {
     })
 }
 
-fn outcome(outcome: v1::RegionOutcome) -> &'static str {
+/// What became of a question, in a word or two.
+pub fn outcome(outcome: v1::RegionOutcome) -> &'static str {
     match outcome {
         v1::RegionOutcome::Answered => "answered",
         v1::RegionOutcome::TimedOut => "timed out",

@@ -3,99 +3,11 @@
 
 mod common;
 
-use std::net::TcpListener;
+use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Output};
 
-use common::vigil;
-
-fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
-}
-
-fn check(folder: &Path, name: &str, text: &str) -> (Option<i32>, String, String) {
-    let file = folder.join(name);
-    std::fs::write(&file, text).unwrap();
-    run(vigil().args(["config", "check"]).arg(file))
-}
-
-const EDGE: &str = r#"
-edge_id = "edge-1"
-region_id = "north"
-region_address = "http://127.0.0.1:7100"
-data_dir = "data"
-[[cameras]]
-id = "gate-1"
-stream = { address = "rtsp://10.0.0.20/stream1" }
-"#;
-
-#[test]
-fn the_configurations_in_the_readme_are_good() {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md")).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("camera.pw"), "secret\n").unwrap();
-    let examples: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(examples.len(), 3);
-    for example in examples {
-        let name = example.lines().next().unwrap().trim_start_matches("# ");
-        let (status, stdout, stderr) = check(folder.path(), name, example);
-        assert_eq!(status, Some(0), "{name}: {stderr}");
-        assert!(stdout.contains("good"), "{stdout}");
-    }
-}
-
-#[test]
-fn mistakes_in_a_configuration_are_named_with_file_and_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let camera = "[[cameras]]\nid = \"gate-1\"\nstream = { address = \"rtsp://10.0.0.21/1\" }\n";
-    let cases = [
-        (format!("{EDGE}\n[analysis]\nrat = 5.0\n"), "rat"),
-        (format!("{EDGE}\n[analysis]\nrate = 0.0\n"), "rate"),
-        (format!("{EDGE}{camera}"), "cameras[1].id"),
-        (EDGE.replace("rtsp://10.0.0.20/stream1", "http://10.0.0.20"), "rtsp://"),
-        (EDGE.replace("north", "../north"), "region id \"../north\""),
-        (EDGE.replace("http://127.0.0.1:7100", "127.0.0.1"), "region_address"),
-        (EDGE.replace("[[cameras]]", "[[camera]]"), "camera"),
-    ];
-    for (text, named) in cases {
-        let (status, _, stderr) = check(folder.path(), "edge.toml", &text);
-        assert_eq!(status, Some(2), "{named}: {stderr}");
-        assert!(stderr.contains("edge.toml") && stderr.contains(named), "{named} is not named: {stderr}");
-    }
-}
-
-#[test]
-fn a_password_in_a_camera_address_is_never_shown() {
-    let folder = tempfile::tempdir().unwrap();
-    let text = EDGE.replace("rtsp://10.0.0.20/stream1\"", "rtsp://viewer:hunter2@10.0.0.20/1\", user = \"other\"");
-    let (status, stdout, stderr) = check(folder.path(), "edge.toml", &text);
-    assert_eq!(status, Some(2));
-    assert!(!format!("{stdout}{stderr}").contains("hunter2"), "{stderr}");
-}
-
-#[test]
-fn a_missing_configuration_is_named() {
-    for role in ["edge", "region", "gateway"] {
-        let (status, _, stderr) = run(vigil().args([role, "--config", "no-such-file.toml"]));
-        assert_eq!(status, Some(2), "{role}: {stderr}");
-        assert!(stderr.contains("no-such-file.toml"), "{stderr}");
-    }
-}
-
-#[test]
-fn a_port_in_use_is_named() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("region.toml");
-    let text =
-        format!("region_id = \"north\"\nlisten = \"{address}\"\nops_listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n");
-    std::fs::write(&config, text).unwrap();
-    let (status, _, stderr) = run(vigil().args(["region", "--config"]).arg(&config));
-    assert_eq!(status, Some(1), "{stderr}");
-    assert!(stderr.contains(&address.to_string()), "{stderr}");
-}
+use common::edge::clip;
+use common::{run, vigil};
 
 #[test]
 fn nobody_at_the_server_is_named_and_is_a_failure() {
@@ -135,25 +47,95 @@ fn help_teaches_every_command() {
 
 #[test]
 fn wrong_use_is_status_two() {
-    for args in [&["query", "--colour", "mauve"][..], &["query", "--min-confidence", "much"], &["frobnicate"]] {
+    let cases = [
+        (&["frobnicate"][..], "frobnicate"),
+        (&["query", "--colour", "mauve"], "mauve"),
+        (&["query", "--min-confidence", "much"], "much"),
+        (&["query", "--limit", "0"], "--limit"),
+        (&["query", "--id", "01a20805-650c-7ab9-a254-90b80b6517cc", "--class", "car"], "--class"),
+        (&["query", "--server", "127.0.0.1:7000"], "http://127.0.0.1:7000"),
+        (&["query", "--server", "https://127.0.0.1:7000"], "no TLS"),
+        (&["query", "--timeout", "0s"], "--timeout"),
+        (&["subscribe", "--from", "15m", "--cursor-file", "x.cursor"], "whole time"),
+        (&["analyze", "street.mp4", "--rate", "0"], "above 0"),
+        (&["analyze", "street.mp4", "--start", "teatime"], "teatime"),
+        (&["config", "check", "x.toml"], "--role"),
+        (&["camsim", "--mount", "gate=x.avi", "--fault", "1s frez gate"], "frez"),
+        (&["camsim", "--mount", "gate=x.avi", "--fault", "1s freeze gat 5s"], "there are: gate"),
+        (&["doctor", "--camera", "http://10.0.0.20/1"], "rtsp://"),
+    ];
+    for (args, named) in cases {
         let (status, _, stderr) = run(vigil().args(args));
         assert_eq!(status, Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains(named), "{args:?}: {stderr}");
     }
+}
+
+fn analyze(file: &Path) -> (Option<i32>, String, String) {
+    run(vigil().args(["analyze", "--rate", "1", "--manifest"]).arg(common::edge::manifest()).arg(file))
 }
 
 #[test]
 fn files_that_are_no_video_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, content) in [("empty.mp4", &b""[..]), ("text.mp4", b"this is no video at all")] {
-        let file = folder.path().join(name);
-        std::fs::write(&file, content).unwrap();
-        let (status, stdout, stderr) = run(vigil().arg("analyze").arg(&file));
+    let file = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
+    file("empty.mp4", b"");
+    file("text.mp4", b"this is no video at all");
+    std::fs::create_dir(folder.path().join("folder.mp4")).unwrap();
+    // The index of this one stands at its end, so that nothing of it can be played.
+    file("cut.mp4", &beginning(&clip("bikes.mp4"), 100_000));
+    file("sound.wav", &silence());
+    for name in ["empty.mp4", "text.mp4", "folder.mp4", "cut.mp4", "sound.wav", "absent.mp4"] {
+        let (status, stdout, stderr) = analyze(&folder.path().join(name));
         assert_eq!(status, Some(1), "{name}: {stderr}");
-        assert!(stderr.contains(name) && stdout.is_empty(), "{stderr}");
+        assert!(stderr.contains(name) && stdout.is_empty(), "{name}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "one line says it: {stderr}");
     }
-    let (status, _, stderr) = run(vigil().arg("analyze").arg(folder.path().join("absent.mp4")));
-    assert_eq!(status, Some(1));
-    assert!(stderr.contains("absent.mp4"), "{stderr}");
+}
+
+#[test]
+fn a_video_that_is_cut_short_gives_the_events_of_what_is_there_and_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cut.avi");
+    std::fs::write(&file, beginning(&clip("vtest.avi"), 1_000_000)).unwrap();
+    let (status, stdout, stderr) = analyze(&file);
+    assert_eq!(status, Some(1), "{stderr}");
+    assert!(stderr.contains("cut.avi") && stderr.contains("truncated"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "one line says it: {stderr}");
+    let events: Vec<serde_json::Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!events.is_empty() && events.iter().all(|event| event["class"] == "person"), "{stdout}");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named_before_the_work_begins() {
+    let mut command = vigil();
+    command.args(["analyze", "--mot", "/proc/tracks.txt", "--manifest", "no-such-manifest.toml"]);
+    let (status, stdout, stderr) = run(command.arg(clip("vtest.avi")));
+    assert_eq!((status, stdout.as_str()), (Some(1), ""), "{stderr}");
+    assert!(stderr.contains("/proc/tracks.txt"), "{stderr}");
+}
+
+fn beginning(file: &Path, bytes: u64) -> Vec<u8> {
+    let mut content = Vec::new();
+    std::fs::File::open(file).unwrap().take(bytes).read_to_end(&mut content).unwrap();
+    content
+}
+
+/// A second of sound and no picture: 8-bit PCM at 8 kHz in a RIFF file.
+fn silence() -> Vec<u8> {
+    const SAMPLES: u32 = 8_000;
+    let mut file = Vec::new();
+    file.extend(b"RIFF");
+    file.extend((36 + SAMPLES).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    file.extend(16u32.to_le_bytes());
+    file.extend([1u16, 1].map(u16::to_le_bytes).concat());
+    file.extend([SAMPLES, SAMPLES].map(u32::to_le_bytes).concat());
+    file.extend([1u16, 8].map(u16::to_le_bytes).concat());
+    file.extend(b"data");
+    file.extend(SAMPLES.to_le_bytes());
+    file.resize(file.len() + SAMPLES as usize, 0x80);
+    file
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 
-use common::{PATIENCE, Process};
+use common::{Process, assert_found_once, ship_all, take_ids, take_rest};
 
 /// Rounds of killing: each of region, edge and both more than once.
 const ROUNDS: usize = 9;
@@ -18,21 +18,8 @@ const EVENTS_BETWEEN: usize = 200;
 const GROUP: usize = 10;
 
 fn source(folder: &Path, region: SocketAddr) -> (Process, Receiver<String>) {
-    let mut command = common::example("event_source");
-    command.arg(folder.join("outbox")).arg(format!("http://{region}")).args(["north", "edge-1"]);
+    let command = common::event_source(folder, "edge-1", ("north", region));
     Process::start_with_lines(command, &folder.join("source.log"))
-}
-
-/// Takes lines until `count` ids were told or the process has no more to tell.
-fn take_ids(lines: &Receiver<String>, count: usize, told: &mut HashSet<String>) {
-    for _ in 0..count {
-        told.insert(lines.recv_timeout(PATIENCE).expect("the edge makes events"));
-    }
-}
-
-/// What was still on its way when the process was killed; a last line cut in the middle is no id.
-fn take_rest(lines: &Receiver<String>, told: &mut HashSet<String>) {
-    told.extend(lines.iter().filter(|line| line.len() == 36));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,20 +43,8 @@ async fn every_event_that_was_made_is_found_exactly_once_whoever_is_killed_whene
         }
     }
     take_ids(&lines, EVENTS_BETWEEN, &mut told);
-    edge.close_input();
-    loop {
-        match lines.recv_timeout(PATIENCE).expect("the edge ships all it has").as_str() {
-            "shipped" => break,
-            id => told.insert(id.to_owned()),
-        };
-    }
-
-    let found = common::all_events(common::connect(address).await).await;
-    let missing: Vec<_> = told.iter().filter(|id| !found.contains_key(*id)).collect();
-    assert!(missing.is_empty(), "{} of {} events are lost: {missing:?}", missing.len(), told.len());
-    let doubled: Vec<_> = found.iter().filter(|(_, times)| **times != 1).collect();
-    assert!(doubled.is_empty(), "found more than once: {doubled:?}");
-    let untold = found.len() - told.len();
+    ship_all(&mut edge, &lines, &mut told);
+    let untold = assert_found_once(common::connect(address).await, &told).await;
     assert!(untold <= edge_kills * GROUP, "{untold} events nobody made after {edge_kills} kills of the edge");
     assert!(told.len() >= (ROUNDS + 1) * EVENTS_BETWEEN);
 }

@@ -1,6 +1,6 @@
 //! Ships the outbox to the region: every record until it is acknowledged, in order, over one stream.
 //!
-//! [`run`] never gives up; [`session::run_once`] is one connection, from hello to its end.
+//! [`run`] never gives up; `session::run_once` is one connection, from hello to its end.
 
 mod session;
 mod telemetry;
@@ -66,12 +66,13 @@ pub async fn run(shipper: Shipper, shutdown: CancellationToken) {
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     let mut waits = waits();
+    let mut told = String::new();
     while !shutdown.is_cancelled() {
         let began = shipper.clock.monotonic();
         let ended = session::run_once(&shipper, &endpoint, &telemetry, &shutdown).await;
         telemetry.disconnected();
         let Err(error) = ended else { break };
-        report(&shipper, &error);
+        report(&shipper, &error, &mut told);
         if shipper.clock.monotonic().saturating_sub(began) > GOOD_SESSION {
             waits = self::waits();
         }
@@ -89,10 +90,15 @@ fn waits() -> backon::ExponentialBackoff {
         .build()
 }
 
-fn report(shipper: &Shipper, error: &ShipError) {
-    let backlog = shipper.outbox.backlog();
+/// Each new reason is logged once, the backlog is on the board: an outage of days is one line, not one every half minute.
+fn report(shipper: &Shipper, error: &ShipError, told: &mut String) {
+    let backlog = shipper.outbox.backlog().records;
     let text = chain(error);
-    tracing::warn!(region = %shipper.config.region, backlog = backlog.records, error = %text, "not connected to the region");
-    let detail = format!("{text}; {} records wait in the outbox and are kept", backlog.records);
-    shipper.board.report(COMPONENT, detail, false);
+    if *told == text {
+        tracing::debug!(region = %shipper.config.region, backlog, error = %text, "still not connected to the region");
+    } else {
+        tracing::warn!(region = %shipper.config.region, backlog, error = %text, "not connected to the region; it is tried again");
+    }
+    shipper.board.report(COMPONENT, format!("{text}; {backlog} records wait in the outbox and are kept"), false);
+    *told = text;
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use vigil_base::{EventId, RegionId};
 use vigil_outbox::{MAX_RECORD_BYTES, OutboxError, Pending};
 use vigil_proto::convert::{required_time, time_to_wire};
@@ -20,6 +20,7 @@ use vigil_proto::v1::publish_response::Message as Incoming;
 
 use super::telemetry::Telemetry;
 use super::{COMPONENT, Shipper};
+use crate::clock_watch::ClockWatch;
 
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -55,8 +56,16 @@ pub enum ShipError {
         #[source]
         source: tonic::transport::Error,
     },
+    /// What answers is no region.
+    #[error("no region answers at {address}: is it the gRPC address of region {region}?")]
+    NoRegion {
+        /// The region.
+        region: RegionId,
+        /// Where it should be.
+        address: String,
+    },
     /// The region refused or the connection broke.
-    #[error("region {region}: {}", .status.message())]
+    #[error("region {region}: {}", said(.status))]
     Refused {
         /// The region.
         region: RegionId,
@@ -86,15 +95,15 @@ pub(super) async fn run_once(
     let (outgoing, receiver) = mpsc::channel(OUTGOING);
     let opened = async {
         send(shipper, &outgoing, hello(shipper)).await?;
-        let (incoming, limits) = open(shipper, endpoint, receiver).await?;
-        Ok::<_, ShipError>((incoming, limits))
+        open(shipper, endpoint, receiver).await
     };
     let Some(opened) = shutdown.run_until_cancelled(opened).await else { return Ok(()) };
-    let (incoming, limits) = opened?;
+    let (incoming, limits, clock) = opened?;
     telemetry.connected();
     shipper.board.clear(COMPONENT);
     tracing::info!(region = %shipper.config.region, backlog = shipper.outbox.backlog().records, "connected to the region");
-    Session { shipper, telemetry, outgoing, incoming, limits, under_way: VecDeque::new(), sent: 0, batches: 0 }
+    let under_way = VecDeque::new();
+    Session { shipper, telemetry, outgoing, incoming, limits, clock, under_way, sent: 0, batches: 0 }
         .ship(shutdown)
         .await
 }
@@ -119,6 +128,7 @@ struct Session<'a> {
     outgoing: mpsc::Sender<v1::PublishRequest>,
     incoming: Streaming<v1::PublishResponse>,
     limits: Limits,
+    clock: Option<ClockWatch>,
     /// In the order they were sent, at most [`WINDOW`].
     under_way: VecDeque<UnderWay>,
     /// The outbox's sequence of the last record that was sent.
@@ -192,7 +202,10 @@ impl Session<'_> {
         Ok(records)
     }
 
-    async fn send_heartbeat(&self) -> Result<(), ShipError> {
+    async fn send_heartbeat(&mut self) -> Result<(), ShipError> {
+        if let Some(watch) = &mut self.clock {
+            watch.look(&*self.shipper.clock, &self.shipper.board);
+        }
         let now = self.shipper.clock.now();
         let outbox = self.shipper.outbox.clone();
         let oldest = tokio::task::spawn_blocking(move || outbox.oldest_pending()).await;
@@ -271,7 +284,7 @@ async fn open(
     shipper: &Shipper,
     endpoint: &Endpoint,
     outgoing: mpsc::Receiver<v1::PublishRequest>,
-) -> Result<(Streaming<v1::PublishResponse>, Limits), ShipError> {
+) -> Result<(Streaming<v1::PublishResponse>, Limits, Option<ClockWatch>), ShipError> {
     let region = &shipper.config.region;
     let channel = endpoint.connect().await.map_err(|source| ShipError::Connect {
         region: region.clone(),
@@ -298,26 +311,14 @@ async fn open(
             shipper.config.region_address, welcome.region_id
         )));
     }
-    report_clock(shipper, &welcome);
+    // A region that does not tell its time is believed otherwise.
+    let clock = required_time("region_time", welcome.region_time).ok();
+    let clock = clock.map(|region_time| ClockWatch::new(region_time, &*shipper.clock));
     let limits = Limits {
         records: welcome.max_batch_records.clamp(1, MAX_BATCH_RECORDS) as usize,
         bytes: (welcome.max_batch_bytes.min(MAX_BATCH_BYTES) as usize).max(MAX_RECORD_BYTES),
     };
-    Ok((incoming, limits))
-}
-
-/// An edge clock that is off makes capture times wrong: said once per connection.
-fn report_clock(shipper: &Shipper, welcome: &v1::PublishWelcome) {
-    const TOLERATED: f64 = 2.0;
-    let Ok(region_time) = required_time("region_time", welcome.region_time) else { return };
-    let offset = shipper.clock.now().seconds_since(region_time);
-    if offset.abs() > TOLERATED {
-        let detail = format!("this edge's clock is {offset:+.1} s off the region's: set it by NTP");
-        tracing::warn!(offset_seconds = offset, "{detail}");
-        shipper.board.report("clock", detail, false);
-    } else {
-        shipper.board.clear("clock");
-    }
+    Ok((incoming, limits, clock))
 }
 
 fn hello(shipper: &Shipper) -> Outgoing {
@@ -343,5 +344,14 @@ async fn send(
 }
 
 fn refused(shipper: &Shipper, status: Status) -> ShipError {
-    ShipError::Refused { region: shipper.config.region.clone(), status: Box::new(status) }
+    let region = shipper.config.region.clone();
+    match status.code() {
+        Code::Unimplemented => ShipError::NoRegion { region, address: shipper.config.region_address.to_string() },
+        _ => ShipError::Refused { region, status: Box::new(status) },
+    }
+}
+
+/// What the region or the transport said; never nothing.
+fn said(status: &Status) -> &str {
+    if status.message().is_empty() { status.code().description() } else { status.message() }
 }

@@ -6,12 +6,16 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use vigil_base::{CameraId, EdgeId, RegionId};
+use vigil_proto::convert::geo_to_wire;
 use vigil_proto::v1;
 
 use crate::client::{self, ServerArgs};
-use crate::{exit, output};
+use crate::{exit, output, place};
 
 /// List and change the cameras that a region, or through a gateway all regions, know.
+///
+/// Edges announce their cameras by themselves. What an operator puts stays as it is put: the edge's announcement no
+/// longer changes it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vigil cameras list
@@ -41,17 +45,17 @@ enum Action {
     Put {
         #[command(flatten)]
         named: Named,
-        /// For people.
-        #[arg(long)]
+        /// Its name for people.
+        #[arg(long, value_name = "TEXT")]
         name: Option<String>,
-        /// latitude,longitude in degrees.
+        /// Where it stands: latitude,longitude in degrees.
         #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
         location: Option<String>,
         /// The edge that reads it.
-        #[arg(long)]
+        #[arg(long, value_name = "ID")]
         edge: Option<EdgeId>,
         /// The stream's address, without user and password.
-        #[arg(long)]
+        #[arg(long, value_name = "URL")]
         address: Option<String>,
     },
     /// Take a camera out of the registry; its events stay.
@@ -76,7 +80,7 @@ pub async fn run(args: CamerasArgs) -> anyhow::Result<ExitCode> {
         Action::List { region } => return list(&args, &mut cameras, region.as_ref()).await,
         Action::Get(named) => {
             let request = v1::GetCameraRequest { region_id: named.region.to_string(), camera_id: named.id.to_string() };
-            let answer = cameras.get_camera(args.server.request(request)).await.map_err(|e| client::explain(&e))?;
+            let answer = cameras.get_camera(args.server.request(request)).await.map_err(|e| args.server.explain(&e))?;
             show(args.json, answer.into_inner().camera.into_iter().collect())?;
         }
         Action::Put { named, name, location, edge, address } => {
@@ -91,16 +95,17 @@ pub async fn run(args: CamerasArgs) -> anyhow::Result<ExitCode> {
                 camera.address.clone_from(address);
             }
             if let Some(location) = location {
-                camera.location = Some(point(location)?);
+                let point = place::parse(location).context("--location").map_err(exit::wrong_use)?;
+                camera.location = Some(geo_to_wire(point));
             }
             let request = args.server.request(v1::PutCameraRequest { camera: Some(camera) });
-            let answer = cameras.put_camera(request).await.map_err(|e| client::explain(&e))?;
+            let answer = cameras.put_camera(request).await.map_err(|e| args.server.explain(&e))?;
             show(args.json, answer.into_inner().camera.into_iter().collect())?;
         }
         Action::Delete(named) => {
             let request =
                 v1::DeleteCameraRequest { region_id: named.region.to_string(), camera_id: named.id.to_string() };
-            cameras.delete_camera(args.server.request(request)).await.map_err(|e| client::explain(&e))?;
+            cameras.delete_camera(args.server.request(request)).await.map_err(|e| args.server.explain(&e))?;
             if !args.json {
                 output::line(format!("camera {} is no longer in the registry of {}", named.id, named.region))?;
             }
@@ -121,7 +126,7 @@ async fn known(args: &CamerasArgs, cameras: &mut Cameras, named: &Named) -> anyh
             camera_id: named.id.to_string(),
             ..v1::Camera::default()
         }),
-        Err(status) => Err(client::explain(&status)),
+        Err(status) => Err(args.server.explain(&status)),
     }
 }
 
@@ -132,7 +137,7 @@ async fn list(args: &CamerasArgs, cameras: &mut Cameras, region: Option<&RegionI
     loop {
         let region_id = region.map(ToString::to_string).unwrap_or_default();
         let request = v1::ListCamerasRequest { region_id, page_size: 1000, page_token };
-        let answer = cameras.list_cameras(args.server.request(request)).await.map_err(|e| client::explain(&e))?;
+        let answer = cameras.list_cameras(args.server.request(request)).await.map_err(|e| args.server.explain(&e))?;
         let answer = answer.into_inner();
         all.extend(answer.cameras);
         failures.extend(answer.failures);
@@ -160,8 +165,8 @@ fn show(json: bool, cameras: Vec<v1::Camera>) -> anyhow::Result<()> {
             v1::CameraOrigin::Operator => "operator",
             v1::CameraOrigin::Unspecified => "unknown",
         };
-        let location = camera.location.map(|p| format!("{:.5},{:.5}", p.latitude, p.longitude));
         if json {
+            let location = camera.location.map(|p| json!({"latitude": p.latitude, "longitude": p.longitude}));
             output::line(json!({
                 "region": camera.region_id, "camera": camera.camera_id, "name": camera.display_name,
                 "edge": camera.edge_id, "location": location, "address": camera.address, "origin": origin,
@@ -169,16 +174,9 @@ fn show(json: bool, cameras: Vec<v1::Camera>) -> anyhow::Result<()> {
             }))?;
             continue;
         }
-        let location = location.unwrap_or_default();
+        let location = camera.location.map(|p| format!("{:.5},{:.5}", p.latitude, p.longitude)).unwrap_or_default();
         let row = [camera.region_id, camera.camera_id, camera.display_name, camera.edge_id, location, camera.address];
         table.add_row(row.into_iter().chain([origin.to_owned()]));
     }
     if json { Ok(()) } else { output::line(table) }
-}
-
-fn point(text: &str) -> anyhow::Result<v1::GeoPoint> {
-    let (latitude, longitude) = text.split_once(',').with_context(|| format!("{text:?} is not latitude,longitude"))?;
-    let degrees =
-        |part: &str| part.trim().parse::<f64>().with_context(|| format!("{part:?} is not a number of degrees"));
-    Ok(v1::GeoPoint { latitude: degrees(latitude)?, longitude: degrees(longitude)? })
 }

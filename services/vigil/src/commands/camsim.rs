@@ -10,17 +10,25 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use tokio::sync::mpsc;
 use vigil_base::{Codec, Secret, Size};
-use vigil_camsim::{Command, Credentials, MountConfig, SimConfig, Simulator};
+use vigil_camsim::{Command, Credentials, MountConfig, SimConfig, Simulator, Target};
 
-use crate::{output, paths, progress};
+use crate::{exit, output, paths, progress};
 
 /// Serve clips as live cameras over RTSP, looped without a gap, and let them misbehave on command.
 ///
-/// Commands are read from standard input, one a line, and from --fault:
-/// freeze cam1 5s | close cam1 | refuse cam1 5s | jump cam1 +10s | ntp cam1 -1h | damage cam1 5% 10s | garbage cam1 3s |
-/// resize cam1 640x480; "all" means every camera.
+/// Commands are read from standard input, one a line, and from --fault; "all" in place of a name means every camera.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Commands:
+  freeze gate 5s        sends nothing for 5 s; connections stay open
+  close gate            closes every connection to it
+  refuse gate 5s        answers 503 to new sessions; \"refuse all 5s\" is off the network altogether
+  jump gate +10s        its clock and its RTP time stamps jump together, for good
+  ntp gate -1h          its clock alone is set back an hour, for good
+  damage gate 5% 10s    5% of its RTP packets are lost or altered
+  garbage gate 3s       the payload of every RTP packet is noise
+  resize gate 640x480   another picture size from the next keyframe on, for good
+
+Examples:
   vigil camsim --mount gate=vtest.avi
   vigil camsim --mount gate=vtest.avi,codec=h265,size=1920x1080,fps=25 --user admin --password-file pw.txt
   vigil camsim --mount gate=vtest.avi --fault \"30s freeze gate 5s\" --fault \"60s close gate\"")]
@@ -116,6 +124,9 @@ pub async fn run(args: CamsimArgs) -> anyhow::Result<ExitCode> {
         ..SimConfig::new(paths::cache().join("camsim"))
     };
     let names: Vec<String> = config.mounts.iter().map(|mount| mount.name.clone()).collect();
+    for fault in &args.faults {
+        check_target(&fault.command, &names).context("--fault").map_err(exit::wrong_use)?;
+    }
     let simulator = progress::start_simulator(config)?;
     for name in &names {
         output::line(simulator.url(name))?;
@@ -144,6 +155,16 @@ pub async fn run(args: CamsimArgs) -> anyhow::Result<ExitCode> {
     }
     simulator.stop();
     Ok(ExitCode::SUCCESS)
+}
+
+/// A misspelt camera must not show only when its time has come.
+fn check_target(command: &Command, mounts: &[String]) -> anyhow::Result<()> {
+    match &command.target {
+        Target::Mount(name) if !mounts.contains(name) => {
+            bail!("no mount is named {name:?}; there are: {}", mounts.join(", "))
+        }
+        Target::Mount(_) | Target::All => Ok(()),
+    }
 }
 
 fn execute(simulator: &Simulator, command: &Command) {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::output;
+use crate::{exit, output};
 
 /// Work with configuration files.
 #[derive(Debug, Args)]
@@ -41,7 +41,8 @@ pub fn run(args: ConfigArgs) -> anyhow::Result<ExitCode> {
     let Action::Check { role, file } = args.action;
     let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let Some(role) = role.or_else(|| Role::from_str(name, true).ok()) else {
-        anyhow::bail!("{}: say which process it is for: --role edge, region or gateway", file.display());
+        let unnamed = format!("{}: say which process it is for: --role edge, region or gateway", file.display());
+        return Err(exit::wrong_use(anyhow::anyhow!(unnamed)));
     };
     let summary = match role {
         #[cfg(feature = "edge")]

@@ -13,7 +13,7 @@ use vigil_camera::{CameraClock, CameraSource, ProbeReport, StreamAddress};
 use vigil_detect::Provider;
 
 use crate::detector::DetectorArgs;
-use crate::{output, paths};
+use crate::{exit, output, paths};
 
 /// How long a camera is watched.
 const PROBE: Duration = Duration::from_secs(10);
@@ -27,9 +27,10 @@ const PROBE: Duration = Duration::from_secs(10);
   vigil doctor
   vigil doctor --camera rtsp://10.0.0.20/stream1 --user viewer --password-file camera.pw")]
 pub struct DoctorArgs {
+    // Not parsed by clap, whose errors show what was typed: a password may stand in it.
     /// Connect to this camera and tell what it sends.
     #[arg(long, value_name = "URL")]
-    camera: Option<StreamAddress>,
+    camera: Option<String>,
     /// The camera's user.
     #[arg(long, requires = "camera")]
     user: Option<String>,
@@ -77,11 +78,13 @@ impl Finding {
 
 /// Runs the command.
 pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let address = args.camera.as_deref().map(str::parse::<StreamAddress>).transpose();
+    let address = address.context("--camera").map_err(exit::wrong_use)?;
     let mut findings = decoders();
     findings.push(model(&args));
     findings.extend(clips());
-    if let Some(address) = &args.camera {
-        findings.push(camera(&args, address.clone()));
+    if let Some(address) = address {
+        findings.push(camera(&args, address));
     }
     let broken = findings.iter().any(|finding| matches!(finding.verdict, Verdict::Broken));
     let mut table = output::table(["what", "", "detail"]);

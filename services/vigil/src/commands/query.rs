@@ -33,16 +33,16 @@ pub struct QueryArgs {
     #[command(flatten)]
     filter: FilterArgs,
     /// At most this many events.
-    #[arg(long, default_value_t = 50, value_name = "N")]
-    limit: usize,
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
     /// Go on where an earlier answer stopped: the token it printed.
     #[arg(long, value_name = "TOKEN")]
     page_token: Option<String>,
     /// Count instead of listing; --from and --until are then needed.
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',', conflicts_with_all = ["id", "page_token"])]
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', conflicts_with_all = ["id", "page_token", "limit"])]
     count_by: Vec<CountBy>,
-    /// Show this one event.
-    #[arg(long, value_name = "EVENT_ID")]
+    /// Show this one event, whatever the time.
+    #[arg(long, value_name = "EVENT_ID", conflicts_with_all = ["FilterArgs", "page_token", "limit"])]
     id: Option<vigil_base::EventId>,
     /// With --id: write the event's thumbnail (JPEG) to this file.
     #[arg(long, value_name = "FILE", requires = "id")]
@@ -87,13 +87,14 @@ async fn search(args: &QueryArgs, channel: Channel, now: Timestamp) -> anyhow::R
     let filter = args.filter.resolve(now)?;
     let mut queries = client::queries(channel);
     let mut page_token = args.page_token.clone().unwrap_or_default();
-    let mut shown = 0;
+    let (mut shown, limit) = (0, args.limit as usize);
     let mut reports: Vec<v1::RegionReport> = Vec::new();
     let mut table = output::table(output::EVENT_HEADER);
     loop {
-        let page_size = i32::try_from((args.limit - shown).min(1000))?;
+        let page_size = i32::try_from((limit - shown).min(1000))?;
         let request = v1::SearchRequest { filter: Some(filter.clone()), page_size, page_token, after: None };
-        let answer = queries.search(args.server.request(request)).await.map_err(|e| client::explain(&e))?.into_inner();
+        let answer =
+            queries.search(args.server.request(request)).await.map_err(|e| args.server.explain(&e))?.into_inner();
         for wire in answer.events {
             let event = event_from_wire(wire).context("the server sent an event that breaks the contract")?;
             show(args.json, &mut table, &event)?;
@@ -102,7 +103,7 @@ async fn search(args: &QueryArgs, channel: Channel, now: Timestamp) -> anyhow::R
         merge_reports(&mut reports, answer.regions);
         page_token = answer.next_page_token;
         // A page that failed in part also has a next page: asking on at once would only repeat the failure.
-        if page_token.is_empty() || shown >= args.limit || !client::complete(&reports) {
+        if page_token.is_empty() || shown >= limit || !client::complete(&reports) {
             break;
         }
     }
@@ -110,7 +111,11 @@ async fn search(args: &QueryArgs, channel: Channel, now: Timestamp) -> anyhow::R
         output::line(json!({"next_page_token": page_token}))?;
     } else {
         output::line(&table)?;
-        let more = if page_token.is_empty() { String::new() } else { format!("; more with --page-token {page_token}") };
+        let more = match page_token.as_str() {
+            "" => String::new(),
+            token if client::complete(&reports) => format!("; more with --page-token {token}"),
+            token => format!("; the rest, once all regions answer, with --page-token {token}"),
+        };
         output::line(format!("\n{shown} events{more}"))?;
     }
     Ok(reports)
@@ -137,19 +142,23 @@ fn merge_reports(all: &mut Vec<v1::RegionReport>, newer: Vec<v1::RegionReport>) 
 async fn get(args: &QueryArgs, channel: Channel, id: &str) -> anyhow::Result<Vec<v1::RegionReport>> {
     let mut queries = client::queries(channel);
     let request = v1::GetEventRequest { event_id: id.to_owned(), region_id: String::new() };
-    let answer = queries.get_event(args.server.request(request)).await.map_err(|e| client::explain(&e))?.into_inner();
+    let answer =
+        queries.get_event(args.server.request(request)).await.map_err(|e| args.server.explain(&e))?.into_inner();
     let wire = answer.event.context("the server answered without the event")?;
     let event = event_from_wire(wire).context("the server sent an event that breaks the contract")?;
     if let Some(path) = &args.thumbnail {
         let key = event.thumbnail_key.as_deref().context("the event has no thumbnail")?;
         let request = v1::GetThumbnailRequest { thumbnail_key: key.to_owned(), region_id: event.region.to_string() };
         let request = args.server.request(request);
-        let jpeg = queries.get_thumbnail(request).await.map_err(|e| client::explain(&e))?.into_inner().jpeg;
+        let jpeg = queries.get_thumbnail(request).await.map_err(|e| args.server.explain(&e))?.into_inner().jpeg;
         ensure!(!jpeg.is_empty(), "the server answered with an empty thumbnail");
         tokio::fs::write(path, &jpeg).await.with_context(|| format!("cannot write {}", path.display()))?;
     }
     let shown = event_json::event(&event);
     output::line(if args.json { shown.to_string() } else { serde_json::to_string_pretty(&shown)? })?;
+    if let Some(path) = args.thumbnail.as_ref().filter(|_| !args.json) {
+        output::line(format!("\nthumbnail written to {}", path.display()))?;
+    }
     Ok(answer.regions)
 }
 
@@ -157,7 +166,8 @@ async fn count(args: &QueryArgs, channel: Channel, now: Timestamp) -> anyhow::Re
     let group_by = args.count_by.iter().map(|by| i32::from(wire_group(*by))).collect();
     let request = v1::AggregateRequest { filter: Some(args.filter.resolve(now)?), group_by };
     let mut queries = client::queries(channel);
-    let answer = queries.aggregate(args.server.request(request)).await.map_err(|e| client::explain(&e))?.into_inner();
+    let answer =
+        queries.aggregate(args.server.request(request)).await.map_err(|e| args.server.explain(&e))?.into_inner();
     let mut header: Vec<&str> = args.count_by.iter().map(|by| by.name()).collect();
     header.push("events");
     let mut table = output::table([]);

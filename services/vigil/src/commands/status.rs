@@ -26,7 +26,7 @@ pub async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     let now = SystemClock::new().now();
     let channel = args.server.connect().await?;
     let request = args.server.request(v1::GetStatusRequest::default());
-    let answer = client::regions(channel).get_status(request).await.map_err(|e| client::explain(&e))?.into_inner();
+    let answer = client::regions(channel).get_status(request).await.map_err(|e| args.server.explain(&e))?.into_inner();
     for status in &answer.statuses {
         if args.json {
             output::line(as_json(status))?;
@@ -59,6 +59,21 @@ fn camera_state(state: v1::CameraState) -> &'static str {
     }
 }
 
+/// For people: a camera that is down stands out, with the time of the last picture there was.
+fn camera_line(camera: &v1::CameraHealth) -> String {
+    let (state, last) = match camera.state() {
+        v1::CameraState::Streaming => (String::from("streaming"), String::new()),
+        other => {
+            let last = time(camera.last_frame_time).map_or("none yet".to_owned(), when::show);
+            (camera_state(other).to_uppercase(), format!("last frame {last}; "))
+        }
+    };
+    format!(
+        "camera {}: {state}, {}; {last}frames received {}, analysed {}, dropped {}",
+        camera.camera_id, camera.detail, camera.frames_received, camera.frames_analysed, camera.frames_dropped
+    )
+}
+
 fn as_text(status: &v1::RegionStatus) -> Vec<String> {
     let newest = time(status.newest_begin_time).map_or("none".to_owned(), when::show);
     let mut lines = vec![format!(
@@ -75,17 +90,7 @@ fn as_text(status: &v1::RegionStatus) -> Vec<String> {
             "  edge {}: {state}, {} records behind, clock {:+} ms",
             edge.edge_id, edge.backlog, edge.clock_offset_ms
         ));
-        for camera in &edge.cameras {
-            lines.push(format!(
-                "    camera {}: {} {}; frames received {}, analysed {}, dropped {}",
-                camera.camera_id,
-                camera_state(camera.state()),
-                camera.detail,
-                camera.frames_received,
-                camera.frames_analysed,
-                camera.frames_dropped
-            ));
-        }
+        lines.extend(edge.cameras.iter().map(|camera| format!("    {}", camera_line(camera))));
     }
     lines
 }

@@ -8,14 +8,17 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use tokio_stream::StreamExt;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 use vigil_base::{Clock, SystemClock};
 use vigil_proto::convert::event_from_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::subscribe_response::Message;
+use vigil_serve::ErrorCode;
 
 use crate::client::{self, ServerArgs};
 use crate::filter_args::FilterArgs;
-use crate::{event_json, output};
+use crate::{event_json, exit, output, signals};
 
 /// Wait between two attempts to reach the server again.
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -23,9 +26,16 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// Print events as they are committed, each revision of an event a line.
 ///
 /// With --cursor-file the stream resumes where it stopped, also after this command or the server was killed: nothing is
-/// missed; the last event may come twice (its id and revision tell).
+/// missed; the last event may come twice (its id and revision tell). A cursor is good for the filter and the server it
+/// was given for.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Lines of --json:
+  an event               has an event_id; each revision of it is a line
+  {\"region_report\": ..}  a region of a gateway joined, failed or came back
+  {\"notice\": ..}         the connection broke, or retention removed events before they were read
+Without --json the last two go to standard error.
+
+Examples:
   vigil subscribe --class person
   vigil subscribe --json --cursor-file events.cursor >> events.jsonl
   vigil subscribe --from-oldest --limit 100 --json")]
@@ -35,7 +45,7 @@ pub struct SubscribeArgs {
     #[command(flatten)]
     filter: FilterArgs,
     /// Go on right after this cursor.
-    #[arg(long, value_name = "CURSOR")]
+    #[arg(long, value_name = "CURSOR", conflicts_with = "from_oldest")]
     cursor: Option<String>,
     /// Keep the cursor in this file: read at the start, written after each event.
     #[arg(long, value_name = "FILE", conflicts_with = "cursor")]
@@ -43,9 +53,9 @@ pub struct SubscribeArgs {
     /// Without a cursor: begin with the oldest event that is still there, instead of now.
     #[arg(long)]
     from_oldest: bool,
-    /// End after this many events.
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    /// End after this many lines of events.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
@@ -53,26 +63,21 @@ pub struct SubscribeArgs {
 
 /// Runs the command until interrupted or the limit is reached.
 pub async fn run(args: SubscribeArgs) -> anyhow::Result<ExitCode> {
-    let mut cursor = match (&args.cursor, &args.cursor_file) {
-        (Some(cursor), _) => cursor.clone(),
-        (None, Some(path)) => read_cursor(path)?,
-        (None, None) => String::new(),
-    };
-    let mut seen = 0;
+    let mut subscription = Subscription::new(&args)?;
     loop {
         let ended = tokio::select! {
-            ended = stream(&args, &mut cursor, &mut seen) => ended,
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+            ended = subscription.stream() => ended,
+            () = signals::terminated() => return Ok(ExitCode::SUCCESS),
         };
         match ended {
-            Ok(()) if args.limit.is_some_and(|limit| seen >= limit) => return Ok(ExitCode::SUCCESS),
-            Ok(()) => notice(&args, "the server ended the stream; resuming")?,
-            Err(StreamError::Lost(error)) => notice(&args, &format!("{error:#}; resuming"))?,
+            Ok(()) if subscription.is_done() => return Ok(ExitCode::SUCCESS),
+            Ok(()) => subscription.lost("the server ended the stream")?,
+            Err(StreamError::Lost(error)) => subscription.lost(&format!("{error:#}"))?,
             Err(StreamError::Final(error)) => return Err(error),
         }
         tokio::select! {
             () = tokio::time::sleep(RECONNECT) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+            () = signals::terminated() => return Ok(ExitCode::SUCCESS),
         }
     }
 }
@@ -84,69 +89,140 @@ enum StreamError {
     Final(anyhow::Error),
 }
 
-async fn stream(args: &SubscribeArgs, cursor: &mut String, seen: &mut usize) -> Result<(), StreamError> {
-    let now = SystemClock::new().now();
-    let channel = args.server.connect().await.map_err(StreamError::Lost)?;
-    let start = if args.from_oldest { v1::SubscribeStart::Oldest } else { v1::SubscribeStart::Now };
-    let request = v1::SubscribeRequest {
-        filter: Some(args.filter.resolve(now).map_err(StreamError::Final)?),
-        cursor: cursor.clone(),
-        start: start.into(),
-        since: None,
-    };
-    let mut messages = client::streams(channel).subscribe(request).await.map_err(|e| classify(&e))?.into_inner();
-    while let Some(message) = messages.next().await {
-        let Some(message) = message.map_err(|e| classify(&e))?.message else { continue };
-        handle(args, message, cursor, seen).map_err(StreamError::Final)?;
-        if args.limit.is_some_and(|limit| *seen >= limit) {
-            break;
-        }
-    }
-    Ok(())
+/// A stream over all its connections.
+struct Subscription<'a> {
+    args: &'a SubscribeArgs,
+    /// Resolved once: a cursor is good for this filter alone.
+    filter: v1::EventFilter,
+    cursor: String,
+    seen: u32,
+    /// Why the connection was lost last: each new reason is told once, not with every attempt.
+    told: Option<String>,
 }
 
-fn classify(status: &tonic::Status) -> StreamError {
-    let error = client::explain(status);
-    match status.code() {
-        tonic::Code::InvalidArgument | tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => {
-            StreamError::Final(error)
+impl<'a> Subscription<'a> {
+    fn new(args: &'a SubscribeArgs) -> anyhow::Result<Self> {
+        if args.cursor_file.is_some() && args.filter.is_relative() {
+            let problem = "--from and --until count from now, so the filter would be another at the next start, and the cursor \
+                           not good for it: write a whole time, as 2026-05-01T14:00:00Z";
+            return Err(exit::wrong_use(anyhow::anyhow!("with --cursor-file: {problem}")));
         }
-        _ => StreamError::Lost(error),
+        let cursor = match (&args.cursor, &args.cursor_file) {
+            (Some(cursor), _) => cursor.clone(),
+            (None, Some(path)) => read_cursor(path)?,
+            (None, None) => String::new(),
+        };
+        let filter = args.filter.resolve(SystemClock::new().now())?;
+        Ok(Self { args, filter, cursor, seen: 0, told: None })
     }
-}
 
-fn handle(args: &SubscribeArgs, message: Message, cursor: &mut String, seen: &mut usize) -> anyhow::Result<()> {
-    match message {
-        Message::Delivery(delivery) => {
-            let wire = delivery.event.context("the server sent a delivery without its event")?;
-            let event = event_from_wire(wire).context("the server sent an event that breaks the contract")?;
-            if args.json {
-                output::line(event_json::event(&event))?;
-            } else {
-                output::line(output::event_row(&event).join("  "))?;
+    fn is_done(&self) -> bool {
+        self.args.limit.is_some_and(|limit| self.seen >= limit)
+    }
+
+    /// One connection, to its end.
+    async fn stream(&mut self) -> Result<(), StreamError> {
+        let connected = self.args.server.connect().await;
+        let channel =
+            connected.map_err(|e| if exit::is_wrong_use(&e) { StreamError::Final(e) } else { StreamError::Lost(e) })?;
+        let start = if self.args.from_oldest { v1::SubscribeStart::Oldest } else { v1::SubscribeStart::Now };
+        let request = v1::SubscribeRequest {
+            filter: Some(self.filter.clone()),
+            cursor: self.cursor.clone(),
+            start: start.into(),
+            since: None,
+        };
+        let answer = client::streams(channel).subscribe(request).await.map_err(|e| self.classify(&e))?;
+        let mut messages = answer.into_inner();
+        while let Some(message) = messages.next().await {
+            let Some(message) = message.map_err(|e| self.classify(&e))?.message else { continue };
+            self.told = None;
+            self.take(message).map_err(StreamError::Final)?;
+            if self.is_done() {
+                break;
             }
-            *seen += 1;
-            keep_cursor(args, cursor, delivery.cursor)
         }
-        Message::Heartbeat(heartbeat) => keep_cursor(args, cursor, heartbeat.cursor),
-        Message::Gap(gap) => {
-            notice(args, &format!("events of region {} are gone: retention removed them", gap.region_id))
+        Ok(())
+    }
+
+    fn classify(&self, status: &Status) -> StreamError {
+        let error = self.args.server.explain(status);
+        match (status.code(), &self.args.cursor_file) {
+            (Code::InvalidArgument, Some(path)) if is_about_cursor(status) => {
+                StreamError::Final(error.context(format!("cursor file {}", path.display())))
+            }
+            (Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented, _) => {
+                StreamError::Final(error)
+            }
+            _ => StreamError::Lost(error),
         }
-        Message::Region(report) if args.json => output::line(json!({"region_report": output::region_json(&report)})),
-        Message::Region(report) => {
-            let lines = output::region_lines(&[report], SystemClock::new().now());
-            notice(args, lines.last().map_or("", String::as_str).trim())
+    }
+
+    fn take(&mut self, message: Message) -> anyhow::Result<()> {
+        match message {
+            Message::Delivery(delivery) => {
+                let wire = delivery.event.context("the server sent a delivery without its event")?;
+                let event = event_from_wire(wire).context("the server sent an event that breaks the contract")?;
+                if self.args.json {
+                    output::line(event_json::event(&event))?;
+                } else {
+                    output::line(output::event_row(&event).join("  "))?;
+                }
+                self.seen += 1;
+                self.keep_cursor(delivery.cursor)
+            }
+            Message::Heartbeat(heartbeat) => self.keep_cursor(heartbeat.cursor),
+            Message::Gap(gap) => {
+                self.notice(&format!("events of region {} are gone: retention removed them", gap.region_id))
+            }
+            Message::Region(report) if self.args.json => {
+                output::line(json!({"region_report": output::region_json(&report)}))
+            }
+            Message::Region(report) => self.notice(&region_words(&report)),
         }
+    }
+
+    fn keep_cursor(&mut self, newer: String) -> anyhow::Result<()> {
+        self.cursor = newer;
+        let Some(path) = &self.args.cursor_file else { return Ok(()) };
+        // Written beside and renamed: a kill in between leaves the old cursor, never half a one.
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let written = std::fs::write(&beside, &self.cursor).and_then(|()| std::fs::rename(&beside, path));
+        written.with_context(|| format!("cannot keep the cursor in {}", path.display()))
+    }
+
+    fn lost(&mut self, why: &str) -> anyhow::Result<()> {
+        if self.told.as_deref() != Some(why) {
+            self.notice(&format!("{why}; trying again until it comes back"))?;
+            self.told = Some(why.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Something people should know that is not an event.
+    fn notice(&self, text: &str) -> anyhow::Result<()> {
+        if self.args.json {
+            return output::line(json!({"notice": text}));
+        }
+        eprintln!("-- {text}");
+        Ok(())
     }
 }
 
-fn keep_cursor(args: &SubscribeArgs, cursor: &mut String, newer: String) -> anyhow::Result<()> {
-    *cursor = newer;
-    let Some(path) = &args.cursor_file else { return Ok(()) };
-    // Written beside and renamed: a kill in between leaves the old cursor, never half a one.
-    let beside = path.with_extension("new");
-    let written = std::fs::write(&beside, &*cursor).and_then(|()| std::fs::rename(&beside, path));
-    written.with_context(|| format!("cannot keep the cursor in {}", path.display()))
+fn is_about_cursor(status: &Status) -> bool {
+    let details = status.get_error_details();
+    details.error_info().is_some_and(|info| {
+        let codes = [ErrorCode::InvalidToken, ErrorCode::ExpiredToken];
+        codes.iter().any(|code| code.reason() == info.reason)
+    })
+}
+
+fn region_words(report: &v1::RegionReport) -> String {
+    match report.outcome() {
+        v1::RegionOutcome::Answered => format!("region {} streams", report.region_id),
+        other => format!("region {}: {}: {}", report.region_id, output::outcome(other), report.detail),
+    }
 }
 
 fn read_cursor(path: &Path) -> anyhow::Result<String> {
@@ -155,9 +231,4 @@ fn read_cursor(path: &Path) -> anyhow::Result<String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error).with_context(|| format!("cannot read the cursor from {}", path.display())),
     }
-}
-
-/// Something people should know that is not an event.
-fn notice(args: &SubscribeArgs, text: &str) -> anyhow::Result<()> {
-    if args.json { output::line(json!({"notice": text})) } else { output::line(format!("-- {text}")) }
 }

@@ -1,20 +1,32 @@
 //! Real processes for the tests: started, killed without warning, counted.
 #![allow(dead_code, clippy::unwrap_used, clippy::format_push_string)] // Each test file uses its part; a test ends where it cannot go on.
 
-use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+pub mod clock;
+pub mod disk;
+pub mod edge;
+pub mod fake_rtsp;
+pub mod look;
+pub mod publish;
+
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tonic::transport::{Channel, Endpoint};
 use vigil_proto::v1;
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
 
 /// Longest wait for something that must happen; a slow machine needs part of it, a broken program all.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Characters of an event id in text.
+const ID_CHARACTERS: usize = 36;
 
 /// The program under test.
 pub fn vigil() -> Command {
@@ -31,6 +43,23 @@ pub fn example(name: &str) -> Command {
 /// An address nobody listens on now.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+/// Runs a command to its end, which must come within [`PATIENCE`]: exit status, standard output, standard error.
+pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let (ended, is_ended) = sync_channel::<()>(0);
+    let watch = move || {
+        let late = is_ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+        late.then(|| kill(pid, Signal::SIGKILL))
+    };
+    let watch = std::thread::Builder::new().name("watch".into()).spawn(watch).unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    drop(ended);
+    let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert!(watch.join().unwrap().is_none(), "{command:?} does not end: {stdout}{stderr}");
+    (status.code(), stdout, stderr)
 }
 
 /// A process that is killed when dropped.
@@ -69,13 +98,18 @@ impl Process {
 
     /// SIGSTOP: the process hangs.
     pub fn freeze(&self) {
-        self.signal(nix::sys::signal::Signal::SIGSTOP);
+        self.signal(Signal::SIGSTOP);
     }
 
     /// SIGTERM, and how the process ended.
     pub fn terminate(mut self) -> std::process::ExitStatus {
-        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.signal(Signal::SIGTERM);
         self.child.wait().unwrap()
+    }
+
+    /// Types a line.
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
     /// Ends its standard input.
@@ -88,8 +122,8 @@ impl Process {
         self.child.id()
     }
 
-    fn signal(&self, signal: nix::sys::signal::Signal) {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 }
 
@@ -114,8 +148,13 @@ pub async fn connect(address: SocketAddr) -> Channel {
     tokio::time::timeout(PATIENCE, connected).await.unwrap_or_else(|_| panic!("nothing serves at {address}"))
 }
 
-/// Writes a region's configuration and starts it.
+/// Writes a region's configuration and starts it; its log is `folder/id/log`.
 pub fn region(folder: &Path, id: &str, listen: SocketAddr) -> Process {
+    Process::start(region_command(folder, id, listen), &folder.join(id).join("log"))
+}
+
+/// What starts a region whose data lie in `folder/id/data`.
+pub fn region_command(folder: &Path, id: &str, listen: SocketAddr) -> Command {
     let own = folder.join(id);
     std::fs::create_dir_all(own.join("data")).unwrap();
     let text =
@@ -123,11 +162,16 @@ pub fn region(folder: &Path, id: &str, listen: SocketAddr) -> Process {
     std::fs::write(own.join("region.toml"), text).unwrap();
     let mut command = vigil();
     command.arg("region").arg("--config").arg(own.join("region.toml"));
-    Process::start(command, &own.join("log"))
+    command
 }
 
-/// Writes a gateway's configuration and starts it.
+/// Writes a gateway's configuration and starts it; its log is `folder/gateway/log`.
 pub fn gateway(folder: &Path, listen: SocketAddr, regions: &[(&str, SocketAddr)]) -> Process {
+    Process::start(gateway_command(folder, listen, regions), &folder.join("gateway/log"))
+}
+
+/// What starts a gateway.
+pub fn gateway_command(folder: &Path, listen: SocketAddr, regions: &[(&str, SocketAddr)]) -> Command {
     let own = folder.join("gateway");
     std::fs::create_dir_all(&own).unwrap();
     let mut text = format!("listen = \"{listen}\"\nops_listen = \"127.0.0.1:0\"\ntoken_key_file = \"token.key\"\n");
@@ -137,7 +181,48 @@ pub fn gateway(folder: &Path, listen: SocketAddr, regions: &[(&str, SocketAddr)]
     std::fs::write(own.join("gateway.toml"), text).unwrap();
     let mut command = vigil();
     command.arg("gateway").arg("--config").arg(own.join("gateway.toml"));
-    Process::start(command, &own.join("log"))
+    command
+}
+
+/// The example `event_source` as edge `id`: makes events at full speed until its input ends.
+pub fn event_source(folder: &Path, id: &str, region: (&str, SocketAddr)) -> Command {
+    let mut command = example("event_source");
+    command.arg(folder.join("outbox")).arg(format!("http://{}", region.1)).args([region.0, id]);
+    command
+}
+
+/// Takes lines until `count` ids were told.
+pub fn take_ids(lines: &Receiver<String>, count: usize, told: &mut HashSet<String>) {
+    for _ in 0..count {
+        told.insert(lines.recv_timeout(PATIENCE).expect("the edge makes events"));
+    }
+}
+
+/// What was still on its way when the process was killed; a last line cut in the middle is no id.
+pub fn take_rest(lines: &Receiver<String>, told: &mut HashSet<String>) {
+    told.extend(lines.iter().filter(|line| line.len() == ID_CHARACTERS));
+}
+
+/// Ends the making of events and waits until the region has acknowledged all.
+pub fn ship_all(source: &mut Process, lines: &Receiver<String>, told: &mut HashSet<String>) {
+    source.close_input();
+    loop {
+        match lines.recv_timeout(PATIENCE).expect("the edge ships all it has").as_str() {
+            "shipped" => return,
+            id => told.insert(id.to_owned()),
+        };
+    }
+}
+
+/// Every id that was told is found once. Returns how many more there are: made, and not told any more by a process that
+/// was killed.
+pub async fn assert_found_once(channel: Channel, told: &HashSet<String>) -> usize {
+    let found = all_events(channel).await;
+    let missing: Vec<_> = told.iter().filter(|id| !found.contains_key(*id)).collect();
+    assert!(missing.is_empty(), "{} of {} events are lost: {missing:?}", missing.len(), told.len());
+    let doubled: Vec<_> = found.iter().filter(|(_, times)| **times != 1).collect();
+    assert!(doubled.is_empty(), "found more than once: {doubled:?}");
+    found.len() - told.len()
 }
 
 /// All events a server holds, page by page: how often each id came.

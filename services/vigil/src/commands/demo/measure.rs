@@ -15,7 +15,7 @@ use vigil_proto::v1;
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
 
 use super::plan::{Plan, REGIONS};
-use crate::client;
+use crate::client::{self, ServerArgs};
 
 /// Between two searches: the resolution of the times, and part of them.
 const POLL: Duration = Duration::from_millis(50);
@@ -29,6 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// What is known so far.
 pub struct Measurement {
     clock: SystemClock,
+    gateway: ServerArgs,
     queries: EventQueryServiceClient<Channel>,
     channel: Channel,
     started: Timestamp,
@@ -75,12 +76,13 @@ impl Summary {
 impl Measurement {
     /// Connects to the gateway.
     pub async fn new(plan: &Plan) -> anyhow::Result<Self> {
-        let url = plan.gateway_url();
-        let channel = Channel::from_shared(url)?.connect().await.context("cannot reach the gateway")?;
+        let gateway = ServerArgs { server: plan.gateway_url(), timeout: DEADLINE };
+        let channel = gateway.connect().await?;
         let clock = SystemClock::new();
         Ok(Self {
             started: clock.now(),
             clock,
+            gateway,
             queries: client::queries(channel.clone()),
             channel,
             seen: HashSet::new(),
@@ -108,10 +110,9 @@ impl Measurement {
     async fn search(&mut self, on_event: &mut impl FnMut(&Event)) -> anyhow::Result<()> {
         let from = (self.clock.now() - LOOK_BACK).max(self.started);
         let filter = v1::EventFilter { from: Some(time_to_wire(from)), ..v1::EventFilter::default() };
-        let mut request =
-            tonic::Request::new(v1::SearchRequest { filter: Some(filter), page_size: PAGE, ..Default::default() });
-        request.set_timeout(DEADLINE);
-        let answer = self.queries.search(request).await.map_err(|e| client::explain(&e))?.into_inner();
+        let request = v1::SearchRequest { filter: Some(filter), page_size: PAGE, ..Default::default() };
+        let answer = self.queries.search(self.gateway.request(request)).await;
+        let answer = answer.map_err(|e| self.gateway.explain(&e))?.into_inner();
         let found_at = self.clock.now();
         self.searches += 1;
         self.partial += u64::from(!client::complete(&answer.regions));
@@ -128,10 +129,9 @@ impl Measurement {
 
     /// Asks all regions how they are and sums up.
     pub async fn summary(&mut self) -> anyhow::Result<Summary> {
-        let mut request = tonic::Request::new(v1::GetStatusRequest::default());
-        request.set_timeout(DEADLINE);
+        let request = self.gateway.request(v1::GetStatusRequest::default());
         let status = client::regions(self.channel.clone()).get_status(request).await;
-        let status = status.map_err(|e| client::explain(&e))?.into_inner();
+        let status = status.map_err(|e| self.gateway.explain(&e))?.into_inner();
         let regions = self.waits.iter_mut().map(|(region, waits)| {
             let of_region = status.statuses.iter().find(|status| status.region_id == *region);
             RegionSummary {
