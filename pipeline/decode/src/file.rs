@@ -212,11 +212,12 @@ impl std::fmt::Debug for FileDecoder {
 /// Refuses what cannot be a video file; returns how many bytes an AVI file is shorter than it declares.
 fn check_file(path: &Path) -> Result<u64, DecodeError> {
     let failed = |source| DecodeError::Open { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
+    // Before it is opened: opening a named pipe waits for somebody to write into it.
+    let metadata = std::fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() || metadata.len() == 0 {
         return Err(DecodeError::Empty { path: path.to_owned() });
     }
+    let mut file = File::open(path).map_err(failed)?;
     let mut head = [0; RIFF_HEAD];
     Ok(match file.read_exact(&mut head) {
         Ok(()) => riff_length(head).saturating_sub(metadata.len()),

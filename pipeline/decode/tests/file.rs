@@ -79,6 +79,8 @@ fn missing_empty_and_foreign_files_are_errors_that_name_the_file() {
     assert!(matches!(open("absent.mp4"), DecodeError::Open { .. }));
     assert!(matches!(open("empty.mp4"), DecodeError::Empty { .. }));
     assert!(matches!(FileDecoder::open(dir.path(), START).unwrap_err(), DecodeError::Empty { .. }));
+    nix::unistd::mkfifo(&at("pipe.mp4"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(matches!(open("pipe.mp4"), DecodeError::Empty { .. }), "and does not wait for a writer");
     for name in ["absent.mp4", "empty.mp4", "notes.mp4", "noise.mp4"] {
         assert!(open(name).to_string().contains(name), "{}", open(name));
     }

@@ -100,7 +100,7 @@ pub enum DetectError {
         source: Arc<std::io::Error>,
     },
     /// The model's file is not the one the manifest means.
-    #[error("model {model}: {} has sha256 {found}, the manifest says {expected}", .path.display())]
+    #[error("model {model}: {} has sha256 {found}, the manifest says {expected}: fetch or build the file again (scripts/setup builds the default one), or correct the manifest", .path.display())]
     Fingerprint {
         /// Name in the manifest.
         model: String,

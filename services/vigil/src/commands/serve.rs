@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use vigil_serve::logs::{self, LogFormat};
 
 use crate::signals;
@@ -21,6 +22,7 @@ pub struct ServeArgs {
 pub async fn edge(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = vigil_edge::config::load(&args.config)?;
     logs::init(config.log, None);
+    allow_open_files();
     vigil_edge::run(config, signals::shutdown()).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -30,6 +32,7 @@ pub async fn edge(args: ServeArgs) -> anyhow::Result<ExitCode> {
 pub async fn region(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = vigil_region::RegionConfig::load(&args.config)?;
     logs::init(LogFormat::Auto, None);
+    allow_open_files();
     vigil_region::run(config, signals::shutdown()).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -39,6 +42,17 @@ pub async fn region(args: ServeArgs) -> anyhow::Result<ExitCode> {
 pub async fn gateway(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = vigil_gateway::GatewayConfig::load(&args.config)?;
     logs::init(LogFormat::Auto, None);
+    allow_open_files();
     vigil_gateway::run(config, signals::shutdown()).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Raises the soft limit on open files to the hard one: a gateway holds two connections for each region, and the usual soft
+/// limit of 1,024 is there for programs that call `select`, which none of these does.
+fn allow_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
 }
