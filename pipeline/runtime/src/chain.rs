@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,52 +10,22 @@ use parking_lot::Mutex;
 use vigil_base::error::chain;
 use vigil_base::event::EndReason;
 use vigil_base::{CameraId, EncodedPacket, Frame, SharedClock};
-use vigil_camera::{Camera, CameraError, CameraStatus, Shutdown, Source};
-use vigil_decode::DecoderConfig;
-use vigil_detect::Detector;
-use vigil_event::{EventContext, Revision};
-use vigil_gate::PacketGateConfig;
+use vigil_camera::{Camera, CameraError, CameraStatus};
+use vigil_event::Revision;
 
-use crate::analyse::{Analyser, AnalyserConfig, Analysis, UnknownClass};
-use crate::ledger::{DropCause, Ledger};
+use crate::analyse::{Analyser, Analysis, UnknownClass};
+use crate::config::ChainConfig;
+use crate::ledger::DropCause;
 use crate::reader::Reader;
+use crate::shared::Shared;
 use crate::sink::{EventSink, SinkClosed};
 use crate::slot::{FrameSlot, Taken};
-use crate::status::{CameraHealth, StatusCell};
+use crate::status::CameraHealth;
 
 /// A camera that brings no frame for so long has lost what it had in view; shorter cuts are bridged by the tracker.
 const STREAM_LOST_AFTER: Duration = Duration::from_secs(10);
 /// Wait before an analysis that panicked is set up anew: a poisonous stream must not eat the machine.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
-
-/// Gives a camera its place at the detector; called again after a panic.
-pub type DetectorSource = Arc<dyn Fn() -> Box<dyn Detector> + Send + Sync>;
-
-/// Told of a camera's state, with a sentence for people.
-pub type StatusListener = Arc<dyn Fn(&CameraStatus, &str) + Send + Sync>;
-
-/// One camera.
-#[derive(Clone)]
-pub struct ChainConfig {
-    /// Its id.
-    pub camera: CameraId,
-    /// Where its stream comes from.
-    pub source: Source,
-    /// How it is decoded.
-    pub decoder: DecoderConfig,
-    /// Frames a second that are analysed.
-    pub rate: f64,
-    /// Decode only keyframes while nothing goes on; `None` decodes everything.
-    pub gate: Option<PacketGateConfig>,
-    /// How.
-    pub analyser: AnalyserConfig,
-    /// Whose events they are.
-    pub context: EventContext,
-    /// Who looks at the frames.
-    pub detector: DetectorSource,
-    /// Told whenever the camera's state changes, with a sentence for people.
-    pub on_status: StatusListener,
-}
 
 /// A chain cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -90,28 +59,6 @@ pub enum StartError {
     },
 }
 
-/// What both threads share.
-pub(crate) struct Shared {
-    pub slot: FrameSlot,
-    pub ledger: Ledger,
-    pub status: StatusCell,
-    shutdown: Shutdown,
-    /// The gate before the decoder lets only keyframes through: no frames come, and nothing is wrong.
-    resting: AtomicBool,
-    /// Something is tracked that moves, or may turn out to.
-    busy: AtomicBool,
-}
-
-impl Shared {
-    pub fn rests(&self, resting: bool) {
-        self.resting.store(resting, Ordering::Relaxed);
-    }
-
-    pub fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed)
-    }
-}
-
 /// A running camera chain. Dropping it stops it without waiting; [`CameraChain::wait`] waits.
 pub struct CameraChain {
     camera: CameraId,
@@ -123,14 +70,7 @@ impl CameraChain {
     /// Starts a camera's threads. Trouble with the camera itself is no error here: the chain keeps trying.
     pub fn start(config: ChainConfig, sink: Arc<dyn EventSink>, clock: SharedClock) -> Result<Self, StartError> {
         let camera = config.camera.clone();
-        let shared = Arc::new(Shared {
-            slot: FrameSlot::default(),
-            ledger: Ledger::new(&camera),
-            status: StatusCell::new(),
-            shutdown: Shutdown::new(),
-            resting: AtomicBool::new(false),
-            busy: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(&camera));
         let analyser = new_analyser(&config)?;
         let reader = Camera::rtsp(camera.clone(), config.source.clone(), clock)
             .map_err(|source| StartError::Camera { camera: camera.clone(), source })?;
@@ -191,7 +131,7 @@ fn read(mut camera: Camera, config: &ChainConfig, shared: &Arc<Shared>) {
     let on_status = |status: CameraStatus| {
         let sentence = shared.status.follow(&status);
         if !matches!(status, CameraStatus::Streaming { .. }) {
-            shared.rests(false);
+            shared.set_resting(false);
         }
         (config.on_status)(&status, &sentence);
     };
@@ -233,7 +173,7 @@ fn analyse_frames(analyser: &mut Analyser, config: &ChainConfig, shared: &Shared
     loop {
         let kept = match shared.slot.take(STREAM_LOST_AFTER) {
             Taken::Frame(frame) => keep(sink, look_at(analyser, &frame, config, shared)),
-            Taken::Nothing if shared.resting.load(Ordering::Relaxed) => Ok(()),
+            Taken::Nothing if shared.is_resting() => Ok(()),
             Taken::Nothing => keep(sink, analyser.end_all(EndReason::StreamLost)),
             Taken::Closed => {
                 let last = analyser.end_all(EndReason::EdgeStopped);
@@ -251,7 +191,7 @@ fn analyse_frames(analyser: &mut Analyser, config: &ChainConfig, shared: &Shared
 
 fn look_at(analyser: &mut Analyser, frame: &Frame, config: &ChainConfig, shared: &Shared) -> Vec<Revision> {
     let analysis = analyser.analyse(frame);
-    shared.busy.store(analyser.is_busy(), Ordering::Relaxed);
+    shared.set_busy(analyser.is_busy());
     match analysis {
         Ok(Analysis::Still) => {
             shared.ledger.still();

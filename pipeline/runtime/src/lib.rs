@@ -11,15 +11,18 @@
 
 mod analyse;
 mod chain;
+mod config;
 mod ledger;
 mod reader;
 mod sampler;
+mod shared;
 mod sink;
 mod slot;
 mod status;
 
 pub use analyse::{Analyser, AnalyserConfig, Analysis, UnknownClass};
-pub use chain::{CameraChain, ChainConfig, DetectorSource, StartError, StatusListener};
+pub use chain::{CameraChain, StartError};
+pub use config::{ChainConfig, DetectorSource, StatusListener};
 pub use ledger::{DropCause, Ledger, LedgerCounts};
 pub use sampler::Sampler;
 pub use sink::{EventSink, SinkClosed};

@@ -9,9 +9,10 @@ use vigil_base::{EncodedPacket, Frame, Timestamp};
 use vigil_decode::{DecodeError, Decoder};
 use vigil_gate::{MotionGate, PacketGate, Step, WakeCause};
 
-use crate::chain::{ChainConfig, Shared};
+use crate::config::ChainConfig;
 use crate::ledger::DropCause;
 use crate::sampler::Sampler;
+use crate::shared::Shared;
 
 /// Decodes what must be decoded, and puts what must be analysed into the slot.
 pub(crate) struct Reader<'a> {
@@ -75,7 +76,7 @@ impl<'a> Reader<'a> {
         if moved || self.shared.is_busy() {
             gate.packets.busy(frame.capture_time);
         } else if gate.packets.calm(packet) {
-            self.shared.rests(true);
+            self.shared.set_resting(true);
             tracing::debug!(camera = %self.config.camera, "nothing goes on: only keyframes are decoded");
         }
     }
@@ -108,7 +109,7 @@ impl<'a> Reader<'a> {
     /// Decodes what was kept, faster than real time; none of it is dropped for want of time.
     fn wake(&mut self, packets: &[EncodedPacket], cause: WakeCause) {
         tracing::debug!(camera = %self.config.camera, ?cause, packets = packets.len(), "awake");
-        self.shared.rests(false);
+        self.shared.set_resting(false);
         self.shared.ledger.woke(cause);
         // Pictures already analysed as sentinels come again here; the slot's frames must stay in order.
         for packet in packets {
