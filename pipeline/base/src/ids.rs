@@ -145,6 +145,13 @@ impl EventId {
         Err(IdError::Uuid { kind: "event", value: uuid.to_string(), version: " (version 7)" })
     }
 
+    /// The W3C traceparent of the event's own trace: the trace's id is the event's, the parent is its lower half, which is
+    /// never all zero. Not sampled; whoever traces it decides.
+    pub fn trace_parent(&self) -> String {
+        let (trace, parent) = (u128::from_be_bytes(*self.as_bytes()), self.0.as_u64_pair().1);
+        format!("00-{trace:032x}-{parent:016x}-00")
+    }
+
     /// The sixteen bytes, in network order: sorts by time.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
@@ -242,6 +249,15 @@ mod tests {
         assert_eq!(EventId::numbered(begin, 7), EventId::numbered(begin, 7));
         assert_ne!(EventId::numbered(begin, 7), EventId::numbered(begin, 8));
         assert!(EventId::numbered(begin, u64::MAX).to_string().parse::<EventId>().is_ok());
+    }
+
+    #[test]
+    fn the_trace_of_an_event_is_named_by_its_id() {
+        let id = EventId::numbered(Timestamp::from_micros(0), 0);
+        let parts: Vec<String> = id.trace_parent().split('-').map(str::to_owned).collect();
+        assert_eq!((parts[0].as_str(), parts[1].clone()), ("00", id.to_string().replace('-', "")));
+        assert_eq!((parts[2].len(), parts[3].as_str()), (16, "00"));
+        assert!(parts[2].chars().any(|digit| digit != '0'), "all zeros are no valid parent");
     }
 
     #[test]

@@ -34,11 +34,12 @@ impl LiveEvent {
     /// An event for a track that was confirmed on `frame`.
     pub(crate) fn begin(context: &EventContext, ids: EventIds, track: &TrackView, class: &str, frame: &Frame) -> Self {
         let model = context.model.clone();
+        let id = match ids {
+            EventIds::Random => EventId::at(track.first_seen),
+            EventIds::Repeatable => EventId::numbered(track.first_seen, track.id.0),
+        };
         let event = Event {
-            id: match ids {
-                EventIds::Random => EventId::at(track.first_seen),
-                EventIds::Repeatable => EventId::numbered(track.first_seen, track.id.0),
-            },
+            id,
             revision: 0,
             state: EventState::Ongoing,
             region: context.region.clone(),
@@ -63,7 +64,7 @@ impl LiveEvent {
             plate: None,
             thumbnail_key: None,
             model,
-            trace_parent: None,
+            trace_parent: Some(id.trace_parent().into()),
         };
         let path = Path::new(frame.size.height as f32 / frame.size.width.max(1) as f32);
         let mut live = Self { event, path, best_score: 0.0, unsent_picture: None, revised_at: frame.capture_time };
