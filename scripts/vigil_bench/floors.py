@@ -1,13 +1,12 @@
 """The least each step can cost: decoding alone, inference alone. CPU seconds, not wall time."""
 import resource
 import subprocess
+import time
 
 import numpy as np
 import onnxruntime
 
 from .machine import cache
-
-INFERENCES = 60
 
 
 def children_cpu(command):
@@ -34,8 +33,12 @@ def decode_ms(clip, seconds):
     return 1000 * (decode - start) / seconds
 
 
-def inference_ms(model="nanodet-g-416x544-int8.onnx"):
-    """CPU milliseconds of one inference of the default model, one thread, no spinning."""
+def inference_ms(rate, beside, seconds, model="nanodet-g-416x544-int8.onnx"):
+    """CPU milliseconds of one inference of the default model, one thread, no spinning, so many a second.
+
+    Runs as long as the process beside it, at most so many seconds. At the rate of the edge, and while that runs: caches are
+    as cold for both, and both feel the machine's other work.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -44,8 +47,12 @@ def inference_ms(model="nanodet-g-416x544-int8.onnx"):
     shape = [side if isinstance(side, int) else 1 for side in entry.shape]
     picture = np.random.default_rng(1).integers(0, 255, shape, dtype=np.uint8)
     session.run(None, {entry.name: picture})
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    for _ in range(INFERENCES):
+    spent, runs, due = 0.0, 0, time.monotonic()
+    end = due + seconds
+    while beside.poll() is None and due < end:
+        due += 1 / rate
+        time.sleep(max(0.0, due - time.monotonic()))
+        before = time.thread_time()
         session.run(None, {entry.name: picture})
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    return 1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / INFERENCES
+        spent, runs = spent + time.thread_time() - before, runs + 1
+    return 1000 * spent / runs
