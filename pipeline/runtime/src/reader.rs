@@ -61,17 +61,15 @@ impl<'a> Reader<'a> {
     /// Awake: decodes a packet, and rests from a keyframe on that shows nothing, while nothing moves that is tracked.
     fn watch(&mut self, packet: &EncodedPacket) {
         self.push(packet);
-        let newest = self.decoded.lock().back().cloned();
+        let newest = if packet.keyframe { self.decoded.lock().back().cloned() } else { None };
         self.hand_out(false);
-        let (Some(gate), Some(frame)) = (&mut self.gate, newest) else { return };
+        let Some(gate) = &mut self.gate else { return };
         if self.shared.is_busy() {
-            gate.packets.busy(frame.capture_time);
+            gate.packets.busy(packet.capture_time);
         }
         // A decoder that holds pictures back (B-frames) gives the keyframe's later, when what follows it is decoded, too, and
         // could not be decoded again without it: such cameras stay awake.
-        if !packet.keyframe || frame.capture_time != packet.capture_time {
-            return;
-        }
+        let Some(frame) = newest.filter(|frame| frame.capture_time == packet.capture_time) else { return };
         let moved = gate.sentinels.observe(&frame).moved;
         if moved || self.shared.is_busy() {
             gate.packets.busy(frame.capture_time);
@@ -111,7 +109,6 @@ impl<'a> Reader<'a> {
         tracing::debug!(camera = %self.config.camera, ?cause, packets = packets.len(), "awake");
         self.shared.set_resting(false);
         self.shared.ledger.woke(cause);
-        // Pictures already analysed as sentinels come again here; the slot's frames must stay in order.
         for packet in packets {
             self.push(packet);
             self.hand_out(true);
@@ -145,6 +142,7 @@ impl<'a> Reader<'a> {
             let Some(frame) = self.decoded.lock().pop_front() else { return };
             self.shared.ledger.decoded();
             self.shared.status.frame_at(frame.capture_time);
+            // A sentinel that was analysed comes again when what follows it is decoded.
             if self.sampler.takes(frame.capture_time) && self.last_put != Some(frame.capture_time) {
                 self.put(frame, catching_up);
             } else {
