@@ -1,6 +1,7 @@
 //! The tracker over a whole file, and what it found written for every frame.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use vigil_base::detection::ModelIdentity;
@@ -13,28 +14,41 @@ use crate::{
 /// The picture's size where a file of boxes does not say it; the tracker does not need it.
 const UNKNOWN_SIZE: Size = Size::new(0, 0);
 
-/// Frames per second of a file, 0.1 to 240.
+/// Frames per second of a file, 0.1 to 240, and which of them were looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct FrameRate(f64);
+pub struct FrameRate {
+    per_second: f64,
+    every: NonZeroU32,
+}
 
 impl FrameRate {
     /// For files of boxes that do not say their rate; 12. The benchmark's sequences have 7 to 30 frames a second, and
     /// scores are within one point for any assumption from 10 to 16.
-    pub const ASSUMED: Self = Self(12.0);
+    pub const ASSUMED: Self = Self { per_second: 12.0, every: NonZeroU32::MIN };
 
     /// A rate, when it is within 0.1 and 240.
     pub fn new(per_second: f64) -> Option<Self> {
-        (0.1..=240.0).contains(&per_second).then_some(Self(per_second))
+        (0.1..=240.0).contains(&per_second).then_some(Self { per_second, every: NonZeroU32::MIN })
+    }
+
+    /// Only each n-th frame was looked at, from the first on: the others say nothing of what was there.
+    #[must_use]
+    pub fn looked_at_every(self, every: NonZeroU32) -> Self {
+        Self { every, ..self }
     }
 
     /// Capture time of a frame, counted from 1, from the time of the first.
     pub fn time_of(self, frame: u32) -> Timestamp {
-        Timestamp::from_micros((f64::from(frame.saturating_sub(1)) / self.0 * 1e6).round() as i64)
+        Timestamp::from_micros((f64::from(frame.saturating_sub(1)) / self.per_second * 1e6).round() as i64)
     }
 
     /// Frames in so many seconds.
     fn frames_in(self, seconds: f64) -> u32 {
-        (seconds * self.0) as u32
+        (seconds * self.per_second) as u32
+    }
+
+    fn is_looked_at(self, frame: u32) -> bool {
+        frame.saturating_sub(1).is_multiple_of(self.every.get())
     }
 }
 
@@ -84,7 +98,7 @@ impl TrackRecorder {
     }
 }
 
-/// Tracks the detections of a MOTChallenge file, as one class.
+/// Tracks the detections of a MOTChallenge file, as one class, and tells the tracks on every frame of it.
 ///
 /// `config.confidence` says how the file's confidences are to be read, after they were brought to 0..1
 /// ([`MotFile::confidences`]): [`ConfidenceScale::MOT15_PUBLIC`] for the benchmark's public detections.
@@ -104,7 +118,11 @@ pub fn track_mot(detections: &MotFile, rate: FrameRate, config: &TrackerConfig) 
     let mut tracker = Tracker::new(config.clone());
     let mut recorder = TrackRecorder::new(config);
     for &(frame, capture_time) in &frames {
-        let items = by_frame.remove(&frame).unwrap_or_default();
+        let items = match by_frame.remove(&frame) {
+            Some(items) => items,
+            None if rate.is_looked_at(frame) => Vec::new(),
+            None => continue,
+        };
         let (time_source, size, model) = (TimeSource::File, UNKNOWN_SIZE, Arc::clone(&model));
         recorder.observe(&tracker.update(&Detections { capture_time, time_source, size, items, model }));
     }
@@ -139,6 +157,16 @@ mod tests {
         let tracks = track_mot(&MotFile { rows: rows.collect() }, FrameRate::ASSUMED, &sure());
         assert_eq!(tracks.rows.iter().map(|r| r.frame).collect::<Vec<_>>(), (1..=60).collect::<Vec<_>>());
         assert!(tracks.rows.iter().all(|r| r.id == Some(1)));
+    }
+
+    #[test]
+    fn frames_that_nobody_looked_at_are_no_misses_and_are_told_all_the_same() {
+        let rows = (1..=60).filter(|f| f % 10 == 1).map(|f| row(f, 2.0 * f as f32, 0.9 + 0.001 * f as f32));
+        let file = MotFile { rows: rows.collect() };
+        let rate = FrameRate::new(25.0).unwrap();
+        let told = |rate| track_mot(&file, rate, &sure()).rows.iter().map(|r| r.frame).collect::<Vec<_>>();
+        assert_eq!(told(rate.looked_at_every(NonZeroU32::new(10).unwrap())), (1..=51).collect::<Vec<_>>());
+        assert!(told(rate).is_empty(), "a candidate that is missed for longer than 300 ms is dropped");
     }
 
     #[test]

@@ -8,10 +8,14 @@
 mod client;
 mod commands;
 #[cfg(feature = "edge")]
+mod detection_log;
+#[cfg(feature = "edge")]
 mod detector;
 mod event_json;
 mod exit;
 mod filter_args;
+#[cfg(feature = "edge")]
+mod live;
 mod output;
 mod paths;
 mod place;
@@ -90,7 +94,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => client(commands::status::run(args)),
         #[cfg(feature = "edge")]
         Command::Analyze(args) => {
-            log("warn");
+            // A camera's fault ends the command, and is its error.
+            log("warn,vigil_camera=error");
             commands::analyze::run(args)
         }
         Command::Track(args) => commands::track::run(args),

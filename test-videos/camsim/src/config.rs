@@ -60,6 +60,9 @@ pub struct MountConfig {
     pub gop: Duration,
     /// Where in the clip to start, so that several cameras of one clip differ.
     pub start_offset: Duration,
+    /// Plays the clip from its beginning each time somebody comes and nobody else watches, so that picture i of the stream
+    /// is picture i of the clip: for measurements against a clip's truth. Cameras do not wait, so the default is no.
+    pub starts_on_play: bool,
     /// Uses only this much of the clip's beginning.
     pub max_length: Option<Duration>,
     /// How good the pictures are.
@@ -120,6 +123,7 @@ impl MountConfig {
             fps: None,
             gop: DEFAULT_GOP,
             start_offset: Duration::ZERO,
+            starts_on_play: false,
             max_length: None,
             quality: Quality::Crf(23),
             sender_reports: Some(DEFAULT_REPORT_INTERVAL),

@@ -214,7 +214,7 @@ impl Mount {
             player.tick();
             return;
         };
-        let Some(pts) = outlet.running_time(now, due, player) else { return };
+        let Some(pts) = outlet.running_time(now, due, player, self.config.starts_on_play) else { return };
         let full = outlet.source.current_level_buffers() >= MAX_QUEUED_UNITS;
         if now < state.frozen_until || now > due + MAX_LATENESS || full {
             state.player.hold();
@@ -231,14 +231,24 @@ impl Outlet {
     /// The pipeline's running time when monotonic time is `due`; nothing until the pipeline runs.
     ///
     /// The first time there is one, a client has just come, and need not wait for a keyframe.
-    fn running_time(&mut self, now: Duration, due: Duration, player: &mut Player) -> Option<gst::ClockTime> {
+    fn running_time(
+        &mut self,
+        now: Duration,
+        due: Duration,
+        player: &mut Player,
+        from_beginning: bool,
+    ) -> Option<gst::ClockTime> {
         let epoch_ns = if let Some(epoch_ns) = self.epoch_ns {
             epoch_ns
         } else {
             // Before it plays, it may have a clock already and not yet the time its clock began.
             let plays = self.source.current_state() == gst::State::Playing;
             let running = self.source.current_running_time().filter(|_| plays)?;
-            player.want_keyframe();
+            if from_beginning {
+                player.rewind();
+            } else {
+                player.want_keyframe();
+            }
             *self.epoch_ns.insert(i128::from(running.nseconds()) - now.as_nanos() as i128)
         };
         let nanos = (due.as_nanos() as i128 + epoch_ns).max(0);

@@ -44,6 +44,11 @@ impl Player {
         self.cut = true;
     }
 
+    /// The next picture is the clip's first, which is a keyframe.
+    pub fn rewind(&mut self) {
+        self.position = 0;
+    }
+
     /// One tick passes and its picture is not sent.
     pub fn hold(&mut self) {
         self.advance();
@@ -107,6 +112,14 @@ mod tests {
         assert_eq!(Player::new(clip(20, 4, 64), Duration::from_millis(500)).tick().index, 8);
         assert_eq!(Player::new(clip(20, 4, 64), Duration::from_millis(1900)).tick().index, 0);
         assert_eq!(Player::new(clip(20, 4, 64), Duration::from_millis(2400)).tick().index, 4);
+    }
+
+    #[test]
+    fn rewound_it_starts_with_the_clips_first_picture() {
+        let mut player = Player::new(clip(20, 4, 64), Duration::from_millis(500));
+        player.tick();
+        player.rewind();
+        assert_eq!([player.tick().index, player.tick().index], [0, 1]);
     }
 
     #[test]

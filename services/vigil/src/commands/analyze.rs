@@ -1,4 +1,4 @@
-//! `vigil analyze`: a file instead of a camera.
+//! `vigil analyze`: the whole chain up to the event over a file, or over a camera for a while.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,43 +10,51 @@ use clap::Args;
 use indicatif::ProgressBar;
 use vigil_base::event::{EndReason, EventState, ModelRef};
 use vigil_base::{CameraId, EdgeId, Frame, RegionId, Timestamp};
-use vigil_decode::FileDecoder;
+use vigil_decode::{FileDecoder, FileInfo};
 use vigil_edge::config::AnalysisConfig;
 use vigil_event::{EventConfig, EventContext, EventIds, Revision};
 use vigil_runtime::{Analyser, AnalyserConfig, Analysis, Sampler};
 use vigil_track::{Interpolation, TrackRecorder, TrackerConfig};
 
+use crate::detection_log::DetectionLog;
 use crate::detector::DetectorArgs;
+use crate::live::LiveArgs;
 use crate::rules_trial::{RulesArgs, RulesTrial};
 use crate::{event_json, exit, output, progress, when};
 
 /// A live event is not told between its begin and its end: a file's reader wants the whole.
 const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// Analyse a video file and print its events as JSON lines, each event once, when it has ended.
+/// Analyse a video file, or a camera for a while, and print its events as JSON lines, each event once, when it has ended.
 ///
-/// The same file gives the same output. Times count from --start.
+/// The same file gives the same output; its times count from --start.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vigil analyze street.mp4
   vigil analyze street.mp4 --rate 10 --mot tracks.txt
+  vigil analyze rtsp://10.0.0.20/stream1 --duration 1m --user viewer --password-file camera.pw
   vigil analyze street.mp4 --rules rules.toml | jq -c 'select(.rule)'
   vigil analyze street.mp4 --classes car,truck --start 2026-05-01T14:00:00Z | jq -c '[.class, .begin_time]'")]
 pub struct AnalyzeArgs {
-    /// The video; any container and codec that GStreamer decodes.
+    /// The video: a file of any container and codec that GStreamer decodes, or an rtsp:// address with --duration.
     video: PathBuf,
     /// Frames a second that are analysed.
     #[arg(long, default_value_t = 5.0, value_name = "N", value_parser = rate)]
     rate: f64,
-    /// Write every track in MOTChallenge format, with a box on every frame of the file.
+    /// Write every track in MOTChallenge format, with a box on every frame of the video.
     #[arg(long, value_name = "FILE")]
     mot: Option<PathBuf>,
+    /// Write what the detector found on the analysed frames, before any tracking, in MOTChallenge format.
+    #[arg(long, value_name = "FILE")]
+    detections: Option<PathBuf>,
     /// Capture time of the first frame.
     #[arg(long, default_value = "1970-01-01T00:00:00Z", value_name = "TIME")]
     start: String,
     /// Object classes that become events.
     #[arg(long, value_name = "CLASS", value_delimiter = ',')]
     classes: Vec<String>,
+    #[command(flatten)]
+    live: LiveArgs,
     #[command(flatten)]
     rules: RulesArgs,
     #[command(flatten)]
@@ -56,21 +64,37 @@ pub struct AnalyzeArgs {
 /// Runs the command.
 pub fn run(args: AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let start = when::parse(&args.start, Timestamp::MIN).context("--start").map_err(exit::wrong_use)?;
-    args.mot.as_deref().map(ensure_writable).transpose()?;
-    let decoder = FileDecoder::open(&args.video, start)?;
-    let mut run = Run::new(&args, &decoder)?;
-    let decoded = run.frames(decoder);
-    run.finish(args.mot.as_deref())?;
-    // A file that is cut short gives the events of what is there, and fails all the same.
-    decoded?;
+    let camera = args.live.camera(&args.video)?;
+    for path in args.mot.iter().chain(&args.detections) {
+        ensure_writable(path)?;
+    }
+    let (run, taken) = if let Some(camera) = camera {
+        let mut run = Run::new(&args, "camera", None)?;
+        let taken = camera.watch(&mut |number, frame| run.frame(number, frame));
+        (run, taken)
+    } else {
+        let mut decoder = FileDecoder::open(&args.video, start)?;
+        let mut run = Run::new(&args, "file", expected_frames(decoder.info()))?;
+        let taken = run.file(&mut decoder);
+        (run, taken)
+    };
+    run.finish(&args)?;
+    // A video that is cut short gives the events of what is there, and fails all the same.
+    taken?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// One pass over a file.
+fn expected_frames(info: FileInfo) -> Option<u64> {
+    let known = info.duration.zip(info.frame_rate);
+    known.map(|(duration, rate)| (duration.as_secs_f64() * rate.per_second()) as u64)
+}
+
+/// One pass over a video.
 struct Run {
     analyser: Analyser,
     sampler: Sampler,
     recorder: TrackRecorder,
+    detections: DetectionLog,
     rules: Option<RulesTrial>,
     /// Number (from 1) and capture time of each frame.
     times: Vec<(u32, Timestamp)>,
@@ -78,13 +102,13 @@ struct Run {
 }
 
 impl Run {
-    fn new(args: &AnalyzeArgs, decoder: &FileDecoder) -> anyhow::Result<Self> {
+    fn new(args: &AnalyzeArgs, camera: &str, expected_frames: Option<u64>) -> anyhow::Result<Self> {
         let model = args.detector.load()?;
         let identity = model.identity();
         let context = EventContext {
             region: RegionId::new("local")?,
             edge: EdgeId::new("local")?,
-            camera: CameraId::new("file")?,
+            camera: CameraId::new(camera)?,
             location: None,
             model: ModelRef { name: identity.name.as_str().into(), fingerprint: identity.fingerprint.as_str().into() },
         };
@@ -103,32 +127,35 @@ impl Run {
             tracker,
             events: EventConfig { update_interval: NEVER, thumbnails: false, ids: EventIds::Repeatable },
         };
-        let frames = decoder.info().duration.zip(decoder.info().frame_rate);
-        let frames = frames.map(|(duration, rate)| (duration.as_secs_f64() * rate.per_second()) as u64);
+        let detections = DetectionLog::default();
+        let detector = detections.listen(Box::new(model.detector()?), &config.classes);
         Ok(Self {
-            analyser: Analyser::new(config, context, Box::new(model.detector()?))?,
+            analyser: Analyser::new(config, context, detector)?,
             sampler: Sampler::new(args.rate),
             recorder,
+            detections,
             rules,
             times: Vec::new(),
-            progress: progress::frames(frames),
+            progress: progress::frames(expected_frames),
         })
     }
 
-    fn frames(&mut self, mut decoder: FileDecoder) -> anyhow::Result<()> {
+    fn file(&mut self, decoder: &mut FileDecoder) -> anyhow::Result<()> {
         while let Some(frame) = decoder.next_frame()? {
-            self.frame(&frame)?;
+            self.frame(u32::try_from(frame.sequence + 1)?, &frame)?;
         }
         Ok(())
     }
 
-    fn frame(&mut self, frame: &Frame) -> anyhow::Result<()> {
+    fn frame(&mut self, number: u32, frame: &Frame) -> anyhow::Result<()> {
         self.progress.inc(1);
-        self.times.push((u32::try_from(frame.sequence + 1)?, frame.capture_time));
+        self.times.push((number, frame.capture_time));
         if !self.sampler.takes(frame.capture_time) {
             return Ok(());
         }
-        match self.analyser.analyse(frame)? {
+        let analysis = self.analyser.analyse(frame)?;
+        self.detections.note(number);
+        match analysis {
             Analysis::Still => Ok(()),
             Analysis::Seen { update, revisions } => {
                 self.recorder.observe(&update);
@@ -140,14 +167,22 @@ impl Run {
         }
     }
 
-    fn finish(mut self, mot: Option<&Path>) -> anyhow::Result<()> {
+    fn finish(mut self, args: &AnalyzeArgs) -> anyhow::Result<()> {
         print_ended(&self.analyser.end_all(EndReason::StreamLost))?;
         self.rules.map(RulesTrial::finish).transpose()?;
         self.progress.finish_and_clear();
-        let Some(path) = mot else { return Ok(()) };
-        let tracks = self.recorder.tracks(&self.times, &Interpolation::default());
-        std::fs::write(path, tracks.to_text()).with_context(|| format!("cannot write {}", path.display()))
+        if let Some(path) = &args.detections {
+            write(path, &self.detections.into_text())?;
+        }
+        if let Some(path) = &args.mot {
+            write(path, &self.recorder.tracks(&self.times, &Interpolation::default()).to_text())?;
+        }
+        Ok(())
     }
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Told before the work begins: a path that cannot be written must not cost an hour of analysis.

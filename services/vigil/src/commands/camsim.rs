@@ -33,7 +33,8 @@ Examples:
   vigil camsim --mount gate=vtest.avi,codec=h265,size=1920x1080,fps=25 --user admin --password-file pw.txt
   vigil camsim --mount gate=vtest.avi --fault \"30s freeze gate 5s\" --fault \"60s close gate\"")]
 pub struct CamsimArgs {
-    /// A camera: NAME=CLIP, then any of codec=h264|h265, size=WxH, fps=N, gop=2s, offset=10s, length=60s, separated by commas.
+    /// A camera: NAME=CLIP, then any of codec=h264|h265, size=WxH, fps=N, gop=2s, offset=10s, length=60s, start=play, separated by
+    /// commas. With start=play the clip begins when somebody comes and nobody else watches, not when the camera is switched on.
     #[arg(long = "mount", required = true, value_name = "NAME=CLIP[,KEY=VALUE...]")]
     mounts: Vec<MountArg>,
     /// Where to listen; port 0 takes a free one.
@@ -78,7 +79,8 @@ impl FromStr for MountArg {
                     mount.max_length =
                         Some(humantime::parse_duration(value).with_context(|| format!("length={value}"))?);
                 }
-                _ => bail!("{key:?} is not one of codec, size, fps, gop, offset, length"),
+                "start" if value == "play" => mount.starts_on_play = true,
+                _ => bail!("{part:?} is not one of codec=, size=, fps=, gop=, offset=, length=, start=play"),
             }
         }
         Ok(Self(mount))

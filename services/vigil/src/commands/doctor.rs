@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
+use vigil_base::SystemClock;
 use vigil_base::error::chain;
-use vigil_base::{Secret, SystemClock};
-use vigil_camera::{CameraClock, CameraSource, ProbeReport, StreamAddress};
+use vigil_camera::{CameraClock, ProbeReport, StreamAddress};
 use vigil_detect::Provider;
 
 use crate::detector::DetectorArgs;
-use crate::{exit, output, paths};
+use crate::{exit, live, output, paths};
 
 /// How long a camera is watched.
 const PROBE: Duration = Duration::from_secs(10);
@@ -153,13 +153,8 @@ fn camera(args: &DoctorArgs, address: StreamAddress) -> Finding {
 }
 
 fn probe(args: &DoctorArgs, address: StreamAddress) -> anyhow::Result<ProbeReport> {
-    let mut source = CameraSource::new(address);
-    source.user.clone_from(&args.user);
-    if let Some(file) = &args.password_file {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        source.password = Some(Secret::new(text.lines().next().unwrap_or_default()));
-    }
-    Ok(vigil_camera::probe(&source.resolve()?, &SystemClock::shared(), PROBE)?)
+    let source = live::source(address, args.user.as_deref(), args.password_file.as_deref())?;
+    Ok(vigil_camera::probe(&source, &SystemClock::shared(), PROBE)?)
 }
 
 fn describe(report: &ProbeReport) -> String {

@@ -1,5 +1,6 @@
 //! `vigil track`: the tracker alone.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,6 +24,9 @@ pub struct TrackArgs {
     /// Frames a second of the video the detections are of; without it a middling rate is assumed.
     #[arg(long, value_name = "N")]
     fps: Option<f64>,
+    /// The detections are of the frames 1, 1+N, 1+2N, ... alone: an analysis rate below the video's.
+    #[arg(long, value_name = "N", default_value = "1")]
+    every: NonZeroU32,
     /// What the confidences mean.
     #[arg(long, value_enum, default_value_t = Scale::Mot15)]
     confidence: Scale,
@@ -58,6 +62,7 @@ pub fn run(args: TrackArgs) -> anyhow::Result<ExitCode> {
         Scale::Nanodet => ConfidenceScale::NANODET,
         Scale::Probability => ConfidenceScale::PROBABILITY,
     };
+    let rate = rate.looked_at_every(args.every);
     let tracks = track_mot(&detections, rate, &TrackerConfig { confidence, ..TrackerConfig::default() });
     std::fs::write(&args.out, tracks.to_text()).with_context(|| format!("cannot write {}", args.out.display()))?;
     Ok(ExitCode::SUCCESS)
