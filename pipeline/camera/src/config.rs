@@ -36,7 +36,7 @@ pub struct CameraSource {
     /// How long to wait for a new connection's first packet; default 10 s.
     #[serde(default, with = "humantime_serde::option")]
     pub connect_timeout: Option<Duration>,
-    /// A connection without a packet for so long is given up and made anew; default 5 s.
+    /// A connection without a packet for so long is given up and made anew; default 4 s.
     #[serde(default, with = "humantime_serde::option")]
     pub stall_timeout: Option<Duration>,
     /// How long to wait for a late packet before it counts as lost, over UDP; default 200 ms.
@@ -181,7 +181,7 @@ impl CameraSource {
             tls: self.tls,
             clock: self.clock,
             connect_timeout: bounded("connect_timeout", self.connect_timeout, s(10), ms(100)..=s(300))?,
-            stall_timeout: bounded("stall_timeout", self.stall_timeout, s(5), ms(100)..=s(300))?,
+            stall_timeout: bounded("stall_timeout", self.stall_timeout, s(4), ms(100)..=s(300))?,
             latency: bounded("latency", self.latency, ms(200), ms(0)..=s(10))?,
             reconnect_min: bounded("reconnect_min", self.reconnect_min, ms(500), ms(10)..=s(3600))?,
             reconnect_max: bounded("reconnect_max", self.reconnect_max, s(10), ms(10)..=s(3600))?,
@@ -252,7 +252,7 @@ mod tests {
     fn an_address_is_enough() {
         let source = source("address = 'rtsp://cam/1'").unwrap();
         assert_eq!(source.transport, Transport::Tcp);
-        assert_eq!(source.stall_timeout, Duration::from_secs(5));
+        assert_eq!(source.stall_timeout, Duration::from_secs(4));
         assert_eq!((source.reconnect_min, source.reconnect_max), (Duration::from_millis(500), Duration::from_secs(10)));
     }
 

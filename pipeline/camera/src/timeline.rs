@@ -12,10 +12,11 @@
 //! - **A large one is a step** of a clock, the camera's or the edge's. It is followed at the next keyframe, which starts a
 //!   new session: until there the old offset is kept, and no packet is lost.
 //! - **A jump of PTS itself** is taken out: PTS goes on by the time that passed at arrival, and the packet is marked.
+//! - **A PTS that stands still** while pictures come goes on by the time that passed at arrival until it moves again.
 //! - **A camera whose clock is out by more than a day** was never set: its NTP time is not used, and the status says so.
 //!
-//! Within a session capture times increase strictly in the order of delivery. For streams with B frames, which street
-//! cameras do not send, that costs them their reordering.
+//! Within a session capture times increase strictly in the order of presentation. That is the order of delivery but for B
+//! frames, which come after a picture that is shown later: those are dated between the two pictures they lie between.
 
 use std::time::Duration;
 
@@ -112,9 +113,14 @@ pub struct Timeline {
     ntp_offset_us: Option<i64>,
     /// In use: capture time minus PTS.
     offset_us: Option<i64>,
+    /// The newest packet in order of presentation.
     last: Option<Last>,
+    /// The newest before that one: B frames lie between the two.
+    anchor: Option<Last>,
     /// Takes the jumps out of PTS.
     pts_shift_us: i64,
+    /// PTS of the packet before, as it came.
+    last_raw_us: Option<i64>,
     time_source: TimeSource,
 }
 
@@ -136,7 +142,9 @@ impl Timeline {
             ntp_offset_us: None,
             offset_us: None,
             last: None,
+            anchor: None,
             pts_shift_us: 0,
+            last_raw_us: None,
             time_source: TimeSource::Arrival,
         }
     }
@@ -150,11 +158,18 @@ impl Timeline {
     pub fn stamp(&mut self, packet: &Arrived) -> Stamped {
         let arrival_us = packet.arrival_monotonic.as_micros() as i64;
         let raw_pts_us = (packet.pts_ns / 1000) as i64;
+        let repeated = self.last_raw_us.replace(raw_pts_us) == Some(raw_pts_us);
+        if let Some(last) = self.last.filter(|_| repeated) {
+            return self.go_on(last, arrival_us);
+        }
         let pts_jumped = self.is_jump(raw_pts_us + self.pts_shift_us, arrival_us);
         if pts_jumped {
             self.take_out_jump(raw_pts_us, arrival_us);
         }
         let pts_us = raw_pts_us + self.pts_shift_us;
+        if let Some(capture_us) = self.between(pts_us) {
+            return self.stamped(pts_us, capture_us);
+        }
         let passed_us = self.last.map_or(0, |last| pts_us - last.pts_us);
         self.learn_delay(arrival_us - pts_us, passed_us);
         self.learn_ntp(packet, pts_us);
@@ -162,11 +177,38 @@ impl Timeline {
         if new_session {
             self.last = None;
         }
-        let earliest = self.last.map_or(Timestamp::MIN.as_micros(), |last| last.capture_us + 1);
-        let capture_us = (pts_us + self.offset_us.unwrap_or(0)).max(earliest);
-        self.last = Some(Last { pts_us, arrival_us, capture_us });
-        let capture_time = Timestamp::from_micros(capture_us);
-        Stamped { pts_us, capture_time, time_source: self.time_source, pts_jumped, new_session }
+        let capture_us = self.after_last(pts_us + self.offset_us.unwrap_or(0));
+        self.advance(Last { pts_us, arrival_us, capture_us });
+        Stamped { pts_jumped, new_session, ..self.stamped(pts_us, capture_us) }
+    }
+
+    /// PTS stands still: time goes on as at arrival, and nothing is learned from it.
+    fn go_on(&mut self, last: Last, arrival_us: i64) -> Stamped {
+        let passed_us = (arrival_us - last.arrival_us).max(1);
+        let (pts_us, capture_us) = (last.pts_us + passed_us, last.capture_us + passed_us);
+        self.advance(Last { pts_us, arrival_us, capture_us });
+        self.stamped(pts_us, capture_us)
+    }
+
+    /// Capture time of a picture that is shown before the newest one, in proportion between its neighbours.
+    fn between(&self, pts_us: i64) -> Option<i64> {
+        let (before, after) = (self.anchor?, self.last?);
+        let lies_between = before.pts_us < pts_us && pts_us < after.pts_us;
+        let share = (pts_us - before.pts_us) as f64 / (after.pts_us - before.pts_us) as f64;
+        lies_between.then(|| before.capture_us + (share * (after.capture_us - before.capture_us) as f64) as i64)
+    }
+
+    fn after_last(&self, capture_us: i64) -> i64 {
+        capture_us.max(self.last.map_or(Timestamp::MIN.as_micros(), |last| last.capture_us + 1))
+    }
+
+    fn advance(&mut self, newest: Last) {
+        self.anchor = self.last.replace(newest);
+    }
+
+    fn stamped(&self, pts_us: i64, capture_us: i64) -> Stamped {
+        let (capture_time, time_source) = (Timestamp::from_micros(capture_us), self.time_source);
+        Stamped { pts_us, capture_time, time_source, pts_jumped: false, new_session: false }
     }
 
     /// PTS went back further than reordering can, or arrived before the shortest delay allows: then it ran ahead.

@@ -67,10 +67,59 @@ fn error_ms(stamp: &Stamped, n: usize) -> f64 {
     stamp.capture_time.seconds_since(Scene::truth(n)) * 1e3
 }
 
+/// Of pictures that are shown before the one that came before them, the order of delivery says nothing.
 fn assert_increasing_within_sessions(stamps: &[Stamped]) {
-    for pair in stamps.windows(2) {
-        assert!(pair[1].new_session || pair[1].capture_time > pair[0].capture_time, "{pair:?}");
+    let mut newest: Option<Stamped> = None;
+    for stamp in stamps {
+        let Some(before) = newest.filter(|_| !stamp.new_session) else {
+            newest = Some(*stamp);
+            continue;
+        };
+        if stamp.pts_us > before.pts_us {
+            assert!(stamp.capture_time > before.capture_time, "{before:?} {stamp:?}");
+            newest = Some(*stamp);
+        }
     }
+}
+
+/// Order of sending with two B frames: each third picture comes before the two it is shown after.
+fn sent_as(n: usize) -> usize {
+    match n % 3 {
+        _ if n == 0 => 0,
+        1 => n + 2,
+        _ => n - 1,
+    }
+}
+
+#[test]
+fn b_frames_are_dated_by_when_they_are_shown_also_while_the_offset_is_slewed() {
+    let mut scene = Scene::new(vec![0; 90]);
+    scene.reports_from = 30;
+    scene.camera_error_us = Box::new(|_| 1_000_000);
+    let mut timeline = Timeline::new(ClockPolicy::Camera);
+    let mut stamps: Vec<_> = (0..85)
+        .map(|sent| {
+            let (shown, arrived) = (scene.packet(sent_as(sent)), scene.packet(sent + 2));
+            let (arrival, arrival_monotonic) = (arrived.arrival, arrived.arrival_monotonic);
+            timeline.stamp(&Arrived { arrival, arrival_monotonic, keyframe: sent == 0, ..shown })
+        })
+        .collect();
+    assert!(stamps.iter().all(|stamp| !stamp.new_session && !stamp.pts_jumped));
+    stamps.sort_by_key(|stamp| stamp.pts_us);
+    for pair in stamps.windows(2) {
+        let passed = pair[1].capture_time.seconds_since(pair[0].capture_time);
+        assert!((0.049..=0.151).contains(&passed), "{passed} s from one picture to the next");
+    }
+}
+
+#[test]
+fn a_pts_that_stands_still_goes_on_by_arrival_and_is_followed_again() {
+    let mut scene = Scene::new(vec![3; 120]);
+    scene.pts_shift_ms = Box::new(|n| if (40..80).contains(&n) { 100 * (40 - n as i64) } else { 0 });
+    let (stamps, _) = scene.play();
+    assert!(stamps.iter().all(|stamp| !stamp.new_session && !stamp.pts_jumped));
+    assert!(stamps.iter().enumerate().all(|(n, stamp)| error_ms(stamp, n).abs() < 10.0));
+    assert_increasing_within_sessions(&stamps);
 }
 
 #[test]
@@ -217,7 +266,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_arrives_capture_times_increase_within_a_session_and_sessions_start_at_keyframes(
+    fn whatever_arrives_newer_pictures_have_later_capture_times_and_sessions_start_at_keyframes(
         packets in prop::collection::vec(
             (any::<u32>(), prop::option::of(any::<i64>()), any::<i32>(), any::<u16>(), any::<bool>()), 1..80,
         ),

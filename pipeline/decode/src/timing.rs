@@ -52,9 +52,18 @@ impl Timing {
         let before = self.pending.len();
         self.pending.retain(|taken| taken.pts_ns > pts_ns);
         let lost = before - self.pending.len() - usize::from(exact.is_some());
-        let found = exact.or_else(|| self.last.map(|last| reckon(last, pts_ns)));
+        let found = exact.or_else(|| self.last.map(|last| reckon(last, pts_ns))).map(|found| self.after_last(found));
         self.last = found.or(self.last);
         (found, lost as u64)
+    }
+
+    /// A sender whose time stamps run backwards for a moment does not make time do so.
+    fn after_last(&self, found: Taken) -> Taken {
+        let earliest = self.last.map(|last| last.capture_time + Duration::from_micros(1));
+        Taken {
+            capture_time: earliest.map_or(found.capture_time, |earliest| earliest.max(found.capture_time)),
+            ..found
+        }
     }
 
     /// Forgets everything: the decoder was emptied. Returns how many packets gave no picture.
@@ -125,6 +134,16 @@ mod tests {
         timing.picture_out(Some(SECOND));
         let (taken, _) = timing.picture_out(Some(SECOND + 40_000_000));
         assert_eq!(taken.unwrap().capture_time, Timestamp::from_micros(6_040_000));
+    }
+
+    #[test]
+    fn capture_times_of_pictures_never_step_back() {
+        let mut timing = Timing::default();
+        for pts in [0, 3, 2] {
+            timing.packet_in(&packet(pts * SECOND));
+            timing.picture_out(Some(pts * SECOND));
+        }
+        assert_eq!(timing.last.unwrap().capture_time, Timestamp::from_micros(8_000_001));
     }
 
     #[test]

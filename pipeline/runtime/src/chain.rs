@@ -20,7 +20,7 @@ use crate::reader::Reader;
 use crate::shared::Shared;
 use crate::sink::{EventSink, SinkClosed};
 use crate::slot::{FrameSlot, Taken};
-use crate::status::CameraHealth;
+use crate::status::{CameraHealth, Stage};
 
 /// A camera that brings no frame for so long has lost what it had in view; shorter cuts are bridged by the tracker.
 const STREAM_LOST_AFTER: Duration = Duration::from_secs(10);
@@ -72,12 +72,12 @@ impl CameraChain {
         let camera = config.camera.clone();
         let shared = Arc::new(Shared::new(&camera));
         let analyser = new_analyser(&config)?;
-        let reader = Camera::rtsp(camera.clone(), config.source.clone(), clock)
+        let reader = Camera::rtsp(camera.clone(), config.source.clone(), clock.clone())
             .map_err(|source| StartError::Camera { camera: camera.clone(), source })?;
         let chain = Self { camera: camera.clone(), shared: shared.clone(), threads: Mutex::default() };
         let (analyse_config, analyse_shared) = (config.clone(), shared.clone());
         chain.spawn("analyse", move || analyse(analyser, &analyse_config, &analyse_shared, &*sink))?;
-        chain.spawn("camera", move || read(reader, &config, &shared))?;
+        chain.spawn("camera", move || read(reader, &config, &shared, &clock))?;
         Ok(chain)
     }
 
@@ -120,10 +120,10 @@ fn new_analyser(config: &ChainConfig) -> Result<Analyser, StartError> {
 }
 
 /// Camera thread: packets in, frames that are to be analysed into the slot, until shutdown.
-fn read(mut camera: Camera, config: &ChainConfig, shared: &Arc<Shared>) {
+fn read(mut camera: Camera, config: &ChainConfig, shared: &Arc<Shared>, clock: &SharedClock) {
     // Whatever ends this thread, the analysing thread ends, too.
     let _close = CloseOnDrop(&shared.slot);
-    let reader = RefCell::new(Reader::new(config, shared));
+    let reader = RefCell::new(Reader::new(config, shared, clock));
     let take_packet = |packet: EncodedPacket| {
         reader.borrow_mut().take(packet);
         Ok(())
@@ -132,6 +132,8 @@ fn read(mut camera: Camera, config: &ChainConfig, shared: &Arc<Shared>) {
         let sentence = shared.status.follow(&status);
         if !matches!(status, CameraStatus::Streaming { .. }) {
             shared.set_resting(false);
+            // What the connection says of itself counts; the next one may bring another stream.
+            shared.sight(config, Stage::Decode, None);
         }
         (config.on_status)(&status, &sentence);
     };
@@ -199,11 +201,13 @@ fn look_at(analyser: &mut Analyser, frame: &Frame, config: &ChainConfig, shared:
         }
         Ok(Analysis::Seen { revisions, .. }) => {
             shared.ledger.analysed();
+            shared.sight(config, Stage::Detect, None);
             revisions
         }
         Err(error) => {
             shared.ledger.dropped(DropCause::DetectorFailed);
-            tracing::warn!(camera = %config.camera, error = %chain(&error), "a frame could not be analysed");
+            let why = format!("its pictures cannot be analysed: {}", chain(&error));
+            shared.sight(config, Stage::Detect, Some(&why));
             Vec::new()
         }
     }

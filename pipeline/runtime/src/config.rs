@@ -17,6 +17,9 @@ pub type DetectorSource = Arc<dyn Fn() -> Box<dyn Detector> + Send + Sync>;
 /// Told of a camera's state, with a sentence for people.
 pub type StatusListener = Arc<dyn Fn(&CameraStatus, &str) + Send + Sync>;
 
+/// Told why pictures cannot be analysed although packets come, and with `None` when they can again.
+pub type SightListener = Arc<dyn Fn(Option<&str>) + Send + Sync>;
+
 /// One camera.
 #[derive(Clone)]
 pub struct ChainConfig {
@@ -38,4 +41,6 @@ pub struct ChainConfig {
     pub detector: DetectorSource,
     /// Told whenever the camera's state changes, with a sentence for people.
     pub on_status: StatusListener,
+    /// Told when the edge goes blind on a camera that streams, and when it sees again.
+    pub on_sight: SightListener,
 }

@@ -22,7 +22,7 @@ mod status;
 
 pub use analyse::{Analyser, AnalyserConfig, Analysis, UnknownClass};
 pub use chain::{CameraChain, StartError};
-pub use config::{ChainConfig, DetectorSource, StatusListener};
+pub use config::{ChainConfig, DetectorSource, SightListener, StatusListener};
 pub use ledger::{DropCause, Ledger, LedgerCounts};
 pub use sampler::Sampler;
 pub use sink::{EventSink, SinkClosed};

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use vigil_base::error::chain;
-use vigil_base::{EncodedPacket, Frame, Timestamp};
+use vigil_base::{EncodedPacket, Frame, SharedClock, Timestamp};
 use vigil_decode::{DecodeError, Decoder};
 use vigil_gate::{MotionGate, PacketGate, Step, WakeCause};
 
@@ -13,6 +14,13 @@ use crate::config::ChainConfig;
 use crate::ledger::DropCause;
 use crate::sampler::Sampler;
 use crate::shared::Shared;
+use crate::status::Stage;
+
+/// Packets without a picture after which a stream counts as unreadable: decoders hold back a few where there are B frames.
+const PACKETS_IN_VAIN: u32 = 4;
+/// And for so long: a cut costs up to the next keyframe, which comes every second or two.
+const PICTURE_PATIENCE: Duration = Duration::from_secs(3);
+const NO_PICTURE: &str = "its packets give no picture: the stream is damaged, or its keyframes are seconds apart";
 
 /// Decodes what must be decoded, and puts what must be analysed into the slot.
 pub(crate) struct Reader<'a> {
@@ -25,6 +33,9 @@ pub(crate) struct Reader<'a> {
     gate: Option<Gate>,
     /// Capture time of the last frame that went into the slot.
     last_put: Option<Timestamp>,
+    clock: &'a SharedClock,
+    /// Packets given to the decoder since its last picture, and when the first of them came (monotonic).
+    in_vain: Option<(u32, Duration)>,
 }
 
 /// The gate before the decoder, and what compares its sentinels.
@@ -37,13 +48,14 @@ struct Gate {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(config: &'a ChainConfig, shared: &'a Arc<Shared>) -> Self {
+    pub fn new(config: &'a ChainConfig, shared: &'a Arc<Shared>, clock: &'a SharedClock) -> Self {
         let gate = config.gate.map(|gate| Gate {
             packets: PacketGate::new(gate),
             sentinels: MotionGate::new(config.analyser.gate.unwrap_or_default()),
         });
         let sampler = Sampler::new(config.rate);
-        Self { config, shared, decoder: None, decoded: Arc::default(), sampler, gate, last_put: None }
+        let decoded = Arc::default();
+        Self { config, shared, decoder: None, decoded, sampler, gate, last_put: None, clock, in_vain: None }
     }
 
     /// Takes the camera's next packet.
@@ -81,10 +93,7 @@ impl<'a> Reader<'a> {
 
     /// At rest: one keyframe.
     fn look(&mut self, sentinel: &EncodedPacket) {
-        self.push(sentinel);
-        if let Some(decoder) = &mut self.decoder {
-            decoder.drain();
-        }
+        self.push_alone(sentinel);
         let frame = self.decoded.lock().drain(..).next_back();
         let Some(gate) = &mut self.gate else { return };
         // A sentinel that cannot be decoded shows nobody that nothing goes on.
@@ -121,8 +130,33 @@ impl<'a> Reader<'a> {
     }
 
     fn push(&mut self, packet: &EncodedPacket) {
-        if let Err(error) = self.try_push(packet) {
-            tracing::warn!(camera = %self.config.camera, error = %chain(&error), "a packet could not be decoded");
+        let pushed = self.try_push(packet);
+        self.note_sight(pushed);
+    }
+
+    /// Decodes a keyframe whose followers will not be decoded: whatever the decoder holds back is wanted now.
+    fn push_alone(&mut self, packet: &EncodedPacket) {
+        let pushed = self.try_push(packet);
+        if let Some(decoder) = &mut self.decoder {
+            decoder.drain();
+        }
+        self.note_sight(pushed);
+    }
+
+    /// Tells when packets give no pictures, and when they do again.
+    fn note_sight(&mut self, pushed: Result<(), DecodeError>) {
+        if !self.decoded.lock().is_empty() {
+            self.in_vain = None;
+            return self.shared.sight(self.config, Stage::Decode, None);
+        }
+        let now = self.clock.monotonic();
+        let (packets, since) = self.in_vain.map_or((1, now), |(packets, since)| (packets + 1, since));
+        self.in_vain = Some((packets, since));
+        if let Err(error) = pushed {
+            let why = format!("its pictures cannot be decoded: {}", chain(&error));
+            self.shared.sight(self.config, Stage::Decode, Some(&why));
+        } else if packets >= PACKETS_IN_VAIN && now.saturating_sub(since) >= PICTURE_PATIENCE {
+            self.shared.sight(self.config, Stage::Decode, Some(NO_PICTURE));
         }
     }
 

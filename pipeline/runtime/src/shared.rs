@@ -2,12 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use metrics::{Gauge, gauge};
 use vigil_base::CameraId;
 use vigil_camera::Shutdown;
 
+use crate::config::ChainConfig;
 use crate::ledger::Ledger;
 use crate::slot::FrameSlot;
-use crate::status::StatusCell;
+use crate::status::{Stage, StatusCell};
 
 /// What both threads share.
 pub(crate) struct Shared {
@@ -19,6 +21,8 @@ pub(crate) struct Shared {
     resting: AtomicBool,
     /// Something is tracked that moves, or may turn out to.
     busy: AtomicBool,
+    /// Packets come and nothing is seen.
+    blind: Gauge,
 }
 
 impl Shared {
@@ -30,7 +34,23 @@ impl Shared {
             shutdown: Shutdown::new(),
             resting: AtomicBool::new(false),
             busy: AtomicBool::new(false),
+            blind: gauge!("vigil_camera_blind", "camera" => camera.to_string()),
         }
+    }
+
+    /// Tells of a stage that fails, or works again: once for each reason.
+    pub fn sight(&self, config: &ChainConfig, stage: Stage, trouble: Option<&str>) {
+        if !self.status.sight(stage, trouble) {
+            return;
+        }
+        let blind = self.status.blind();
+        self.blind.set(if blind.is_some() { 1.0 } else { 0.0 });
+        if let Some(why) = trouble {
+            tracing::warn!(camera = %config.camera, why, "the camera is not seen although it streams");
+        } else {
+            tracing::info!(camera = %config.camera, ?stage, "works again");
+        }
+        (config.on_sight)(blind.as_deref());
     }
 
     pub fn is_resting(&self) -> bool {

@@ -13,7 +13,7 @@ pub enum CameraState {
     Connecting,
     /// Packets come.
     Streaming,
-    /// No packets; trying again and again.
+    /// No packets, or none that can be turned into pictures and looked at; trying again and again.
     Down,
 }
 
@@ -32,36 +32,91 @@ pub struct CameraHealth {
     pub counts: LedgerCounts,
 }
 
-/// What the camera's thread knows, read by others.
+/// A stage without which a picture is not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Decode,
+    Detect,
+}
+
+/// What the camera's threads know, read by others.
 #[derive(Debug)]
 pub(crate) struct StatusCell {
-    inner: Mutex<(CameraState, String, Option<Timestamp>)>,
+    inner: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    state: CameraState,
+    detail: String,
+    last_frame_time: Option<Timestamp>,
+    /// Why packets give no pictures.
+    not_decoded: Option<String>,
+    /// Why pictures are not looked at.
+    not_detected: Option<String>,
 }
 
 impl StatusCell {
     pub(crate) fn new() -> Self {
-        Self { inner: Mutex::new((CameraState::Connecting, "connecting".to_owned(), None)) }
+        Self {
+            inner: Mutex::new(Known {
+                state: CameraState::Connecting,
+                detail: "connecting".to_owned(),
+                last_frame_time: None,
+                not_decoded: None,
+                not_detected: None,
+            }),
+        }
     }
 
     /// Takes over what the camera says; returns the sentence for people.
     pub(crate) fn follow(&self, status: &CameraStatus) -> String {
         let (state, detail) = describe(status);
-        let mut inner = self.inner.lock();
+        let mut known = self.inner.lock();
         // A camera that was lost is down until it streams again: another attempt changes nothing for those who watch.
-        if inner.0 != CameraState::Down || state != CameraState::Connecting {
-            inner.0 = state;
-            inner.1.clone_from(&detail);
+        if known.state != CameraState::Down || state != CameraState::Connecting {
+            known.state = state;
+            known.detail.clone_from(&detail);
         }
         detail
     }
 
     pub(crate) fn frame_at(&self, capture_time: Timestamp) {
-        self.inner.lock().2 = Some(capture_time);
+        self.inner.lock().last_frame_time = Some(capture_time);
+    }
+
+    /// Notes why a stage fails, or that it works; returns whether that is news.
+    pub(crate) fn sight(&self, stage: Stage, trouble: Option<&str>) -> bool {
+        let mut known = self.inner.lock();
+        let place = match stage {
+            Stage::Decode => &mut known.not_decoded,
+            Stage::Detect => &mut known.not_detected,
+        };
+        let news = place.as_deref() != trouble;
+        if news {
+            *place = trouble.map(str::to_owned);
+        }
+        news
+    }
+
+    /// Why nothing is seen although packets come.
+    pub(crate) fn blind(&self) -> Option<String> {
+        self.inner.lock().blind().cloned()
     }
 
     pub(crate) fn health(&self, camera: &CameraId, counts: LedgerCounts) -> CameraHealth {
-        let (state, detail, last_frame_time) = self.inner.lock().clone();
-        CameraHealth { camera: camera.clone(), state, detail, last_frame_time, counts }
+        let known = self.inner.lock();
+        let (state, detail) = match known.blind() {
+            Some(why) if known.state == CameraState::Streaming => (CameraState::Down, why.clone()),
+            _ => (known.state, known.detail.clone()),
+        };
+        CameraHealth { camera: camera.clone(), state, detail, last_frame_time: known.last_frame_time, counts }
+    }
+}
+
+impl Known {
+    fn blind(&self) -> Option<&String> {
+        self.not_decoded.as_ref().or(self.not_detected.as_ref())
     }
 }
 
@@ -94,8 +149,23 @@ mod tests {
         let camera = CameraId::new("gate").unwrap();
         let state = || cell.health(&camera, LedgerCounts::default()).state;
         assert_eq!(state(), CameraState::Connecting);
-        cell.inner.lock().0 = CameraState::Down;
+        cell.inner.lock().state = CameraState::Down;
         cell.follow(&CameraStatus::Connecting { attempt: 2 });
         assert_eq!(state(), CameraState::Down);
+    }
+
+    #[test]
+    fn a_camera_that_streams_and_is_not_seen_is_down_with_the_reason() {
+        let cell = StatusCell::new();
+        cell.inner.lock().state = CameraState::Streaming;
+        let health = || cell.health(&CameraId::new("gate").unwrap(), LedgerCounts::default());
+        assert!(cell.sight(Stage::Detect, Some("the model fails")));
+        assert!(cell.sight(Stage::Decode, Some("no decoder")));
+        assert!(!cell.sight(Stage::Decode, Some("no decoder")), "no news");
+        assert_eq!((health().state, health().detail.as_str()), (CameraState::Down, "no decoder"));
+        assert!(cell.sight(Stage::Decode, None));
+        assert_eq!(health().detail, "the model fails");
+        assert!(cell.sight(Stage::Detect, None));
+        assert_eq!(health().state, CameraState::Streaming);
     }
 }

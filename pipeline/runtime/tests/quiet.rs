@@ -3,26 +3,23 @@
 
 #![allow(clippy::unwrap_used)] // The helpers are tests too.
 
+mod common;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use common::{Ended, chain_config};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use vigil_base::detection::{Detection, ModelIdentity};
-use vigil_base::event::{EventState, ModelRef};
-use vigil_base::{BoxPx, CameraId, Detections, EdgeId, Frame, RegionId, SystemClock, Timestamp};
-use vigil_camera::CameraSource;
-use vigil_camsim::{MountConfig, SimConfig, Simulator};
-use vigil_decode::DecoderConfig;
+use vigil_base::{BoxPx, Detections, Frame, SystemClock, Timestamp};
+use vigil_camsim::{MountConfig, Simulator};
 use vigil_detect::{DetectError, Detector};
-use vigil_event::{EventConfig, EventContext, EventIds, Revision};
-use vigil_gate::{GateConfig, PacketGateConfig};
-use vigil_runtime::{AnalyserConfig, CameraChain, ChainConfig, EventSink, SinkClosed};
-use vigil_track::TrackerConfig;
+use vigil_gate::PacketGateConfig;
+use vigil_runtime::CameraChain;
 
 const WIDTH: usize = 320;
 const HEIGHT: usize = 240;
@@ -30,9 +27,6 @@ const FPS: usize = 10;
 /// Nothing, somebody walks through, nothing.
 const WALK: std::ops::Range<usize> = 20 * FPS..24 * FPS;
 const LENGTH: usize = 32 * FPS;
-/// How long a condition may take on a loaded machine. Only a failing test waits so long.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 /// One raw I420 picture: a textured background with a sensor's noise, and a bright walker while somebody walks.
 fn picture(n: usize, noise: &mut SmallRng) -> Vec<u8> {
     let mut picture = vec![128; WIDTH * HEIGHT * 3 / 2];
@@ -97,65 +91,15 @@ impl Detector for Bright {
     }
 }
 
-/// Begin and end of each event that has ended.
-#[derive(Default)]
-struct Ended {
-    events: Mutex<Vec<(Timestamp, Timestamp)>>,
-    changed: Condvar,
-}
-
-impl EventSink for Ended {
-    fn put(&self, revisions: Vec<Revision>) -> Result<(), SinkClosed> {
-        let ended = revisions.iter().map(|revision| &revision.event);
-        let ended = ended.filter(|event| matches!(event.state, EventState::Ended(_)));
-        self.events.lock().extend(ended.map(|event| (event.begin_time, event.end_time)));
-        self.changed.notify_all();
-        Ok(())
-    }
-}
-
-impl Ended {
-    fn first(&self) -> (Timestamp, Timestamp) {
-        let mut events = self.events.lock();
-        let timed_out = self.changed.wait_while_for(&mut events, |events| events.is_empty(), PATIENCE).timed_out();
-        assert!(!timed_out, "nobody was seen");
-        events[0]
-    }
-}
-
 fn chain(simulator: &Simulator, gate: Option<PacketGateConfig>, sink: &Arc<Ended>) -> CameraChain {
-    let camera = CameraId::new("gate-3").unwrap();
-    let config = ChainConfig {
-        camera: camera.clone(),
-        source: CameraSource::new(simulator.url("quiet").parse().unwrap()).resolve().unwrap(),
-        decoder: DecoderConfig::default(),
-        rate: 5.0,
-        gate,
-        analyser: AnalyserConfig {
-            classes: vec!["person".to_owned()],
-            gate: gate.map(|_| GateConfig::default()),
-            still_refresh: Duration::from_secs(10),
-            tracker: TrackerConfig::default(),
-            events: EventConfig { update_interval: Duration::from_secs(2), thumbnails: false, ids: EventIds::Random },
-        },
-        context: EventContext {
-            region: RegionId::new("north").unwrap(),
-            edge: EdgeId::new("edge-1").unwrap(),
-            camera,
-            location: None,
-            model: ModelRef { name: "bright".into(), fingerprint: "0".repeat(64).into() },
-        },
-        detector: Arc::new(|| Box::new(Bright)),
-        on_status: Arc::new(|_, _| {}),
-    };
+    let config = chain_config(&simulator.url("quiet"), gate, Arc::new(|| Box::new(Bright)));
     CameraChain::start(config, sink.clone(), Arc::new(SystemClock::new())).unwrap()
 }
 
 #[test]
 fn a_walk_through_a_quiet_scene_is_found_from_its_first_moment_and_little_is_decoded() {
-    let mut config = SimConfig::new(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("clips"));
-    config.mounts.push(MountConfig { gop: Duration::from_secs(2), ..MountConfig::new("quiet", clip()) });
-    let simulator = Simulator::start(config).unwrap();
+    let mount = MountConfig { gop: Duration::from_secs(2), ..MountConfig::new("quiet", clip()) };
+    let simulator = Simulator::start(common::config([mount])).unwrap();
     let (gated, full) = (Arc::new(Ended::default()), Arc::new(Ended::default()));
     let with_gate = chain(&simulator, Some(PacketGateConfig::default()), &gated);
     let without = chain(&simulator, None, &full);

@@ -22,7 +22,7 @@ use vigil_decode::DecoderConfig;
 use vigil_event::{EventConfig, EventContext, EventIds};
 use vigil_gate::{GateConfig, PacketGateConfig};
 use vigil_outbox::{Outbox, OutboxConfig, OutboxError};
-use vigil_runtime::{AnalyserConfig, CameraChain, ChainConfig, StartError, StatusListener};
+use vigil_runtime::{AnalyserConfig, CameraChain, ChainConfig, SightListener, StartError, StatusListener};
 use vigil_serve::grpc::StartError as GrpcStartError;
 use vigil_serve::{GrpcServer, HealthBoard, ops};
 use vigil_track::TrackerConfig;
@@ -177,6 +177,7 @@ fn chain_config(config: &EdgeConfig, camera: &CameraConfig, model: &SharedModel,
         },
         detector: model.detector_for(&camera.id, analysis.rate),
         on_status: on_status(camera, board),
+        on_sight: on_sight(camera, board),
     }
 }
 
@@ -194,6 +195,15 @@ fn on_status(camera: &CameraConfig, board: &HealthBoard) -> StatusListener {
             }
         }
         CameraStatus::Down { .. } => board.report(&component, sentence, false),
+    })
+}
+
+/// A camera that streams and is not seen is as good as none; the camera's chain logs it.
+fn on_sight(camera: &CameraConfig, board: &HealthBoard) -> SightListener {
+    let (component, board) = (format!("camera/{}/pictures", camera.id), board.clone());
+    Arc::new(move |trouble| match trouble {
+        Some(why) => board.report(&component, why, false),
+        None => board.clear(&component),
     })
 }
 

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! magic 8 | codec u8 | width u32 | height u32 | frames u32 | per u32 | count u32
-//! count times: keyframe u8 | length u32
+//! count times: keyframe u8 | taken before u8 | length u32
 //! all access units, one after the other
 //! SHA-256 of everything before, 32
 //! ```
@@ -22,8 +22,9 @@ use vigil_base::{Codec, Size};
 use crate::clip::{AccessUnit, Clip, FrameRate};
 
 /// Ends with the format's version: another version is another file.
-const MAGIC: &[u8; 8] = b"VGLCLIP1";
+const MAGIC: &[u8; 8] = b"VGLCLIP2";
 const HEADER_LEN: usize = 8 + 1 + 5 * 4;
+const UNIT_HEADER_LEN: usize = 1 + 1 + 4;
 const CHECKSUM_LEN: usize = 32;
 
 /// Why a cached clip is not used.
@@ -89,7 +90,7 @@ fn write_clip(out: &mut impl Write, clip: &Clip) -> std::io::Result<()> {
     }
     for unit in &clip.access_units {
         let length = u32::try_from(unit.data.len()).map_err(std::io::Error::other)?;
-        out.write_all(&[u8::from(unit.keyframe)])?;
+        out.write_all(&[u8::from(unit.keyframe), unit.taken_before])?;
         out.write_all(&length.to_le_bytes())?;
     }
     clip.access_units.iter().try_for_each(|unit| out.write_all(&unit.data))
@@ -120,11 +121,11 @@ fn decode(file: &Bytes) -> Result<Clip, CacheError> {
 }
 
 fn split_units(body: &mut Bytes, count: usize) -> Option<Vec<AccessUnit>> {
-    let mut index = body.split_to_checked(count.checked_mul(5)?)?;
+    let mut index = body.split_to_checked(count.checked_mul(UNIT_HEADER_LEN)?)?;
     let mut units = Vec::with_capacity(count);
     for _ in 0..count {
-        let (keyframe, length) = (index.get_u8() == 1, index.get_u32_le() as usize);
-        units.push(AccessUnit { keyframe, data: body.split_to_checked(length)? });
+        let (keyframe, taken_before, length) = (index.get_u8() == 1, index.get_u8(), index.get_u32_le() as usize);
+        units.push(AccessUnit { keyframe, taken_before, data: body.split_to_checked(length)? });
     }
     body.is_empty().then_some(units)
 }
@@ -145,9 +146,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn unit(keyframe: bool, data: Vec<u8>) -> AccessUnit {
+        AccessUnit { keyframe, taken_before: data.len() as u8 % 4, data: data.into() }
+    }
+
     fn clip(units: Vec<(bool, Vec<u8>)>) -> Clip {
-        let mut access_units: Vec<_> =
-            units.into_iter().map(|(keyframe, data)| AccessUnit { keyframe, data: data.into() }).collect();
+        let mut access_units: Vec<_> = units.into_iter().map(|(keyframe, data)| unit(keyframe, data)).collect();
         access_units[0].keyframe = true;
         Clip { codec: Codec::H265, size: Size::new(64, 48), rate: FrameRate { frames: 25, per: 2 }, access_units }
     }

@@ -14,7 +14,7 @@ pub struct Clip {
     pub size: Size,
     /// Fixed.
     pub rate: FrameRate,
-    /// In presentation order, which is decoding order: there are no B frames.
+    /// In decoding order, in which they are sent.
     pub access_units: Vec<AccessUnit>,
 }
 
@@ -23,6 +23,8 @@ pub struct Clip {
 pub struct AccessUnit {
     /// An instantaneous refresh (IDR) with its parameter sets: decoding can start here.
     pub keyframe: bool,
+    /// Pictures by which it was taken before it is sent: above 0 where B frames change the order.
+    pub taken_before: u8,
     /// The bytes.
     pub data: Bytes,
 }
@@ -74,7 +76,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn clip(keyframes: &[bool]) -> Clip {
-        let unit = |&keyframe: &bool| AccessUnit { keyframe, data: Bytes::new() };
+        let unit = |&keyframe: &bool| AccessUnit { keyframe, taken_before: 0, data: Bytes::new() };
         Clip {
             codec: Codec::H264,
             size: Size::new(64, 64),

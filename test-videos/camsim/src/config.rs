@@ -20,6 +20,8 @@ pub(crate) const MAX_CLIP_BYTES: usize = 1 << 30;
 const MAX_FPS: f64 = 240.0;
 /// Longest picture side: the largest that common cameras send.
 const MAX_SIDE: u32 = 8192;
+/// Most B frames in a row: the most that x264 and x265 make.
+const MAX_B_FRAMES: u8 = 16;
 
 /// A simulator: where it listens and what it serves.
 #[derive(Debug, Clone)]
@@ -67,6 +69,8 @@ pub struct MountConfig {
     pub max_length: Option<Duration>,
     /// How good the pictures are.
     pub quality: Quality,
+    /// How they are coded, where it is not as street cameras usually do.
+    pub coding: Coding,
     /// Distance between RTCP sender reports, which carry the NTP time; `None` is a camera that sends none.
     pub sender_reports: Option<Duration>,
     /// Sends a tone (G.711) beside the pictures, as many cameras send sound.
@@ -80,6 +84,17 @@ pub enum Quality {
     Crf(u8),
     /// Constant bit rate, kbit/s.
     Kbps(u32),
+}
+
+/// What a coding standard allows and few cameras do. The default is what most do: no B frames, progressive, 4:2:0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Coding {
+    /// B frames between two others: pictures are sent in another order than they are shown in.
+    pub b_frames: u8,
+    /// Two fields to a picture (H.264 only).
+    pub interlaced: bool,
+    /// Colour at half the width and full height (4:2:2), instead of half of both (4:2:0).
+    pub wide_chroma: bool,
 }
 
 impl SimConfig {
@@ -126,6 +141,7 @@ impl MountConfig {
             starts_on_play: false,
             max_length: None,
             quality: Quality::Crf(23),
+            coding: Coding::default(),
             sender_reports: Some(DEFAULT_REPORT_INTERVAL),
             sound: false,
         }
@@ -148,6 +164,12 @@ impl MountConfig {
             && crf > 50
         {
             return Err(self.invalid(&format!("a rate factor of {crf} is not within 0 and 50")));
+        }
+        if self.coding.b_frames > MAX_B_FRAMES {
+            return Err(self.invalid(&format!("{} B frames are above {MAX_B_FRAMES}", self.coding.b_frames)));
+        }
+        if self.coding.interlaced && self.codec == Codec::H265 {
+            return Err(self.invalid("H.265 is not made interlaced"));
         }
         Ok(())
     }
@@ -179,6 +201,11 @@ mod tests {
             (MountConfig { size: Some(Size::new(641, 480)), ..good() }, "641x480"),
             (MountConfig { gop: Duration::ZERO, ..good() }, "keyframes"),
             (MountConfig { quality: Quality::Crf(51), ..good() }, "51"),
+            (MountConfig { coding: Coding { b_frames: 17, ..Coding::default() }, ..good() }, "17 B frames"),
+            (
+                MountConfig { codec: Codec::H265, coding: Coding { interlaced: true, ..Coding::default() }, ..good() },
+                "interlaced",
+            ),
         ];
         for (mount, expected) in bad {
             let error = SimConfig::new("cache").with_mount(mount).check().unwrap_err().to_string();

@@ -9,7 +9,7 @@ use vigil_base::Size;
 use crate::config::check_size;
 
 const EXAMPLES: &str = "freeze cam1 5s | close cam1 | refuse cam1 5s | jump cam1 +10s | ntp cam1 -1h | \
-                        damage cam1 5% 10s | garbage cam1 3s | resize cam1 640x480";
+                        damage cam1 5% 10s | garbage cam1 3s | repeat cam1 3s | resize cam1 640x480";
 
 /// One misbehaviour of one camera.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,6 +39,8 @@ pub enum Fault {
     },
     /// The payload of each RTP packet is replaced by noise for so long.
     GarbageStream(Duration),
+    /// The RTP time stamps stand still for so long: each picture carries that of the one before.
+    RepeatTimes(Duration),
     /// Sends pictures of another size, for good, from a keyframe with new parameter sets on.
     Resize(Size),
 }
@@ -63,6 +65,7 @@ pub enum Target {
 /// ntp cam1 -20000days    only its NTP time steps: a camera whose clock was never set
 /// damage cam1 5% 10s     5% of RTP packets are lost or altered
 /// garbage cam1 3s        the payload of every RTP packet is noise
+/// repeat cam1 3s         its RTP time stamps stand still
 /// resize cam1 640x480    another picture size from the next keyframe on
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -104,8 +107,11 @@ impl Fault {
             ("ntp", [by]) => Ok(Self::NtpStep { by_ms: signed_ms(by)? }),
             ("damage", [rate, lasts]) => Ok(Self::Damage { rate: share(rate)?, lasts: duration(lasts)? }),
             ("garbage", [lasts]) => Ok(Self::GarbageStream(duration(lasts)?)),
+            ("repeat", [lasts]) => Ok(Self::RepeatTimes(duration(lasts)?)),
             ("resize", [to]) => Ok(Self::Resize(size(to)?)),
-            ("freeze" | "refuse" | "garbage", _) => Err(format!("{word} wants one duration: {word} cam1 5s")),
+            ("freeze" | "refuse" | "garbage" | "repeat", _) => {
+                Err(format!("{word} wants one duration: {word} cam1 5s"))
+            }
             ("close", _) => Err("close wants nothing more: close cam1".to_owned()),
             ("jump" | "ntp", _) => Err(format!("{word} wants one signed duration: {word} cam1 +5s")),
             ("damage", _) => Err("damage wants a share and a duration: damage cam1 5% 10s".to_owned()),
@@ -191,6 +197,7 @@ impl fmt::Display for Command {
             Fault::GarbageStream(lasts) => {
                 write!(f, "garbage {target} {}", text(lasts))
             }
+            Fault::RepeatTimes(lasts) => write!(f, "repeat {target} {}", text(lasts)),
             Fault::Resize(size) => write!(f, "resize {target} {size}"),
         }
     }
@@ -246,6 +253,7 @@ mod tests {
             (-1_000_000i64..1_000_000).prop_map(|by_ms| Fault::NtpStep { by_ms }),
             (0f64..=1.0, lasts()).prop_map(|(rate, lasts)| Fault::Damage { rate, lasts }),
             lasts().prop_map(Fault::GarbageStream),
+            lasts().prop_map(Fault::RepeatTimes),
             (8u32..2000, 8u32..2000).prop_map(|(w, h)| Fault::Resize(Size::new(w * 2, h * 2))),
         ]
     }

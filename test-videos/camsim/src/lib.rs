@@ -24,7 +24,7 @@ mod transcode;
 mod wire;
 
 pub use clip::{AccessUnit, Clip, FrameRate};
-pub use config::{Credentials, MountConfig, Quality, SimConfig};
+pub use config::{Coding, Credentials, MountConfig, Quality, SimConfig};
 pub use error::SimError;
 pub use fault::{Command, Fault, FaultError, Target};
 pub use mount::{MountStats, SentFrame};

@@ -30,7 +30,8 @@ const REMEMBERED_FRAMES: usize = 600;
 pub struct SentFrame {
     /// Its place in the clip, from 0.
     pub clip_index: usize,
-    /// When the picture was due, by this machine's clock: the truth that a receiver's capture time is compared with.
+    /// When the picture was taken, by this machine's clock: the truth that a receiver's capture time is compared with.
+    /// It is due to be sent then, or where B frames change the order, up to a few pictures later.
     pub due_time: Timestamp,
     /// The same by the camera's clock, which [`Fault::TimeJump`] and [`Fault::NtpStep`] set wrong.
     pub camera_time: Timestamp,
@@ -89,6 +90,13 @@ struct Outlet {
     epoch_ns: Option<i128>,
 }
 
+/// Running times of one picture.
+#[derive(Clone, Copy)]
+struct Times {
+    sent: gst::ClockTime,
+    shown: gst::ClockTime,
+}
+
 impl Mount {
     pub fn new(config: MountConfig, clip: Arc<Clip>, clock: SharedClock) -> Self {
         let state = State {
@@ -133,6 +141,10 @@ impl Mount {
         self.clock.monotonic() < self.state.lock().refused_until
     }
 
+    pub fn clip(&self) -> Arc<Clip> {
+        Arc::clone(self.state.lock().player.clip())
+    }
+
     pub fn change_to(&self, clip: Arc<Clip>) {
         self.state.lock().player.change_to(clip);
     }
@@ -150,6 +162,7 @@ impl Mount {
             Fault::NtpStep { by_ms } => self.wire.step_clock(by_ms, false),
             Fault::Damage { rate, lasts } => self.wire.damage(rate, lasts),
             Fault::GarbageStream(lasts) => self.wire.garble(lasts),
+            Fault::RepeatTimes(lasts) => self.wire.repeat_times(lasts),
             Fault::Close | Fault::Resize(_) => {}
         }
     }
@@ -222,8 +235,10 @@ impl Mount {
             return;
         }
         let next = state.player.tick();
-        let due_time = self.clock.now() - now.saturating_sub(due);
-        state.send(next, pts, due_time, self.wire.ntp_shift_ms());
+        let before = state.player.clip().rate.time_of(u64::from(next.unit.taken_before));
+        let due_time = self.clock.now() - now.saturating_sub(due) - before;
+        let shown = pts.saturating_sub(gst::ClockTime::from_nseconds(before.as_nanos() as u64));
+        state.send(next, Times { sent: pts, shown }, due_time, self.wire.ntp_shift_ms());
     }
 }
 
@@ -257,12 +272,12 @@ impl Outlet {
 }
 
 impl State {
-    fn send(&mut self, next: Due, pts: gst::ClockTime, due_time: Timestamp, ntp_shift_ms: i64) {
+    fn send(&mut self, next: Due, times: Times, due_time: Timestamp, ntp_shift_ms: i64) {
         let Some(outlet) = &self.outlet else { return };
         let mut buffer = gst::Buffer::from_slice(next.unit.data.clone());
         let fresh = buffer.get_mut().expect("nobody else has the buffer yet");
-        fresh.set_pts(pts);
-        fresh.set_dts(pts);
+        fresh.set_pts(times.shown);
+        fresh.set_dts(times.sent);
         if !next.unit.keyframe {
             fresh.set_flags(gst::BufferFlags::DELTA_UNIT);
         }

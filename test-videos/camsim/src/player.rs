@@ -96,7 +96,9 @@ mod tests {
             codec: Codec::H264,
             size: Size::new(width, 64),
             rate: FrameRate { frames: 10, per: 1 },
-            access_units: (0..frames).map(|i| AccessUnit { keyframe: i % gop == 0, data: Bytes::new() }).collect(),
+            access_units: (0..frames)
+                .map(|i| AccessUnit { keyframe: i % gop == 0, taken_before: 0, data: Bytes::new() })
+                .collect(),
         })
     }
 

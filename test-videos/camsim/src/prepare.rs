@@ -11,12 +11,12 @@ use vigil_base::Codec;
 
 use crate::cache;
 use crate::clip::Clip;
-use crate::config::{MountConfig, Quality};
+use crate::config::{Coding, MountConfig, Quality};
 use crate::error::SimError;
 use crate::transcode::{Encoding, encode};
 
 /// Part of the cache key: raise it when encoding changes.
-const ENCODER_VERSION: u32 = 1;
+const ENCODER_VERSION: u32 = 2;
 /// Bytes read at once when a clip file is hashed.
 const READ_CHUNK: usize = 1 << 16;
 
@@ -51,6 +51,7 @@ impl Encoding {
             gop: mount.gop,
             max_length: mount.max_length,
             quality: mount.quality,
+            coding: mount.coding,
         }
     }
 
@@ -75,6 +76,8 @@ impl Encoding {
         };
         hasher.update([kind]);
         hasher.update(value.to_le_bytes());
+        let Coding { b_frames, interlaced, wide_chroma } = self.coding;
+        hasher.update([b_frames, u8::from(interlaced), u8::from(wide_chroma)]);
         hex(&hasher.finalize())
     }
 }
@@ -155,6 +158,9 @@ mod tests {
             Encoding { max_length: Some(Duration::from_secs(1)), ..plain.clone() },
             Encoding { quality: Quality::Crf(30), ..plain.clone() },
             Encoding { quality: Quality::Kbps(23), ..plain.clone() },
+            Encoding { coding: Coding { b_frames: 1, ..Coding::default() }, ..plain.clone() },
+            Encoding { coding: Coding { interlaced: true, ..Coding::default() }, ..plain.clone() },
+            Encoding { coding: Coding { wide_chroma: true, ..Coding::default() }, ..plain.clone() },
         ];
         let mut keys: Vec<_> = others.iter().chain([&plain]).map(|encoding| encoding.cache_key(b"clip")).collect();
         keys.push(plain.cache_key(b"another clip"));

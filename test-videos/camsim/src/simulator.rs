@@ -64,6 +64,11 @@ impl Simulator {
         Ok(self.mounts[self.find(mount)?].stats())
     }
 
+    /// The clip that a mount plays now.
+    pub fn clip(&self, mount: &str) -> Result<Arc<Clip>, SimError> {
+        Ok(self.mounts[self.find(mount)?].clip())
+    }
+
     /// Makes one mount misbehave. [`Fault::Resize`] returns once the clip is prepared in its new size, which takes a
     /// while the first time; everything else returns at once.
     pub fn inject(&self, mount: &str, fault: Fault) -> Result<(), SimError> {

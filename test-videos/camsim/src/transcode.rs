@@ -12,7 +12,7 @@ use vigil_base::{Codec, Size};
 
 use crate::SimError;
 use crate::clip::{AccessUnit, Clip, FrameRate};
-use crate::config::{MAX_ACCESS_UNITS, MAX_CLIP_BYTES, Quality};
+use crate::config::{Coding, MAX_ACCESS_UNITS, MAX_CLIP_BYTES, Quality};
 
 /// How long to wait for one encoded frame before looking for an error message.
 const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
@@ -33,6 +33,7 @@ pub(crate) struct Encoding {
     pub gop: Duration,
     pub max_length: Option<Duration>,
     pub quality: Quality,
+    pub coding: Coding,
 }
 
 /// Encodes a clip. `on_frame` hears the number of frames made so far.
@@ -125,14 +126,15 @@ impl Drop for Running {
 
 /// One thread per encoder keeps its output the same on every machine.
 fn describe(encoding: &Encoding, rate: FrameRate) -> String {
-    let mut caps = format!("video/x-raw,format=I420,framerate={}/{}", rate.frames, rate.per);
+    let format = if encoding.coding.wide_chroma { "Y42B" } else { "I420" };
+    let mut caps = format!("video/x-raw,format={format},framerate={}/{}", rate.frames, rate.per);
     if let Some(size) = encoding.size {
         let _ = write!(caps, ",width={},height={},pixel-aspect-ratio=1/1", size.width, size.height);
     }
     let gop = (encoding.gop.as_secs_f64() * rate.fps()).round().clamp(1.0, MAX_GOP) as u32;
     let (encoder, parsed) = match encoding.codec {
-        Codec::H264 => (h264_encoder(encoding.quality), "h264parse config-interval=-1 ! video/x-h264"),
-        Codec::H265 => (h265_encoder(encoding.quality), "h265parse config-interval=-1 ! video/x-h265"),
+        Codec::H264 => (h264_encoder(encoding.quality, encoding.coding), "h264parse config-interval=-1 ! video/x-h264"),
+        Codec::H265 => (h265_encoder(encoding.quality, encoding.coding), "h265parse config-interval=-1 ! video/x-h265"),
     };
     format!(
         "filesrc name=in ! decodebin ! videoconvert ! videoscale ! videorate ! {caps} ! {encoder} key-int-max={gop} ! \
@@ -140,22 +142,40 @@ fn describe(encoding: &Encoding, rate: FrameRate) -> String {
     )
 }
 
-fn h264_encoder(quality: Quality) -> String {
+fn h264_encoder(quality: Quality, coding: Coding) -> String {
     let rate = match quality {
         Quality::Crf(crf) => format!("pass=qual quantizer={crf} vbv-buf-capacity=0"),
         Quality::Kbps(kbps) => format!("pass=cbr bitrate={kbps}"),
     };
-    format!("x264enc name=enc threads=1 tune=zerolatency speed-preset=veryfast option-string=scenecut=0 {rate}")
+    let order = match coding.b_frames {
+        0 => "tune=zerolatency".to_owned(),
+        b_frames => format!("bframes={b_frames} b-adapt=false"),
+    };
+    // The element codes fields only where the pictures that come say that they are made of fields.
+    let fields = if coding.interlaced {
+        "capssetter caps=video/x-raw,interlace-mode=(string)interleaved,field-order=(string)top-field-first !"
+    } else {
+        ""
+    };
+    let interlaced = coding.interlaced;
+    format!(
+        "{fields} x264enc name=enc threads=1 {order} interlaced={interlaced} speed-preset=veryfast \
+         option-string=scenecut=0 {rate}"
+    )
 }
 
-fn h265_encoder(quality: Quality) -> String {
+fn h265_encoder(quality: Quality, coding: Coding) -> String {
     let (rate, option) = match quality {
         Quality::Crf(crf) => (String::new(), format!(":crf={crf}")),
         Quality::Kbps(kbps) => (format!("bitrate={kbps}"), String::new()),
     };
+    let (tune, b_frames) = match coding.b_frames {
+        0 => ("tune=zerolatency", String::new()),
+        b_frames => ("", format!(":bframes={b_frames}:b-adapt=0")),
+    };
     format!(
-        "x265enc name=enc tune=zerolatency speed-preset=ultrafast {rate} \
-         option-string=scenecut=0:open-gop=0:pools=none:frame-threads=1{option}"
+        "x265enc name=enc {tune} speed-preset=ultrafast {rate} \
+         option-string=scenecut=0:open-gop=0:pools=none:frame-threads=1{b_frames}{option}"
     )
 }
 
@@ -179,6 +199,7 @@ fn collect(
     on_frame: &dyn Fn(usize),
 ) -> Result<Clip, String> {
     let mut clip: Option<Clip> = None;
+    let mut order = Vec::new();
     let mut bytes = 0;
     while let Some(sample) = next_sample(running, sink)? {
         let clip = match &mut clip {
@@ -191,16 +212,44 @@ fn collect(
         let unit = access_unit(&sample)?;
         bytes += unit.data.len();
         clip.access_units.push(unit);
+        order.push(sample.buffer().and_then(gst::BufferRef::pts));
         if clip.access_units.len() > MAX_ACCESS_UNITS || bytes > MAX_CLIP_BYTES {
             return Err(format!("longer than {MAX_ACCESS_UNITS} frames or {MAX_CLIP_BYTES} bytes: set max_length"));
         }
         on_frame(clip.access_units.len());
     }
-    let clip = clip.ok_or("it holds no picture")?;
+    let mut clip = clip.ok_or("it holds no picture")?;
+    if encoding.coding.b_frames > 0 {
+        note_order(&mut clip, &order);
+    }
     match clip.access_units.first() {
         Some(first) if first.keyframe => Ok(clip),
         _ => Err("the encoder did not begin with a keyframe".to_owned()),
     }
+}
+
+/// Notes by how many pictures each was taken before its turn to be sent comes: the camera waits for the pictures that a B
+/// frame refers to. A clip that was cut in the middle of them is cut before them, so that it can be looped.
+fn note_order(clip: &mut Clip, shown_at: &[Option<gst::ClockTime>]) {
+    let period = clip.rate.time_of(1).as_nanos().max(1);
+    let first = shown_at.first().copied().flatten().unwrap_or_default();
+    let place = |time: &Option<gst::ClockTime>| {
+        let after = time.unwrap_or(first).saturating_sub(first).nseconds();
+        (u128::from(after) + period / 2) / period
+    };
+    let places: Vec<i64> = shown_at.iter().map(|time| i64::try_from(place(time)).unwrap_or(i64::MAX)).collect();
+    let ahead = places.iter().zip(0..).map(|(place, sent)| place - sent).max().unwrap_or(0);
+    for ((unit, place), sent) in clip.access_units.iter_mut().zip(&places).zip(0..) {
+        unit.taken_before = u8::try_from(sent + ahead - place).unwrap_or(u8::MAX);
+    }
+    // Whole where the pictures sent so far are just those shown so far.
+    let mut newest = -1;
+    let whole = places.iter().zip(0..).filter(|&(place, sent)| {
+        newest = newest.max(*place);
+        newest == sent
+    });
+    let end = whole.map(|(_, sent)| usize::try_from(sent + 1).unwrap_or(0)).last();
+    clip.access_units.truncate(end.unwrap_or(clip.access_units.len()));
 }
 
 /// Nothing at the clip's end.
@@ -228,5 +277,5 @@ fn access_unit(sample: &gst::Sample) -> Result<AccessUnit, String> {
     let buffer = sample.buffer().ok_or("the encoder sent nothing")?;
     let data = buffer.map_readable().map_err(|error| error.to_string())?;
     let keyframe = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-    Ok(AccessUnit { keyframe, data: Bytes::copy_from_slice(&data) })
+    Ok(AccessUnit { keyframe, taken_before: 0, data: Bytes::copy_from_slice(&data) })
 }

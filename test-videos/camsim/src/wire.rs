@@ -2,6 +2,7 @@
 //!
 //! Packet layouts are those of RFC 3550: RTP header in section 5.1, sender report in section 6.4.1.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use vigil_base::SharedClock;
 
 /// RTP clock of all video payloads used here (RFC 6184, RFC 7798), per millisecond.
 const RTP_TICKS_PER_MS: i64 = 90;
+/// Place of the time stamp in an RTP packet.
+const RTP_TIME: Range<usize> = 4..8;
 /// RTCP packet type of a sender report.
 const SENDER_REPORT: u8 = 200;
 /// The same damage in every run.
@@ -34,6 +37,9 @@ struct State {
     garbage_until: Duration,
     damage_until: Duration,
     damage_rate: f64,
+    repeat_until: Duration,
+    /// The time stamp that is sent again and again.
+    repeated: Option<[u8; 4]>,
     lose_next: bool,
     ntp_shift_ms: i64,
     rtp_shift_ms: i64,
@@ -76,6 +82,8 @@ impl Wire {
             garbage_until: Duration::ZERO,
             damage_until: Duration::ZERO,
             damage_rate: 0.0,
+            repeat_until: Duration::ZERO,
+            repeated: None,
             lose_next: true,
             ntp_shift_ms: 0,
             rtp_shift_ms: 0,
@@ -97,6 +105,13 @@ impl Wire {
         let mut state = self.state.lock();
         state.damage_rate = rate;
         state.damage_until = self.clock.monotonic() + lasts;
+    }
+
+    /// RTP time stamps stand still for so long.
+    pub(crate) fn repeat_times(&self, lasts: Duration) {
+        let mut state = self.state.lock();
+        state.repeat_until = self.clock.monotonic() + lasts;
+        state.repeated = None;
     }
 
     /// Steps NTP times, and RTP time stamps too where `with_rtp`.
@@ -157,7 +172,7 @@ impl Wire {
 
 impl State {
     fn touches(&self, now: Duration) -> bool {
-        let until = self.muted_until.max(self.garbage_until).max(self.damage_until);
+        let until = self.muted_until.max(self.garbage_until).max(self.damage_until).max(self.repeat_until);
         now < until || self.ntp_shift_ms != 0 || self.rtp_shift_ms != 0
     }
 
@@ -166,6 +181,9 @@ impl State {
             return Fate::Lost;
         }
         shift_rtp(packet, self.rtp_shift_ms);
+        if now < self.repeat_until {
+            self.repeat_time(packet);
+        }
         let payload = payload_start(packet).min(packet.len());
         if now < self.garbage_until {
             self.rng.fill_bytes(&mut packet[payload..]);
@@ -178,6 +196,12 @@ impl State {
             alter(&mut packet[payload..], &mut self.rng);
         }
         Fate::Sent
+    }
+
+    fn repeat_time(&mut self, packet: &mut [u8]) {
+        let Some(time) = packet.get_mut(RTP_TIME) else { return };
+        let first = *self.repeated.get_or_insert([time[0], time[1], time[2], time[3]]);
+        time.copy_from_slice(&first);
     }
 
     fn on_rtcp(&mut self, packet: &mut [u8], now: Duration) -> Fate {
@@ -205,7 +229,7 @@ fn payload_start(packet: &[u8]) -> usize {
 }
 
 fn shift_rtp(packet: &mut [u8], by_ms: i64) {
-    if let Some(time) = packet.get_mut(4..8) {
+    if let Some(time) = packet.get_mut(RTP_TIME) {
         shift_ticks(time, by_ms);
     }
 }
@@ -308,6 +332,21 @@ mod tests {
         let ntp = u64::from_be_bytes(report[8..16].try_into().unwrap());
         assert_eq!(ntp, (7 << 32) + (1 << 31));
         assert_eq!(u32::from_be_bytes(report[16..20].try_into().unwrap()), 0u32.wrapping_sub(225_000));
+    }
+
+    #[test]
+    fn repeated_times_stand_still_and_then_go_on() {
+        let (clock, wire) = wire();
+        wire.repeat_times(Duration::from_secs(1));
+        let sent = |time: u8, now| {
+            let mut packet = rtp(7);
+            packet[7] = time;
+            wire.state.lock().on_rtp(&mut packet, now);
+            packet[7]
+        };
+        assert_eq!([1, 2, 3].map(|time| sent(time, clock.monotonic())), [1, 1, 1]);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(sent(4, clock.monotonic()), 4);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use vigil_base::{Codec, Secret, Size};
-use vigil_camsim::{Command, Credentials, Fault, MountConfig, Progress, SimConfig, SimError, Simulator};
+use vigil_camsim::{Coding, Command, Credentials, Fault, MountConfig, Progress, SimConfig, SimError, Simulator};
 
 fn clip() -> PathBuf {
     let cache = std::env::var_os("VIGIL_CACHE").map_or_else(
@@ -90,6 +90,32 @@ fn clips_have_the_asked_size_rate_codec_and_length_and_are_encoded_once() {
     assert_eq!(told("own"), (Codec::H264, Size::new(768, 576), 10.0));
     drop(simulator);
     assert_eq!(start(config(cache.path(), mounts())).unwrap().1, [true, true, true]);
+}
+
+/// The first bytes of a picture's first sequence parameter set.
+fn sps(unit: &[u8]) -> &[u8] {
+    let at = unit.windows(5).position(|bytes| bytes[..4] == [0, 0, 0, 1] && bytes[4] & 0x1f == 7).unwrap();
+    &unit[at + 5..]
+}
+
+#[test]
+fn b_frames_fields_and_wide_chroma_are_really_coded() {
+    let cache = tempfile::tempdir().unwrap();
+    let coded = |name: &str, coding: Coding| MountConfig { coding, ..mount(name) };
+    let mounts = [
+        coded("b", Coding { b_frames: 2, ..Coding::default() }),
+        coded("fields", Coding { interlaced: true, ..Coding::default() }),
+        coded("plain", Coding::default()),
+        coded("wide", Coding { wide_chroma: true, ..Coding::default() }),
+    ];
+    let (simulator, _) = start(config(cache.path(), mounts)).unwrap();
+    let first = |name: &str| simulator.clip(name).unwrap().access_units.clone();
+    let taken: Vec<_> = first("b").iter().take(4).map(|unit| unit.taken_before).collect();
+    assert_eq!(taken, [2, 0, 3, 3], "two B frames follow the picture that is shown after them");
+    // profile_idc 122 is High 4:2:2 (ITU-T H.264, A.2.6); 100 is High, which progressive pictures use, too.
+    assert_eq!(sps(&first("wide")[0].data)[0], 122);
+    assert_eq!(sps(&first("fields")[0].data)[0], 100);
+    assert_ne!(first("fields")[0].data, first("plain")[0].data);
 }
 
 #[test]

@@ -26,6 +26,7 @@ use crate::{exit, output, paths, progress};
   ntp gate -1h          its clock alone is set back an hour, for good
   damage gate 5% 10s    5% of its RTP packets are lost or altered
   garbage gate 3s       the payload of every RTP packet is noise
+  repeat gate 3s        its RTP time stamps stand still
   resize gate 640x480   another picture size from the next keyframe on, for good
 
 Examples:
@@ -33,8 +34,9 @@ Examples:
   vigil camsim --mount gate=vtest.avi,codec=h265,size=1920x1080,fps=25 --user admin --password-file pw.txt
   vigil camsim --mount gate=vtest.avi --fault \"30s freeze gate 5s\" --fault \"60s close gate\"")]
 pub struct CamsimArgs {
-    /// A camera: NAME=CLIP, then any of codec=h264|h265, size=WxH, fps=N, gop=2s, offset=10s, length=60s, start=play, separated by
-    /// commas. With start=play the clip begins when somebody comes and nobody else watches, not when the camera is switched on.
+    /// A camera: NAME=CLIP, then any of codec=h264|h265, size=WxH, fps=N, gop=2s, offset=10s, length=60s, start=play, bframes=N,
+    /// scan=interlaced, chroma=422, separated by commas. With start=play the clip begins when somebody comes and nobody else
+    /// watches, not when the camera is switched on.
     #[arg(long = "mount", required = true, value_name = "NAME=CLIP[,KEY=VALUE...]")]
     mounts: Vec<MountArg>,
     /// Where to listen; port 0 takes a free one.
@@ -80,7 +82,12 @@ impl FromStr for MountArg {
                         Some(humantime::parse_duration(value).with_context(|| format!("length={value}"))?);
                 }
                 "start" if value == "play" => mount.starts_on_play = true,
-                _ => bail!("{part:?} is not one of codec=, size=, fps=, gop=, offset=, length=, start=play"),
+                "bframes" => mount.coding.b_frames = value.parse().with_context(|| format!("bframes={value}"))?,
+                "scan" if value == "interlaced" => mount.coding.interlaced = true,
+                "chroma" if value == "422" => mount.coding.wide_chroma = true,
+                _ => bail!(
+                    "{part:?} is not one of codec=, size=, fps=, gop=, offset=, length=, start=play, bframes=, scan=interlaced, chroma=422"
+                ),
             }
         }
         Ok(Self(mount))
