@@ -9,9 +9,11 @@ The folder gets a `manifest.toml` with one entry for each:
 - `echo-*`: 64x64, one per input layout and colour order; the confidences of classes red, green and blue are the mean of
   that channel over the canvas, 0..1, on one box that covers the canvas. They show whether layout, colour and range are
   right.
+- `odd-*`: 512x512, sound on a dark picture, where they find nothing, and not on a bright one (mean above 200):
+  `odd-nan` then answers no numbers, `odd-flood` a box at every anchor.
 - `bad-*`: load must fail. `bad-class-count` has 3 classes where the manifest says 4, `bad-rank` lacks the batch axis,
-  `bad-anchors` has one anchor too few, `bad-type` takes float NCHW where the manifest says bytes NHWC, `bad-truncated`
-  ends half-way, `bad-fingerprint` differs from the manifest, `bad-missing` is not there.
+  `bad-anchors` has one anchor too few, `bad-type` takes float NCHW where the manifest says bytes NHWC, `bad-nan` knows
+  no numbers, `bad-truncated` ends half-way, `bad-fingerprint` differs from the manifest, `bad-missing` is not there.
 """
 
 import argparse
@@ -29,8 +31,10 @@ from vigil_models.manifest import LAYOUTS
 from vigil_models.nanodet import IR_VERSION, OPSET
 
 SIDE = 64
+WIDE = 512  # a canvas with more anchors than boxes are taken
 CLASSES = ("red", "green", "blue")
 ANCHORS = sum((SIDE // s) ** 2 for s in STRIDES)
+BRIGHT = 200.0
 
 FIXED_BOXES = (
     # anchor, class, confidence, centre x, centre y, width, height; canvas pixels
@@ -53,6 +57,7 @@ class Spec:
     layout: str = "nhwc_u8"
     colour: str = "rgb"
     classes: tuple[str, ...] = CLASSES
+    side: int = SIDE
 
 
 def yolov8_output() -> np.ndarray:
@@ -94,6 +99,46 @@ def fixed(output: np.ndarray, layout: str = "nhwc_u8") -> onnx.ModelProto:
     return _model(nodes, constants, layout, output.shape)
 
 
+def odd(on_bright: str) -> onnx.ModelProto:
+    """Finds nothing, until the picture is bright: then `nan`, or `flood`: a box of its own at every anchor."""
+    anchors = sum((WIDE // s) ** 2 for s in STRIDES)
+    flood = np.zeros((1, 4 + len(CLASSES), anchors), np.float32)
+    flood[0, 0] = np.arange(anchors) % WIDE
+    flood[0, 1] = np.arange(anchors) // WIDE * 8 + 4
+    flood[0, 2:4] = 6.0
+    flood[0, 4] = 0.8
+    constants = {
+        "flood": flood,
+        "bright": np.array([BRIGHT], np.float32),
+        "zero": np.zeros(1, np.float32),
+        "least": np.array(0, np.float32),
+        "most": np.array(1, np.float32),
+        "shape": np.array([-1, 1, 1], np.int64),
+    }
+    # The square root of a negative number is none; so is its product with 0.
+    excess = {
+        "nan": [
+            helper.make_node("Sub", ["bright", "mean"], ["room"]),
+            helper.make_node("Sqrt", ["room"], ["root"]),
+            helper.make_node("Mul", ["root", "zero"], ["excess"]),
+        ],
+        "flood": [
+            helper.make_node("Sub", ["mean", "bright"], ["above"]),
+            helper.make_node("Clip", ["above", "least", "most"], ["excess"]),
+        ],
+    }[on_bright]
+    nodes = [
+        helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["real"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        *excess,
+        helper.make_node("Reshape", ["excess", "shape"], ["per_image"]),
+        helper.make_node("Mul", ["flood", "per_image"], ["detections"]),
+    ]
+    inputs = {name for node in nodes for name in node.input}
+    used = {name: values for name, values in constants.items() if name in inputs}
+    return _model(nodes, used, "nhwc_u8", flood.shape, WIDE)
+
+
 def echo(layout: str, colour: str) -> onnx.ModelProto:
     """Anchor 0 covers the canvas; its three class probabilities are the channels' means, red first."""
     boxes = np.zeros((1, 4 + len(CLASSES), ANCHORS), np.float32)
@@ -119,8 +164,10 @@ def echo(layout: str, colour: str) -> onnx.ModelProto:
     return _model(nodes, constants, layout, boxes.shape)
 
 
-def _model(nodes: list, constants: dict, layout: str, output_shape: tuple[int, ...]) -> onnx.ModelProto:
-    image = ("N", SIDE, SIDE, 3) if layout == "nhwc_u8" else ("N", 3, SIDE, SIDE)
+def _model(
+    nodes: list, constants: dict, layout: str, output_shape: tuple[int, ...], side: int = SIDE
+) -> onnx.ModelProto:
+    image = ("N", side, side, 3) if layout == "nhwc_u8" else ("N", 3, side, side)
     dtype = TensorProto.UINT8 if layout == "nhwc_u8" else TensorProto.FLOAT
     batched = ("N", *output_shape[1:]) if len(output_shape) == 3 else output_shape
     graph = helper.make_graph(
@@ -149,6 +196,9 @@ def specs() -> list[Spec]:
         Spec("fixed-nanodet-yolo", v8, "nanodet_yolo"),
         Spec("fixed-yolox", fixed(yolox_output(), "nchw_f32_255"), "yolox", "nchw_f32_255", "bgr"),
         *echoes,
+        Spec("odd-nan", odd("nan"), side=WIDE),
+        Spec("odd-flood", odd("flood"), side=WIDE),
+        Spec("bad-nan", fixed(yolov8_output() * np.float32("nan"))),
         Spec("bad-class-count", v8, classes=(*CLASSES, "white")),
         Spec("bad-rank", fixed(yolov8_output()[0])),
         Spec("bad-anchors", fixed(yolov8_output()[:, :, 1:])),
@@ -186,8 +236,8 @@ head = "{spec.head}"
 classes = {json.dumps(spec.classes)}
 
 [model.input]
-width = {SIDE}
-height = {SIDE}
+width = {spec.side}
+height = {spec.side}
 layout = "{spec.layout}"
 colour = "{spec.colour}"
 

@@ -151,6 +151,30 @@ pub enum DetectError {
         #[source]
         source: Arc<ort::Error>,
     },
+    /// The model's answer is not made of numbers.
+    #[error(
+        "model {model}: {spoilt} of {anchors} answers on a picture are no numbers; the model is damaged, or overflows: choose another, or its float32 form"
+    )]
+    NotNumbers {
+        /// Name in the manifest.
+        model: String,
+        /// Anchors whose score or box is no number.
+        spoilt: usize,
+        /// All anchors.
+        anchors: usize,
+    },
+    /// The model finds something nearly everywhere.
+    #[error(
+        "model {model}: {found} boxes on one picture are above the limit of {limit}; it is not trained, or `head` in the manifest is not its own"
+    )]
+    TooMany {
+        /// Name in the manifest.
+        model: String,
+        /// Boxes above the floor.
+        found: usize,
+        /// Most that are taken for an answer.
+        limit: usize,
+    },
     /// A frame without pixels, or with planes that do not fit its size.
     #[error("a frame of {width}x{height} cannot be analysed: {problem}")]
     BadFrame {
@@ -175,4 +199,11 @@ pub enum DetectError {
         /// How long the frame waited.
         waited: Duration,
     },
+}
+
+impl DetectError {
+    /// Whether one picture is to blame, and not the session that ran: others of its batch may go well.
+    pub(crate) fn blames_picture(&self) -> bool {
+        matches!(self, Self::BadFrame { .. } | Self::NotNumbers { .. } | Self::TooMany { .. })
+    }
 }

@@ -54,10 +54,16 @@ impl Head {
         }
     }
 
+    /// Places that answer for a picture each.
+    pub fn anchors(&self) -> usize {
+        self.anchors
+    }
+
     /// Collects the boxes of one picture whose confidence is at least `floor`. `output` has [`Head::shape`].
     ///
-    /// What is not a box (not a number, without area, far away) is left out; a confidence above 1 counts as 1.
-    pub fn read(&mut self, output: &[f32], floor: f32, candidates: &mut Vec<Candidate>) {
+    /// What is not a box (not a number, without area, far away) is left out; a confidence above 1 counts as 1. Returns for how
+    /// many anchors the answer is no number.
+    pub fn read(&mut self, output: &[f32], floor: f32, candidates: &mut Vec<Candidate>) -> usize {
         candidates.clear();
         match self.kind {
             HeadKind::Yolov8 | HeadKind::NanodetYolo => self.read_rows(output, floor, candidates),
@@ -65,18 +71,22 @@ impl Head {
         }
     }
 
-    fn read_rows(&mut self, output: &[f32], floor: f32, candidates: &mut Vec<Candidate>) {
+    fn read_rows(&mut self, output: &[f32], floor: f32, candidates: &mut Vec<Candidate>) -> usize {
         let (boxes, scores) = output.split_at(BOX_ROWS * self.anchors);
         best_scores(scores, self.anchors, &mut self.best);
+        let mut spoilt = self.best.iter().filter(|score| !score.is_finite()).count();
         for (anchor, &score) in self.best.iter().enumerate().filter(|(_, score)| **score >= floor) {
             let side = |row: usize| boxes[row * self.anchors + anchor];
             let class = scores.iter().skip(anchor).step_by(self.anchors).position(|candidate| *candidate == score);
             let at = centred(side(0), side(1), side(2), side(3));
+            spoilt += usize::from(score.is_finite() && !is_number(&at));
             candidates.extend(candidate(anchor, class.unwrap_or(0), score, at));
         }
+        spoilt
     }
 
-    fn read_cells(&self, output: &[f32], floor: f32, candidates: &mut Vec<Candidate>) {
+    fn read_cells(&self, output: &[f32], floor: f32, candidates: &mut Vec<Candidate>) -> usize {
+        let mut spoilt = 0;
         let mut cells = output.chunks_exact(YOLOX_COLUMNS + self.classes).enumerate();
         for stride in STRIDES {
             let (columns, rows) = (self.canvas.width / stride, self.canvas.height / stride);
@@ -84,14 +94,18 @@ impl Head {
                 let [x, y, width, height, objectness, ref probabilities @ ..] = *cell else { continue };
                 let (class, score) = first_best(probabilities);
                 let confidence = objectness * score;
-                if confidence >= floor {
+                if !confidence.is_finite() {
+                    spoilt += 1;
+                } else if confidence >= floor {
                     let (column, row, stride) = ((index % columns) as f32, (index / columns) as f32, stride as f32);
                     let centre = ((x + column) * stride, (y + row) * stride);
                     let at = centred(centre.0, centre.1, width.exp() * stride, height.exp() * stride);
+                    spoilt += usize::from(!is_number(&at));
                     candidates.extend(candidate(anchor, class, confidence, at));
                 }
             }
         }
+        spoilt
     }
 }
 
@@ -114,6 +128,10 @@ fn first_best(probabilities: &[f32]) -> (usize, f32) {
 
 fn centred(x: f32, y: f32, width: f32, height: f32) -> BoxPx {
     BoxPx::new(x - width / 2.0, y - height / 2.0, width, height)
+}
+
+fn is_number(bbox: &BoxPx) -> bool {
+    [bbox.left, bbox.top, bbox.width, bbox.height].iter().all(|side| side.is_finite())
 }
 
 fn candidate(anchor: usize, class: usize, confidence: f32, bbox: BoxPx) -> Option<Candidate> {

@@ -13,6 +13,9 @@
 //!
 //! Detections are kept down to a floor well below the model's own threshold: a tracker's second association needs
 //! them (Zhang et al., "ByteTrack", ECCV 2022).
+//!
+//! An answer that no trained model gives, not made of numbers or with boxes nearly everywhere, is an error and no detection:
+//! an empty street and a broken model must not look alike.
 
 mod error;
 mod heads;

@@ -245,10 +245,10 @@ impl Shared {
         let failure = match attempt {
             Ok(Ok(found)) => return found.into_iter().map(Ok).collect(),
             // One frame is to blame, not the session; the others of the batch get their answers.
-            Ok(Err(DetectError::BadFrame { .. })) if frames.len() > 1 => {
+            Ok(Err(failure)) if failure.blames_picture() && frames.len() > 1 => {
                 return frames.iter().flat_map(|frame| self.run_batch(engine, std::slice::from_ref(frame))).collect();
             }
-            Ok(Err(failure @ DetectError::BadFrame { .. })) => failure,
+            Ok(Err(failure)) if failure.blames_picture() => failure,
             Ok(Err(failure)) => {
                 *engine = None;
                 failure

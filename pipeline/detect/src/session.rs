@@ -16,6 +16,10 @@ use crate::preprocess::{InputSpec, Preprocessor, Slot};
 use crate::provider::{self, Provider};
 use crate::{DetectError, Runtime};
 
+/// An answer is refused when more than one in so many of its anchors is no number; a model in half precision may overflow at
+/// a single one.
+const SPOILT_SHARE: usize = 100;
+
 /// Runs a model on several pictures at once.
 pub(crate) trait Engine: Send {
     /// One answer per frame, in their order. At most [`Engine::batch_limit`] frames.
@@ -126,19 +130,20 @@ impl OnnxEngine {
             });
         }
         let pictures = numbers.chunks_exact(rows * columns).zip(&self.fits).zip(frames);
-        Ok(pictures
+        pictures
             .map(|((picture, fit), frame)| {
-                self.head.read(picture, self.plan.floor, &mut self.candidates);
+                let spoilt = self.head.read(picture, self.plan.floor, &mut self.candidates);
+                check_answer(entry, spoilt, self.head.anchors(), self.candidates.len())?;
                 nms::suppress(&mut self.candidates, entry.thresholds.nms_iou);
-                Detections {
+                Ok(Detections {
                     capture_time: frame.capture_time,
                     time_source: frame.time_source,
                     size: frame.size,
                     items: self.candidates.iter().map(|candidate| in_frame(candidate.found, *fit)).collect(),
                     model: self.plan.identity.clone(),
-                }
+                })
             })
-            .collect())
+            .collect()
     }
 }
 
@@ -167,6 +172,17 @@ fn run_session<'s>(
         Input::Floats(floats) => TensorRef::from_array_view((shape, &floats[..used])).map_err(failed)?.into(),
     };
     session.run([tensor]).map_err(failed)
+}
+
+/// An answer that no trained model gives is an error, and not an empty or a crowded street.
+fn check_answer(entry: &ModelEntry, spoilt: usize, anchors: usize, found: usize) -> Result<(), DetectError> {
+    if spoilt * SPOILT_SHARE > anchors {
+        return Err(DetectError::NotNumbers { model: entry.name.clone(), spoilt, anchors });
+    }
+    if found > nms::MAX_CANDIDATES {
+        return Err(DetectError::TooMany { model: entry.name.clone(), found, limit: nms::MAX_CANDIDATES });
+    }
+    Ok(())
 }
 
 fn run_failed(entry: &ModelEntry, source: ort::Error) -> DetectError {

@@ -85,6 +85,28 @@ fn a_missing_altered_or_truncated_file_is_refused_by_name() {
 }
 
 #[test]
+fn a_model_that_answers_no_numbers_or_boxes_everywhere_is_told_and_the_next_picture_goes_well() {
+    let models = test_models();
+    let (dark, bright) = (Frame::uniform(Size::new(64, 48), [16, 128, 128], Timestamp::default()), {
+        Frame::uniform(Size::new(512, 512), [235, 128, 128], Timestamp::default())
+    });
+    for (name, told) in
+        [("odd-nan", "of 5376 answers on a picture are no numbers"), ("odd-flood", "5376 boxes on one picture")]
+    {
+        let config = SchedulerConfig { workers: 1, ..SchedulerConfig::default() };
+        let scheduler = Scheduler::start(load(&models, name).unwrap(), config, SystemClock::shared()).unwrap();
+        let mut lane = scheduler.camera(&"gate".parse().unwrap(), 5.0);
+        for _ in 0..2 {
+            assert_eq!(lane.detect(&dark).unwrap().items, [], "{name}: an empty street is no fault");
+            let error = lane.detect(&bright).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(told), "{error}");
+        }
+    }
+    let error = load(&models, "bad-nan").unwrap_err();
+    assert!(matches!(error, DetectError::NotNumbers { .. }), "{error:?}");
+}
+
+#[test]
 fn a_users_own_manifest_works_like_the_products() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::copy(cached("test-models/fixed-yolov8.onnx"), dir.path().join("mine.onnx")).unwrap();
