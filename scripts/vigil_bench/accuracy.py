@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import ground
 from .machine import cache, emit, free_ports, tell, vigil
 from .score import evaluate
 
@@ -91,11 +92,12 @@ class Plaza:
         self.process.terminate()
         self.process.wait(20)
 
-    def analyse(self, rate, out):
+    def analyse(self, rate, out, *options):
         """The whole chain up to the tracks, at so many analyses a second: the tracks' file and the detections'."""
         tracks, detections = out / f"plaza-{rate}.txt", out / f"plaza-{rate}-detections.txt"
         subprocess.run([vigil(), "analyze", self.address, "--duration", f"{PLAZA_SECONDS * 1000:.0f}ms", "--rate", str(rate),
-                        "--mot", str(tracks), "--detections", str(detections)], check=True, stdout=subprocess.DEVNULL)
+                        "--mot", str(tracks), "--detections", str(detections), *options],
+                       check=True, stdout=subprocess.DEVNULL)
         return tracks, detections
 
 
@@ -104,11 +106,12 @@ def chain(truth, folder):
     with Plaza() as plaza:
         for rate, least in CHAIN_BARS.items():
             tell(f"accuracy: {PLAZA_SECONDS} s of RTSP at {rate} analyses a second")
-            tracks, detections = plaza.analyse(rate, folder)
+            tracks, detections = plaza.analyse(rate, folder, "--ground", str(ground.marks(truth, folder)))
             analysed = len({line.split(",")[0] for line in detections.read_text().splitlines()})
             of = f"whole chain over RTSP (H.264) at {rate} analyses a second"
             (scores,), _ = evaluate([(truth, tracks)])
             emit(bench="accuracy", of=of, sequence=PLAZA, frames_with_detections=analysed, **scores)
+            ground.report(truth, tracks, of)
             seeds = []
             for seed in range(1, SEEDS + 1):
                 out = folder / "seed.txt"

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 
 def metrics():
@@ -22,6 +23,12 @@ def overlap(a, b):
     high = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])
     shared = np.prod(np.clip(high - low, 0, None), axis=2)
     return shared / (np.prod(a[:, 2:], axis=1)[:, None] + np.prod(b[:, 2:], axis=1)[None] - shared + 1e-9)
+
+
+def matches(a, b, least=0.5):
+    """Pairs of boxes that overlap by at least so much, the best assignment of all."""
+    alike = overlap(a, b)
+    return [(i, j) for i, j in zip(*linear_sum_assignment(-alike), strict=True) if alike[i, j] >= least]
 
 
 def rows(path):

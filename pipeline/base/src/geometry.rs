@@ -117,6 +117,12 @@ impl BoxNorm {
         BoxPx::new(self.left * width, self.top * height, self.width * width, self.height * height)
     }
 
+    /// Where the object stands on the ground: the middle of its lower edge.
+    pub fn foot(&self) -> PointNorm {
+        let (left, width) = (f64::from(self.left), f64::from(self.width));
+        PointNorm::new(left + width / 2.0, f64::from(self.top) + f64::from(self.height))
+    }
+
     /// Whether every side is a number within 0..1 and the box lies inside the picture (to a rounding error).
     pub fn is_valid(&self) -> bool {
         const SLACK: f32 = 1e-3;

@@ -151,6 +151,14 @@ impl GroundPlane {
         Some(GroundPoint { x: x / w, y: y / w })
     }
 
+    /// Root mean square error in metres of a place, when its point in the picture has so much error (standard deviations
+    /// across and down, shares of the picture): to first order, through the Jacobian of the homography. `None` as in
+    /// [`GroundPlane::locate`].
+    pub fn error_at(&self, at: PointNorm, sigma: (f64, f64)) -> Option<f64> {
+        self.locate(at)?;
+        Some((self.column(at, 0) * sigma.0).hypot(self.column(at, 1) * sigma.1))
+    }
+
     /// Where on the map a point of the picture is; `None` also where the marks are in metres.
     pub fn locate_on_map(&self, at: PointNorm) -> Option<GeoPoint> {
         let (origin, place) = (self.origin?, self.locate(at)?);
@@ -177,14 +185,15 @@ impl GroundPlane {
 
     /// Metres on the ground per picture height or width, whichever is more: the larger column of the Jacobian.
     fn stretch(&self, at: PointNorm) -> f64 {
-        let [x, y, w] = apply(&self.matrix, (at.x, at.y));
-        let column = |i: usize| {
-            let m = &self.matrix;
-            let dx = (m[0][i] * w - x * m[2][i]) / (w * w);
-            let dy = (m[1][i] * w - y * m[2][i]) / (w * w);
-            dx.hypot(dy)
-        };
-        column(0).max(column(1))
+        self.column(at, 0).max(self.column(at, 1))
+    }
+
+    /// Metres on the ground per picture width (0) or height (1): the length of the Jacobian's column.
+    fn column(&self, at: PointNorm, i: usize) -> f64 {
+        let ([x, y, w], m) = (apply(&self.matrix, (at.x, at.y)), &self.matrix);
+        let dx = (m[0][i] * w - x * m[2][i]) / (w * w);
+        let dy = (m[1][i] * w - y * m[2][i]) / (w * w);
+        dx.hypot(dy)
     }
 
     fn check_residual(&self, picture: &[Pair], ground: &[Pair], extent: f64) -> Result<f64, GroundError> {

@@ -1,12 +1,14 @@
 //! Text files of the MOTChallenge: detections in, tracks out.
 //!
-//! One box a line: `frame,id,left,top,width,height,confidence,-1,-1,-1`. Frames and pixels count from 1, here as there
+//! One box a line: `frame,id,left,top,width,height,confidence,x,y,z`, where the last three are metres on the ground (z is 0), or
+//! -1 each where nobody knows; they are written and not read. Frames and pixels count from 1, here as there
 //! for frames; boxes are kept in this system's pixels, which count from 0. The id is -1 where there is none. Files come
 //! from outside, so nothing in them decides how much memory or time they take beyond their own length.
 
 use std::fmt::Write as _;
 
 use vigil_base::BoxPx;
+use vigil_base::ground::GroundPoint;
 
 /// Highest frame number: four days at 25 frames a second.
 pub const MAX_FRAME: u32 = 10_000_000;
@@ -66,6 +68,8 @@ pub struct MotRow {
     pub bbox: BoxPx,
     /// As it stands in the file; its scale is the file's ([`MotFile::confidences`]).
     pub confidence: f32,
+    /// Where it stands on the ground, where the camera is calibrated; none of a file that was read.
+    pub ground: Option<GroundPoint>,
 }
 
 /// The boxes of a file, in its order.
@@ -98,14 +102,18 @@ impl MotFile {
     /// The file's text.
     pub fn to_text(&self) -> String {
         let mut text = String::with_capacity(self.rows.len() * 48);
-        for MotRow { frame, id, bbox, confidence } in &self.rows {
+        for MotRow { frame, id, bbox, confidence, ground } in &self.rows {
             let (left, top) = (bbox.left + 1.0, bbox.top + 1.0);
             match id {
                 Some(id) => write!(text, "{frame},{id}"),
                 None => write!(text, "{frame},-1"),
             }
             .and_then(|()| write!(text, ",{left:.2},{top:.2},{:.2},{:.2}", bbox.width, bbox.height))
-            .and_then(|()| writeln!(text, ",{confidence:.4},-1,-1,-1"))
+            .and_then(|()| write!(text, ",{confidence:.4}"))
+            .and_then(|()| match ground {
+                Some(place) => writeln!(text, ",{:.3},{:.3},0", place.x, place.y),
+                None => writeln!(text, ",-1,-1,-1"),
+            })
             .expect("writing to a String does not fail");
         }
         text
@@ -160,6 +168,7 @@ fn parse_row(line: &str) -> Result<MotRow, MotProblem> {
         id: (id >= 0.0).then_some(id as u64),
         bbox: BoxPx::new(left as f32, top as f32, width as f32, height as f32),
         confidence: confidence as f32,
+        ground: None,
     })
 }
 
@@ -223,7 +232,7 @@ mod tests {
     fn confidences_of_any_scale_come_to_0_to_1() {
         let of = |values: &[f32]| {
             let bbox = BoxPx::new(0.0, 0.0, 1.0, 1.0);
-            let rows = values.iter().map(|&confidence| MotRow { frame: 1, id: None, bbox, confidence });
+            let rows = values.iter().map(|&confidence| MotRow { frame: 1, id: None, bbox, confidence, ground: None });
             MotFile { rows: rows.collect() }.confidences()
         };
         assert_eq!(of(&[0.2, 0.9]), [0.2, 0.9]);
@@ -232,6 +241,15 @@ mod tests {
         assert_eq!(of(&[0.0, 4.0])[0], 0.5);
         assert!(of(&[-2.0, 60.0])[0] < 0.13);
         assert!(of(&[]).is_empty());
+    }
+
+    #[test]
+    fn places_on_the_ground_stand_in_the_last_columns() {
+        let bbox = BoxPx::new(0.0, 0.0, 1.0, 1.0);
+        let at = |ground| MotFile { rows: vec![MotRow { frame: 1, id: Some(2), bbox, confidence: 0.5, ground }] };
+        assert_eq!(at(None).to_text(), "1,2,1.00,1.00,1.00,1.00,0.5000,-1,-1,-1\n");
+        let there = GroundPoint { x: -4.5, y: 12.25 };
+        assert_eq!(at(Some(there)).to_text(), "1,2,1.00,1.00,1.00,1.00,0.5000,-4.500,12.250,0\n");
     }
 
     proptest! {
@@ -243,7 +261,7 @@ mod tests {
             ),
         ) {
             let rows = rows.into_iter().map(|(frame, id, [l, t, w, h], confidence)| {
-                MotRow { frame, id, bbox: BoxPx::new(l, t, w, h), confidence }
+                MotRow { frame, id, bbox: BoxPx::new(l, t, w, h), confidence, ground: None }
             });
             let file = MotFile { rows: rows.collect() };
             let back = MotFile::parse(&file.to_text()).unwrap();

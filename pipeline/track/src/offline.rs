@@ -91,7 +91,13 @@ impl TrackRecorder {
             }
             let confidence = path.iter().map(|o| o.confidence).sum::<f32>() / path.len() as f32;
             let filled = interpolation.fill(path, frames);
-            rows.extend(filled.into_iter().map(|(frame, bbox)| MotRow { frame, id: Some(id.0), bbox, confidence }));
+            rows.extend(filled.into_iter().map(|(frame, bbox)| MotRow {
+                frame,
+                id: Some(id.0),
+                bbox,
+                confidence,
+                ground: None,
+            }));
         }
         rows.sort_unstable_by_key(|row| (row.frame, row.id));
         MotFile { rows }
@@ -144,7 +150,7 @@ mod tests {
 
     fn row(frame: u32, left: f32, confidence: f32) -> MotRow {
         use vigil_base::BoxPx;
-        MotRow { frame, id: None, bbox: BoxPx::new(left, 100.0, 40.0, 100.0), confidence }
+        MotRow { frame, id: None, bbox: BoxPx::new(left, 100.0, 40.0, 100.0), confidence, ground: None }
     }
 
     fn sure() -> TrackerConfig {

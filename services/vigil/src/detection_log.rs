@@ -28,7 +28,8 @@ impl DetectionLog {
     /// The frame that was looked at last has this number.
     pub fn note(&mut self, frame: u32) {
         let found = std::mem::take(&mut *self.last.lock());
-        let row = |found: Detection| MotRow { frame, id: None, bbox: found.bbox, confidence: found.confidence };
+        let row =
+            |found: Detection| MotRow { frame, id: None, bbox: found.bbox, confidence: found.confidence, ground: None };
         self.rows.extend(found.into_iter().map(row));
     }
 

@@ -15,6 +15,8 @@ mod event_json;
 mod exit;
 mod filter_args;
 #[cfg(feature = "edge")]
+mod ground;
+#[cfg(feature = "edge")]
 mod live;
 mod output;
 mod paths;
@@ -24,6 +26,8 @@ mod progress;
 #[cfg(feature = "edge")]
 mod rules_trial;
 mod signals;
+#[cfg(feature = "edge")]
+mod toml_file;
 mod when;
 
 use std::process::ExitCode;

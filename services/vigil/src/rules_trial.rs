@@ -1,41 +1,28 @@
 //! Rules tried on a clip: what they would have fired on, and what they counted.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use vigil_base::Frame;
+use vigil_base::GroundPlane;
 use vigil_base::detection::ModelIdentity;
-use vigil_base::ground::{GroundPlane, RawMark};
 use vigil_rules::{
     DensityUnit, Ending, Firing, FrameInput, Phase, RawRules, Reading, RuleEngine, RuleSet, SceneStatistics,
 };
 use vigil_track::TrackUpdate;
 
-use crate::output;
+use crate::{output, toml_file};
 
-/// Largest file of rules or marks: the most rules that may be, each as long as it can be, stay below it.
-const MAX_BYTES: u64 = 1024 * 1024;
-
-/// Which rules, and where the ground is.
+/// Which rules.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Rules")]
 pub struct RulesArgs {
     /// Try the rules of this TOML file: prints each firing as a JSON line with its evidence, and the counts at the end.
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
-    /// Four to sixteen marks on the ground, for speeds in metres: TOML, `marks = [{ picture = [x, y], metres = [right, ahead] }]`.
-    #[arg(long, value_name = "FILE", requires = "rules")]
-    ground: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawGround {
-    marks: Vec<RawMark>,
 }
 
 /// Rules that watch a clip.
@@ -47,12 +34,15 @@ pub struct RulesTrial {
 }
 
 impl RulesArgs {
-    /// Reads the rules, where there are any; `model` says which classes there are.
-    pub fn load(&self, model: &Arc<ModelIdentity>) -> anyhow::Result<Option<RulesTrial>> {
+    /// Reads the rules, where there are any; `model` says which classes there are, `ground` where the ground is.
+    pub fn load(
+        &self,
+        model: &Arc<ModelIdentity>,
+        ground: Option<&Arc<GroundPlane>>,
+    ) -> anyhow::Result<Option<RulesTrial>> {
         let Some(path) = &self.rules else { return Ok(None) };
-        let ground = self.ground.as_deref().map(ground_plane).transpose()?;
-        let raw: RawRules = read(path)?;
-        let rules = RuleSet::resolve(&raw, ground.as_ref()).with_context(|| path.display().to_string())?;
+        let raw: RawRules = toml_file::read(path)?;
+        let rules = RuleSet::resolve(&raw, ground).with_context(|| path.display().to_string())?;
         rules.check_classes(model).with_context(|| path.display().to_string())?;
         let classes = rules.classes().unwrap_or_default().into_iter().map(str::to_owned).collect();
         let needs_scene = rules.needs_scene();
@@ -131,18 +121,4 @@ fn ending_name(ending: Ending) -> &'static str {
         Ending::Changed => "changed",
         Ending::Cut => "cut",
     }
-}
-
-fn ground_plane(path: &Path) -> anyhow::Result<Arc<GroundPlane>> {
-    let raw: RawGround = read(path)?;
-    let plane = GroundPlane::from_marks(&raw.marks).with_context(|| path.display().to_string())?;
-    Ok(Arc::new(plane))
-}
-
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
-    let shown = path.display();
-    let size = std::fs::metadata(path).with_context(|| format!("cannot read {shown}"))?.len();
-    anyhow::ensure!(size <= MAX_BYTES, "{shown} has {size} bytes; at most {MAX_BYTES} are read");
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
-    toml::from_str(&text).with_context(|| shown.to_string())
 }

@@ -166,6 +166,21 @@ fn more_marks_even_out_and_the_one_that_is_wrong_is_named() {
     assert!(GroundPlane::from_marks(&marks).is_err());
 }
 
+#[test]
+fn an_error_in_the_picture_is_so_many_metres_on_the_ground() {
+    let plane = GroundPlane::from_marks(&Pinhole::STREET.marks()).unwrap();
+    for at in [PointNorm::new(0.5, 0.9), PointNorm::new(0.2, 0.6)] {
+        let moved = |dx, dy| {
+            let there = plane.locate(PointNorm::new(at.x + dx, at.y + dy)).unwrap();
+            plane.locate(at).unwrap().distance(there)
+        };
+        let (across, down) = (moved(1e-4, 0.0), moved(0.0, 1e-4));
+        let error = plane.error_at(at, (1e-4, 1e-4)).unwrap();
+        assert!((error / across.hypot(down) - 1.0).abs() < 0.01, "{error} for {across} and {down}");
+    }
+    assert_eq!(plane.error_at(PointNorm::new(0.5, 0.0), (1e-4, 1e-4)), None, "above the horizon");
+}
+
 proptest! {
     /// Whatever camera and marks: what is told is right.
     #[test]

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use indicatif::ProgressBar;
 use vigil_base::event::{EndReason, EventState, ModelRef};
-use vigil_base::{CameraId, EdgeId, Frame, RegionId, Timestamp};
+use vigil_base::{CameraId, EdgeId, Frame, GroundPlane, RegionId, Size, Timestamp};
 use vigil_decode::{FileDecoder, FileInfo};
 use vigil_edge::config::AnalysisConfig;
 use vigil_event::{EventConfig, EventContext, EventIds, Revision};
@@ -18,6 +19,7 @@ use vigil_track::{Interpolation, TrackRecorder, TrackerConfig};
 
 use crate::detection_log::DetectionLog;
 use crate::detector::DetectorArgs;
+use crate::ground::{self, GroundArgs};
 use crate::live::LiveArgs;
 use crate::rules_trial::{RulesArgs, RulesTrial};
 use crate::{event_json, exit, output, progress, when};
@@ -41,7 +43,8 @@ pub struct AnalyzeArgs {
     /// Frames a second that are analysed.
     #[arg(long, default_value_t = 5.0, value_name = "N", value_parser = rate)]
     rate: f64,
-    /// Write every track in MOTChallenge format, with a box on every frame of the video.
+    /// Write every track in MOTChallenge format, with a box on every frame of the video; with --ground its last columns are the
+    /// place on the ground in metres.
     #[arg(long, value_name = "FILE")]
     mot: Option<PathBuf>,
     /// Write what the detector found on the analysed frames, before any tracking, in MOTChallenge format.
@@ -55,6 +58,8 @@ pub struct AnalyzeArgs {
     classes: Vec<String>,
     #[command(flatten)]
     live: LiveArgs,
+    #[command(flatten)]
+    ground: GroundArgs,
     #[command(flatten)]
     rules: RulesArgs,
     #[command(flatten)]
@@ -96,6 +101,8 @@ struct Run {
     recorder: TrackRecorder,
     detections: DetectionLog,
     rules: Option<RulesTrial>,
+    ground: Option<Arc<GroundPlane>>,
+    size: Size,
     /// Number (from 1) and capture time of each frame.
     times: Vec<(u32, Timestamp)>,
     progress: ProgressBar,
@@ -114,7 +121,8 @@ impl Run {
         };
         let tracker = TrackerConfig::default();
         let recorder = TrackRecorder::new(&tracker);
-        let rules = args.rules.load(identity)?;
+        let ground = args.ground.load()?;
+        let rules = args.rules.load(identity, ground.as_ref())?;
         let mut classes =
             if args.classes.is_empty() { AnalysisConfig::default().classes } else { args.classes.clone() };
         // What a rule names must be tracked.
@@ -135,6 +143,8 @@ impl Run {
             recorder,
             detections,
             rules,
+            ground,
+            size: Size::new(1, 1),
             times: Vec::new(),
             progress: progress::frames(expected_frames),
         })
@@ -150,6 +160,7 @@ impl Run {
     fn frame(&mut self, number: u32, frame: &Frame) -> anyhow::Result<()> {
         self.progress.inc(1);
         self.times.push((number, frame.capture_time));
+        self.size = frame.size;
         if !self.sampler.takes(frame.capture_time) {
             return Ok(());
         }
@@ -175,7 +186,11 @@ impl Run {
             write(path, &self.detections.into_text())?;
         }
         if let Some(path) = &args.mot {
-            write(path, &self.recorder.tracks(&self.times, &Interpolation::default()).to_text())?;
+            let mut tracks = self.recorder.tracks(&self.times, &Interpolation::default());
+            if let Some(plane) = &self.ground {
+                ground::locate(&mut tracks, plane, self.size);
+            }
+            write(path, &tracks.to_text())?;
         }
         Ok(())
     }
