@@ -4,6 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use crate::attributes::{
+    Attributes, ColourMethod, ColourShare, GroundPosition, MAX_COLOURS, MotionMethod, Part, Speed,
+};
 use crate::{BoxNorm, CameraId, EdgeId, EventId, GeoPoint, RegionId, TimeSource, Timestamp, TrackId};
 
 /// Most points in [`Event::path`].
@@ -149,26 +152,6 @@ pub struct PathPoint {
     pub bbox: BoxNorm,
     /// Confidence of the detection, 0..1.
     pub confidence: f32,
-}
-
-/// How an object looked and moved.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Attributes {
-    /// Dominant colours with their share of the object's pixels (0..1), largest first.
-    pub colours: Vec<(Colour, f32)>,
-    /// Degrees in the picture, 0 up, 90 right; none when it stood still.
-    pub direction_degrees: Option<f32>,
-    /// How fast.
-    pub speed: Option<Speed>,
-}
-
-/// How fast an object moved.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Speed {
-    /// The camera is not calibrated.
-    PictureWidthsPerSecond(f32),
-    /// On the ground plane of a calibrated camera.
-    MetresPerSecond(f32),
 }
 
 /// The eleven basic colour terms (Berlin and Kay, 1969) and cyan, which lamps and signs need.

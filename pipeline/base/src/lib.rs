@@ -9,6 +9,7 @@
 //! - [`Timestamp`] is UTC microseconds. Capture time and receive time are two fields with two names.
 //! - Monotonic time ([`Clock::monotonic`]) never leaves a process.
 
+pub mod attributes;
 pub mod clock;
 pub mod config;
 pub mod detection;

@@ -7,9 +7,9 @@
 mod colour;
 mod live;
 mod maker;
+mod motion;
 mod path;
 mod thumbnail;
 
-pub use colour::dominant_colours;
 pub use maker::{EventConfig, EventContext, EventIds, EventMaker, Revision};
 pub use thumbnail::ThumbnailError;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use vigil_base::event::{Attributes, Event, EventKind, EventState, PathPoint};
-use vigil_base::{BoxPx, EventId, Frame, Size, TimeSource, Timestamp};
+use vigil_base::{BoxPx, EventId, Frame, GroundPlane, Size, TimeSource, Timestamp};
 use vigil_track::{Observation, TrackView};
 
-use crate::colour::dominant_colours;
+use crate::colour::ColourVotes;
 use crate::maker::{EventContext, EventIds, Revision};
+use crate::motion;
 use crate::path::Path;
 use crate::thumbnail;
 
@@ -23,6 +24,10 @@ const EDGE: f32 = 0.005;
 pub(crate) struct LiveEvent {
     event: Event,
     path: Path,
+    /// Picture height over width.
+    aspect: f32,
+    colours: ColourVotes,
+    ground: Option<Arc<GroundPlane>>,
     best_score: f32,
     /// The best moment's picture; taken when it is sent.
     unsent_picture: Option<RgbImage>,
@@ -66,8 +71,16 @@ impl LiveEvent {
             model,
             trace_parent: Some(id.trace_parent().into()),
         };
-        let path = Path::new(frame.size.height as f32 / frame.size.width.max(1) as f32);
-        let mut live = Self { event, path, best_score: 0.0, unsent_picture: None, revised_at: frame.capture_time };
+        let mut live = Self {
+            event,
+            path: Path::new(),
+            aspect: frame.size.height as f32 / frame.size.width.max(1) as f32,
+            colours: ColourVotes::default(),
+            ground: context.ground.clone(),
+            best_score: 0.0,
+            unsent_picture: None,
+            revised_at: frame.capture_time,
+        };
         for observation in &track.history {
             live.add_point(observation, frame.size);
         }
@@ -89,10 +102,17 @@ impl LiveEvent {
             self.best_score = score;
             self.event.best_box = track.bbox.normalise(frame.size);
             self.event.best_time = frame.capture_time;
-            self.event.attributes.colours = dominant_colours(frame, track.bbox);
             if pictures {
                 self.unsent_picture = thumbnail::crop(frame, track.bbox).or(self.unsent_picture.take());
             }
+        }
+    }
+
+    /// Lets this sighting vote on the object's colours, where it shows the object whole; `hidden` says whether something
+    /// stands before it.
+    pub(crate) fn look_at_colours(&mut self, bbox: BoxPx, frame: &Frame, hidden: impl FnOnce() -> bool) {
+        if self.colours.wants(frame.capture_time) && !touches_edge(bbox, frame.size) && !hidden() {
+            self.colours.look(frame, bbox, &self.event.object_class);
         }
     }
 
@@ -110,7 +130,11 @@ impl LiveEvent {
         event.revision += 1;
         event.state = state;
         event.path = self.path.points();
-        (event.attributes.direction_degrees, event.attributes.speed) = self.path.motion();
+        let attributes = &mut event.attributes;
+        (attributes.colours, attributes.colour_method) = (self.colours.colours(), self.colours.method());
+        if let Some(here) = motion::describe(&event.path, self.aspect, self.ground.as_deref(), attributes) {
+            event.location = Some(here);
+        }
         self.revised_at = at;
         let picture = self.unsent_picture.take();
         let encoded = picture.map(|picture| thumbnail::encode(&picture));

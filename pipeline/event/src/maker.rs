@@ -1,15 +1,19 @@
 //! Makes events of tracks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use vigil_base::detection::ModelIdentity;
 use vigil_base::event::{EndReason, Event, EventState, ModelRef};
-use vigil_base::{CameraId, EdgeId, Frame, GeoPoint, RegionId, Timestamp, TrackId};
-use vigil_track::TrackUpdate;
+use vigil_base::{CameraId, EdgeId, Frame, GeoPoint, GroundPlane, RegionId, Timestamp, TrackId};
+use vigil_track::{TrackUpdate, TrackView};
 
 use crate::live::LiveEvent;
+
+/// Intersection over union above which a nearer object hides a part that matters.
+const HIDDEN_OVERLAP: f32 = 0.05;
 
 /// Whose events they are.
 #[derive(Debug, Clone)]
@@ -22,6 +26,8 @@ pub struct EventContext {
     pub camera: CameraId,
     /// Where the camera stands.
     pub location: Option<GeoPoint>,
+    /// The ground as the camera sees it, where it is calibrated.
+    pub ground: Option<Arc<GroundPlane>>,
     /// The model that detects.
     pub model: ModelRef,
 }
@@ -81,6 +87,7 @@ impl EventMaker {
                 .entry(track.id)
                 .or_insert_with(|| LiveEvent::begin(&self.context, self.config.ids, track, class, frame));
             live.see(track, class, frame, self.config.thumbnails);
+            live.look_at_colours(track.bbox, frame, || is_hidden(track, update));
             let grown = update.capture_time >= live.revised_at + self.config.update_interval;
             // A clock that was set back must not silence an event for as long.
             let set_back = update.capture_time < live.revised_at;
@@ -105,6 +112,15 @@ impl EventMaker {
     }
 }
 
+/// Whether another object stands before this one: its box overlaps, and its foot is lower in the picture, so nearer.
+fn is_hidden(track: &TrackView, update: &TrackUpdate) -> bool {
+    update.tracks.iter().any(|other| {
+        other.id != track.id
+            && other.bbox.bottom() > track.bbox.bottom()
+            && other.bbox.iou(&track.bbox) > HIDDEN_OVERLAP
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use vigil_base::{BoxPx, Size, TimeSource};
@@ -120,6 +136,7 @@ mod tests {
             edge: EdgeId::new("edge-1").unwrap(),
             camera: CameraId::new("gate").unwrap(),
             location: None,
+            ground: None,
             model: ModelRef { name: "m".into(), fingerprint: "f".into() },
         };
         EventMaker::new(
@@ -169,7 +186,7 @@ mod tests {
         let event = &first[0].event;
         assert_eq!((event.revision, event.begin_time, event.confirm_time), (1, at(0), at(400)));
         assert_eq!(event.path.first().map(|p| p.time), Some(at(0)));
-        assert_eq!(event.attributes.colours.first().map(|c| c.0.name()), Some("red"));
+        assert_eq!(event.attributes.colours.first().map(|c| c.colour.name()), Some("red"));
         assert!(first[0].thumbnail.is_some() && event.thumbnail_key.is_some());
 
         let mut revisions = Vec::new();

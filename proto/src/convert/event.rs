@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use vigil_base::event::{
-    Attributes, Colour, EndReason, Event, EventKind, EventState, MAX_PATH_POINTS, ModelRef, PathPoint, Plate, Speed,
-};
+use vigil_base::event::{EndReason, Event, EventKind, EventState, MAX_PATH_POINTS, ModelRef, PathPoint, Plate, Speed};
 use vigil_base::{BoxNorm, CameraId, EdgeId, EventId, RegionId, TimeSource, TrackId};
 
+use super::attributes::{attributes_from_wire, attributes_to_wire};
 use super::{WireError, bounded_text, geo_from_wire, geo_to_wire, required_time, share, time_from_wire, time_to_wire};
 use crate::v1;
 
@@ -90,7 +89,7 @@ pub fn event_from_wire(wire: v1::Event) -> Result<Event, WireError> {
         best_box: box_from_wire("best_box", wire.best_box)?,
         best_time: required_time("best_time", wire.best_time)?,
         path: wire.path.into_iter().map(point_from_wire).collect::<Result<_, _>>()?,
-        attributes: attributes_from_wire(wire.attributes.unwrap_or_default())?,
+        attributes: attributes_from_wire(&wire.attributes.unwrap_or_default())?,
         location: wire.location.map(|p| geo_from_wire("location", p)).transpose()?,
         rule: text("rule_id", wire.rule_id)?,
         zone: text("zone_id", wire.zone_id)?,
@@ -227,48 +226,22 @@ fn plate_from_wire(wire: v1::Plate) -> Result<Plate, WireError> {
     })
 }
 
-fn attributes_to_wire(attributes: &Attributes) -> v1::Attributes {
-    v1::Attributes {
-        colours: attributes
-            .colours
-            .iter()
-            .map(|(colour, share)| v1::ColourShare { name: colour.to_string(), share: *share })
-            .collect(),
-        direction_degrees: attributes.direction_degrees,
-        speed: attributes.speed.map(|speed| match speed {
-            Speed::PictureWidthsPerSecond(value) => {
-                v1::Speed { value, unit: v1::SpeedUnit::PictureWidthsPerSecond.into() }
-            }
-            Speed::MetresPerSecond(value) => v1::Speed { value, unit: v1::SpeedUnit::MetresPerSecond.into() },
-        }),
+pub(super) fn speed_to_wire(speed: Speed) -> v1::Speed {
+    match speed {
+        Speed::PictureWidthsPerSecond(value) => {
+            v1::Speed { value, unit: v1::SpeedUnit::PictureWidthsPerSecond.into(), error: None }
+        }
+        Speed::MetresPerSecond(value) => v1::Speed { value, unit: v1::SpeedUnit::MetresPerSecond.into(), error: None },
     }
 }
 
-fn attributes_from_wire(wire: v1::Attributes) -> Result<Attributes, WireError> {
-    if wire.colours.len() > Colour::ALL.len() {
-        return Err(WireError::new("attributes.colours", format!("has more than {} entries", Colour::ALL.len())));
-    }
-    let colours = wire.colours.into_iter().map(|entry| {
-        let colour = entry.name.parse::<Colour>().map_err(|e| WireError::new("attributes.colours.name", e))?;
-        Ok((colour, share("attributes.colours.share", entry.share)?))
-    });
-    if wire.direction_degrees.is_some_and(|d| !(0.0..=360.0).contains(&d)) {
-        return Err(WireError::new("attributes.direction_degrees", "is not within 0 and 360"));
-    }
-    Ok(Attributes {
-        colours: colours.collect::<Result<_, _>>()?,
-        direction_degrees: wire.direction_degrees,
-        speed: wire.speed.map(speed_from_wire).transpose()?,
-    })
-}
-
-fn speed_from_wire(wire: v1::Speed) -> Result<Speed, WireError> {
+pub(super) fn speed_from_wire(wire: v1::Speed) -> Result<Speed, WireError> {
     if !wire.value.is_finite() || wire.value < 0.0 {
-        return Err(WireError::new("attributes.speed.value", "must be a number that is not negative"));
+        return Err(WireError::new("value", "must be a number that is not negative"));
     }
     match wire.unit() {
         v1::SpeedUnit::PictureWidthsPerSecond => Ok(Speed::PictureWidthsPerSecond(wire.value)),
         v1::SpeedUnit::MetresPerSecond => Ok(Speed::MetresPerSecond(wire.value)),
-        v1::SpeedUnit::Unspecified => Err(WireError::new("attributes.speed.unit", "is missing or unknown")),
+        v1::SpeedUnit::Unspecified => Err(WireError::new("unit", "is missing or unknown")),
     }
 }

@@ -60,7 +60,8 @@ impl Filter {
             && among(&self.edges, &event.edge)
             && among(&self.kinds, &event.kind)
             && (self.classes.is_empty() || self.classes.iter().any(|class| **class == *event.object_class))
-            && (self.colours.is_empty() || event.attributes.colours.iter().any(|(c, _)| self.colours.contains(c)))
+            && (self.colours.is_empty()
+                || event.attributes.colours.iter().any(|told| self.colours.contains(&told.colour)))
             && self.area.as_ref().is_none_or(|area| event.location.is_some_and(|at| area.contains(at)))
             && self.plate.as_ref().is_none_or(|part| event.plate.as_ref().is_some_and(|p| p.text.contains(part)))
     }

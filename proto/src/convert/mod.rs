@@ -1,5 +1,6 @@
 //! Checked conversions between the wire's messages and the pipeline's types.
 
+mod attributes;
 mod event;
 mod filter;
 

@@ -16,7 +16,9 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rusqlite::{Connection, params};
-use vigil_base::event::{Attributes, Colour, EndReason, Event, EventState, ModelRef, PathPoint, Plate};
+use vigil_base::event::{
+    Attributes, Colour, ColourShare, EndReason, Event, EventState, ModelRef, Part, PathPoint, Plate,
+};
 use vigil_base::{BoxNorm, CameraId, Clock, EdgeId, EventId, GeoPoint, Polygon, SystemClock, Timestamp, TrackId};
 use vigil_proto::convert::Filter;
 use vigil_region::index::sqlite::{SqliteConfig, SqliteIndex};
@@ -100,12 +102,14 @@ fn made(random: &mut StdRng, number: u64, of: u64) -> Event {
         confidence: random.random_range(0.3..1.0),
         path: (0..16).map(point).collect(),
         attributes: Attributes {
-            colours: vec![
-                (Colour::ALL[random.random_range(0..12)], 0.5),
-                (Colour::ALL[random.random_range(0..12)], 0.2),
-            ],
+            colours: [(Part::Upper, 0.5), (Part::Lower, 0.2)]
+                .map(|(part, share)| {
+                    let colour = Colour::ALL[random.random_range(0..12)];
+                    ColourShare { part, colour, share, confidence: 0.8 }
+                })
+                .into(),
             direction_degrees: Some(90.0),
-            speed: None,
+            ..Attributes::default()
         },
         location: Some(GeoPoint {
             latitude: 52.0 + f64::from(camera) / 4_000.0,

@@ -4,7 +4,7 @@
 //! left out.
 
 use serde_json::{Map, Value, json};
-use vigil_base::event::{EndReason, EventState, Speed};
+use vigil_base::event::{Attributes, ColourMethod, EndReason, EventState, GroundPosition, MotionMethod, Speed};
 use vigil_base::{BoxNorm, Event};
 
 /// One revision of an event.
@@ -36,8 +36,12 @@ pub fn event(event: &Event) -> Value {
     put("best_time", json!(event.best_time.to_string()));
     put("path", event.path.iter().map(|p| json!({"time": p.time.to_string(), "box": bbox(p.bbox)})).collect());
     put("colours", colours(event));
+    put("colour_method", json!(event.attributes.colour_method.map(ColourMethod::name)));
     put("direction_degrees", event.attributes.direction_degrees.map_or(Value::Null, rounded));
-    put("speed", event.attributes.speed.map_or(Value::Null, speed));
+    put("direction_confidence", event.attributes.direction_confidence.map_or(Value::Null, rounded));
+    put("speed", speed(&event.attributes));
+    put("motion_method", json!(event.attributes.motion_method.map(MotionMethod::name)));
+    put("position", event.attributes.position.map_or(Value::Null, position));
     put("location", json!(event.location));
     put("rule", json!(event.rule.as_deref()));
     put("zone", json!(event.zone.as_deref()));
@@ -72,15 +76,25 @@ fn colours(event: &Event) -> Value {
         .attributes
         .colours
         .iter()
-        .map(|(colour, share)| json!({"name": colour.name(), "share": rounded(*share)}))
+        .map(|told| {
+            let (part, name) = (told.part.name(), told.colour.name());
+            json!({"part": part, "name": name, "share": rounded(told.share), "confidence": rounded(told.confidence)})
+        })
         .collect()
 }
 
-fn speed(speed: Speed) -> Value {
-    match speed {
-        Speed::PictureWidthsPerSecond(value) => json!({"value": rounded(value), "unit": "picture_widths_per_second"}),
-        Speed::MetresPerSecond(value) => json!({"value": rounded(value), "unit": "metres_per_second"}),
-    }
+fn speed(attributes: &Attributes) -> Value {
+    let (value, unit) = match attributes.speed {
+        Some(Speed::PictureWidthsPerSecond(value)) => (value, "picture_widths_per_second"),
+        Some(Speed::MetresPerSecond(value)) => (value, "metres_per_second"),
+        None => return Value::Null,
+    };
+    json!({"value": rounded(value), "unit": unit, "error": attributes.speed_error.map(rounded)})
+}
+
+fn position(position: GroundPosition) -> Value {
+    let metres = [position.place.x, position.place.y].map(|metres| (metres * 1e3).round() / 1e3);
+    json!({"metres": metres, "error_metres": rounded(position.error_metres)})
 }
 
 fn bbox(bbox: BoxNorm) -> Value {

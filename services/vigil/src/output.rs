@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
+use vigil_base::event::Part;
 use vigil_base::{Event, Timestamp};
 use vigil_proto::convert::time_from_wire;
 use vigil_proto::v1;
@@ -29,7 +30,6 @@ pub fn table<const N: usize>(header: [&str; N]) -> Table {
 /// One row of an event table.
 pub fn event_row(event: &Event) -> [String; 8] {
     let (state, reason) = event_json::state(event.state);
-    let colours: Vec<&str> = event.attributes.colours.iter().map(|(colour, _)| colour.name()).collect();
     let seconds = event.end_time.seconds_since(event.begin_time);
     [
         when::show(event.begin_time),
@@ -38,9 +38,19 @@ pub fn event_row(event: &Event) -> [String; 8] {
         event.camera.to_string(),
         event.object_class.to_string(),
         format!("{:.2}", event.confidence),
-        colours.join(" "),
+        colours(event),
         format!("{} {}", event.id, reason.unwrap_or(state)),
     ]
+}
+
+/// The colours, a person's upper body before the lower: "red black / blue".
+fn colours(event: &Event) -> String {
+    let of = |part: Part| {
+        let told = event.attributes.colours.iter().filter(|told| told.part == part).map(|told| told.colour.name());
+        told.collect::<Vec<_>>().join(" ")
+    };
+    let parts: Vec<String> = Part::ALL.map(of).into_iter().filter(|names| !names.is_empty()).collect();
+    parts.join(" / ")
 }
 
 /// Header of [`event_row`].

@@ -161,6 +161,7 @@ pub fn chain_config(url: &str, gate: Option<PacketGateConfig>, detector: Detecto
             edge: EdgeId::new("edge-1").unwrap(),
             camera,
             location: None,
+            ground: None,
             model: ModelRef { name: model.name.as_str().into(), fingerprint: model.fingerprint.as_str().into() },
         },
         detector,

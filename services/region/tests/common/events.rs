@@ -5,7 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use vigil_base::event::{Attributes, Colour, EndReason, Event, EventKind, EventState, ModelRef, PathPoint, Plate};
+use vigil_base::event::{
+    Attributes, Colour, ColourMethod, ColourShare, EndReason, Event, EventKind, EventState, GroundPosition, ModelRef,
+    MotionMethod, Part, PathPoint, Plate, Speed,
+};
+use vigil_base::ground::GroundPoint;
 use vigil_base::{BoxNorm, CameraId, EdgeId, EventId, GeoPoint, RegionId, SimClock, TimeSource, Timestamp, TrackId};
 
 /// A whole hour: 2026-01-05T10:00:00Z.
@@ -51,9 +55,17 @@ pub fn event(begin: Timestamp) -> Event {
         best_time: begin + Duration::from_secs(1),
         path: path(begin),
         attributes: Attributes {
-            colours: vec![(Colour::Red, 0.5), (Colour::Black, 0.25)],
+            colours: vec![
+                ColourShare { part: Part::Upper, colour: Colour::Red, share: 0.5, confidence: 0.75 },
+                ColourShare { part: Part::Lower, colour: Colour::Black, share: 0.25, confidence: 0.625 },
+            ],
+            colour_method: Some(ColourMethod::HsvVote),
             direction_degrees: Some(90.0),
-            speed: None,
+            direction_confidence: Some(0.5),
+            speed: Some(Speed::MetresPerSecond(1.5)),
+            speed_error: Some(0.125),
+            motion_method: Some(MotionMethod::GroundPath),
+            position: Some(GroundPosition { place: GroundPoint { x: -4.5, y: 12.25 }, error_metres: 0.25 }),
         },
         location: Some(GeoPoint { latitude: 52.52, longitude: 13.40 }),
         rule: None,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use vigil_base::event::{Colour, Event};
+use vigil_base::event::{Attributes, Colour, ColourShare, Event, Part};
 use vigil_base::{CameraId, EdgeId, EventId, GeoPoint, Polygon, SimClock, Timestamp};
 use vigil_proto::convert::{Filter, event_to_wire, time_to_wire};
 use vigil_proto::v1;
@@ -200,8 +200,9 @@ pub async fn each_condition_restricts_a_search(engine: &dyn Engine) {
     }
 }
 
-fn colours(colours: &[Colour]) -> vigil_base::event::Attributes {
-    vigil_base::event::Attributes { colours: colours.iter().map(|c| (*c, 0.5)).collect(), ..Default::default() }
+fn colours(colours: &[Colour]) -> Attributes {
+    let told = |colour: &Colour| ColourShare { part: Part::Whole, colour: *colour, share: 0.5, confidence: 0.75 };
+    Attributes { colours: colours.iter().map(told).collect(), ..Attributes::default() }
 }
 
 fn degrees(latitude: f64, longitude: f64) -> GeoPoint {

@@ -112,16 +112,17 @@ impl Run {
     fn new(args: &AnalyzeArgs, camera: &str, expected_frames: Option<u64>) -> anyhow::Result<Self> {
         let model = args.detector.load()?;
         let identity = model.identity();
+        let ground = args.ground.load()?;
         let context = EventContext {
             region: RegionId::new("local")?,
             edge: EdgeId::new("local")?,
             camera: CameraId::new(camera)?,
             location: None,
+            ground: ground.clone(),
             model: ModelRef { name: identity.name.as_str().into(), fingerprint: identity.fingerprint.as_str().into() },
         };
         let tracker = TrackerConfig::default();
         let recorder = TrackRecorder::new(&tracker);
-        let ground = args.ground.load()?;
         let rules = args.rules.load(identity, ground.as_ref())?;
         let mut classes =
             if args.classes.is_empty() { AnalysisConfig::default().classes } else { args.classes.clone() };

@@ -111,7 +111,7 @@ pub(super) fn colour_bits(colours: impl IntoIterator<Item = Colour>) -> i64 {
 
 /// The colours of an event.
 pub(super) fn colours_of(event: &Event) -> i64 {
-    colour_bits(event.attributes.colours.iter().map(|(colour, _)| *colour))
+    colour_bits(event.attributes.colours.iter().map(|told| told.colour))
 }
 
 /// Length of the first span: most events of a street are shorter.
