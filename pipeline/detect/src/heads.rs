@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use vigil_base::{BoxPx, Detection, Size};
 
-use crate::nms::Candidate;
+use crate::nms::{self, Candidate};
 
 /// Anchors lie on grids of cells of these sizes, canvas pixels.
 const STRIDES: [u32; 3] = [8, 16, 32];
@@ -107,6 +107,25 @@ impl Head {
         }
         spoilt
     }
+}
+
+/// Reads one answer of a model by itself, as [`crate::Detector`] does: boxes in canvas pixels, one an object, most confident
+/// first. Numbers that are missing at the end count as 0, those too many are passed over.
+pub fn read_output(
+    kind: HeadKind,
+    canvas: Size,
+    classes: usize,
+    output: impl Iterator<Item = f32>,
+    floor: f32,
+) -> Vec<Detection> {
+    const NMS_IOU: f32 = 0.5;
+    let mut head = Head::new(kind, canvas, classes);
+    let [rows, columns] = head.shape();
+    let whole: Vec<f32> = output.chain(std::iter::repeat(0.0)).take(rows * columns).collect();
+    let mut candidates = Vec::new();
+    head.read(&whole, floor, &mut candidates);
+    nms::suppress(&mut candidates, NMS_IOU);
+    candidates.iter().map(|candidate| candidate.found).collect()
 }
 
 /// Per anchor, the highest score of any class; scores that are not numbers count for nothing.

@@ -32,7 +32,7 @@ mod scheduler;
 mod session;
 
 pub use error::{DetectError, ManifestError, RuntimeError};
-pub use heads::HeadKind;
+pub use heads::{HeadKind, read_output};
 pub use manifest::{Anchor, Colour, Layout, ModelCatalogue, ModelEntry, Thresholds};
 pub use model::{Model, ModelConfig};
 pub use provider::{Provider, ProviderChoice, Refusal};
