@@ -11,6 +11,7 @@ from vigil_models.heads import Boxes
 MODEL = dataclasses.replace(
     manifest.load(manifest.default_manifest()), head="yolov8", width=64, height=32, classes=("a", "b")
 )
+CANVAS = (64, 32)
 ANCHORS = 8 * 4 + 4 * 2 + 2 * 1
 
 
@@ -24,7 +25,7 @@ def boxes(*rows):
 def test_centre_and_size_become_left_and_top_and_the_best_class_wins(head):
     output = np.zeros((1, 6, ANCHORS), np.float32)
     output[0, :, 3] = 10, 20, 4, 6, 0.25, 0.5
-    found = heads.decode(output, dataclasses.replace(MODEL, head=head))
+    found = heads.decode(output, dataclasses.replace(MODEL, head=head), CANVAS)
     assert found.ltwh[3].tolist() == [8, 17, 4, 6]
     assert (found.classes[3], found.confidences[3]) == (1, 0.5)
     assert found.ltwh.shape == (ANCHORS, 4)
@@ -36,7 +37,7 @@ def test_centre_and_size_become_left_and_top_and_the_best_class_wins(head):
 def test_yolox_offsets_count_from_the_cell_and_sizes_are_exponents(anchor, column, row, stride):
     output = np.zeros((1, ANCHORS, 7), np.float32)
     output[0, anchor] = 0.5, 0.25, np.log(2), 0, 0.5, 0.5, 0.25
-    found = heads.decode(output, dataclasses.replace(MODEL, head="yolox"))
+    found = heads.decode(output, dataclasses.replace(MODEL, head="yolox"), CANVAS)
     centre_x, centre_y = (column + 0.5) * stride, (row + 0.25) * stride
     np.testing.assert_allclose(found.ltwh[anchor], [centre_x - stride, centre_y - stride / 2, 2 * stride, stride])
     assert (found.classes[anchor], found.confidences[anchor]) == (0, 0.25)
@@ -44,9 +45,9 @@ def test_yolox_offsets_count_from_the_cell_and_sizes_are_exponents(anchor, colum
 
 def test_a_wrong_shape_says_what_was_expected_and_found():
     with pytest.raises(heads.OutputShapeError, match=r"2 classes at 64x32 gives \(1, 6, 42\), found \(1, 84, 42\)"):
-        heads.decode(np.zeros((1, 84, ANCHORS), np.float32), MODEL)
+        heads.decode(np.zeros((1, 84, ANCHORS), np.float32), MODEL, CANVAS)
     with pytest.raises(heads.OutputShapeError, match=r"gives \(1, 42, 7\), found \(1, 7, 42\)"):
-        heads.decode(np.zeros((1, 7, ANCHORS), np.float32), dataclasses.replace(MODEL, head="yolox"))
+        heads.decode(np.zeros((1, 7, ANCHORS), np.float32), dataclasses.replace(MODEL, head="yolox"), CANVAS)
 
 
 def test_suppression_is_by_class_and_keeps_the_confident():

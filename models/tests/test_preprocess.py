@@ -9,7 +9,7 @@ import pytest
 from vigil_models import frames, manifest, preprocess
 
 MODEL = dataclasses.replace(
-    manifest.load(manifest.default_manifest()), width=64, height=64, anchor="top_left", pad=114, layout="nhwc_u8"
+    manifest.load(manifest.default_manifest()), width=64, height=64, anchor="top_left", any_size=False
 )
 RED_601, RED_709 = (81, 90, 240), (63, 102, 240)
 
@@ -35,9 +35,17 @@ def uniform(width, height, yuv, **kind):
 def test_content_is_even_and_keeps_the_pictures_shape(frame, canvas, content, centred_offset):
     model = dataclasses.replace(MODEL, width=canvas[0], height=canvas[1])
     picture = uniform(*frame, RED_601)
-    assert preprocess.letterbox(picture, model) == preprocess.Letterbox(frame, content, (0, 0))
+    assert preprocess.letterbox(picture, model) == preprocess.Letterbox(frame, content, (0, 0), canvas)
     centred = dataclasses.replace(model, anchor="centre")
     assert preprocess.letterbox(picture, centred).offset == centred_offset
+
+
+def test_a_model_of_any_size_gets_the_smallest_canvas_that_holds_the_picture():
+    model = dataclasses.replace(MODEL, width=544, height=416, any_size=True)
+    for frame, canvas in (((768, 576), (544, 416)), ((1920, 1080), (544, 320)), ((1080, 1920), (256, 416))):
+        tensor, fit = preprocess.to_tensor(uniform(*frame, RED_601), model)
+        assert fit.canvas == canvas
+        assert tensor.shape == (1, canvas[1], canvas[0], 3)
 
 
 def test_boxes_come_back_to_frame_pixels():

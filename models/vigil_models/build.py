@@ -25,7 +25,7 @@ class FingerprintError(Exception):
 
 def build(graph: tfjs.Graph, model: Model) -> bytes:
     """The ONNX file of one manifest entry."""
-    network = nanodet.build(graph, model.height, model.width)
+    network = nanodet.build(graph)
     if model.name.endswith(INT8_SUFFIX):
         network = quantise.quantise(network, RANGES)
     return network.SerializeToString(deterministic=True)

@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     model = load(default_manifest())
     arguments.out.unlink(missing_ok=True)
-    network = nanodet.build(tfjs.load(arguments.tfjs), model.height, model.width)
+    network = nanodet.build(tfjs.load(arguments.tfjs))
     quantise(network, arguments.out, _Reader(inputs(arguments.clips, model)))
     measured = json.loads(arguments.out.read_text())
     arguments.out.write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")

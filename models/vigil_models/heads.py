@@ -31,32 +31,32 @@ class Boxes:
         return Boxes(self.ltwh[chosen], self.classes[chosen], self.confidences[chosen])
 
 
-def expected_shape(model: Model) -> tuple[int, int]:
-    """The output's shape without its batch axis."""
-    anchors = sum((model.width // s) * (model.height // s) for s in STRIDES)
+def expected_shape(model: Model, canvas: tuple[int, int]) -> tuple[int, int]:
+    """The output's shape without its batch axis; `canvas` is the input's width and height."""
+    anchors = sum((canvas[0] // s) * (canvas[1] // s) for s in STRIDES)
     count = len(model.classes)
     return (anchors, 5 + count) if model.head == "yolox" else (4 + count, anchors)
 
 
-def decode(output: np.ndarray, model: Model) -> Boxes:
-    """All anchors of one image, each with its best class: `output` is [1, ...] as the model gave it."""
-    expected = (1, *expected_shape(model))
+def decode(output: np.ndarray, model: Model, canvas: tuple[int, int]) -> Boxes:
+    """All anchors of one image, each with its best class: `output` is [1, ...] as the model gave it for that canvas."""
+    expected = (1, *expected_shape(model, canvas))
     if output.shape != expected:
         raise OutputShapeError(
-            f"model {model.name}: head {model.head} with {len(model.classes)} classes at {model.width}x{model.height} "
+            f"model {model.name}: head {model.head} with {len(model.classes)} classes at {canvas[0]}x{canvas[1]} "
             f"gives {expected}, found {output.shape}"
         )
-    rows = _yolox_rows(output[0], model) if model.head == "yolox" else output[0]
+    rows = _yolox_rows(output[0], canvas) if model.head == "yolox" else output[0]
     centre, size, scores = rows[:2].T, rows[2:4].T, rows[4:]
     best = scores.argmax(axis=0)
     return Boxes(np.hstack([centre - size / 2, size]), best, scores[best, np.arange(best.size)])
 
 
-def _yolox_rows(output: np.ndarray, model: Model) -> np.ndarray:
+def _yolox_rows(output: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
     """[A, 5 + C] raw to [4 + C, A] decoded."""
     grid, strides = [], []
     for stride in STRIDES:
-        rows, columns = np.mgrid[: model.height // stride, : model.width // stride]
+        rows, columns = np.mgrid[: canvas[1] // stride, : canvas[0] // stride]
         grid.append(np.stack([columns.ravel(), rows.ravel()], axis=1))
         strides.append(np.full((rows.size, 1), stride))
     grid, strides = np.concatenate(grid), np.concatenate(strides)

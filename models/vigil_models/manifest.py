@@ -11,6 +11,7 @@ SCHEMA = 1
 HEADS = ("yolov8", "nanodet_yolo", "yolox")
 LAYOUTS = ("nhwc_u8", "nchw_f32_255", "nchw_f32_unit")
 MAX_SIDE = 4096
+SIDE_STEP = 32
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -39,6 +40,8 @@ class Model:
     pad: int
     confidence: float
     nms_iou: float
+    any_size: bool = False
+    """Runs on every canvas whose sides are multiples of SIDE_STEP; width and height are the largest."""
 
 
 def cache_dir() -> Path:
@@ -92,15 +95,16 @@ def _model(entry: dict, path: Path) -> Model:
     where = f"{path}: model {entry['name']!r}"
     _check_keys(entry, _MODEL_KEYS, _OPTIONAL_MODEL_KEYS, where)
     size, box, thresholds = entry["input"], entry["letterbox"], entry["thresholds"]
-    _check_keys(size, {"width", "height", "layout", "colour"}, set(), f"{where}, input")
+    _check_keys(size, {"width", "height", "layout", "colour"}, {"any_size"}, f"{where}, input")
     _check_keys(box, {"anchor", "pad"}, set(), f"{where}, letterbox")
     _check_keys(thresholds, {"confidence", "nms_iou"}, set(), f"{where}, thresholds")
     checks = [
         ("name", bool(_NAME.fullmatch(entry["name"]))),
         ("sha256", bool(_SHA256.fullmatch(entry["sha256"]))),
         ("head", entry["head"] in HEADS),
-        ("input.width", 0 < size["width"] <= MAX_SIDE and size["width"] % 32 == 0),
-        ("input.height", 0 < size["height"] <= MAX_SIDE and size["height"] % 32 == 0),
+        ("input.width", 0 < size["width"] <= MAX_SIDE and size["width"] % SIDE_STEP == 0),
+        ("input.height", 0 < size["height"] <= MAX_SIDE and size["height"] % SIDE_STEP == 0),
+        ("input.any_size", isinstance(size.get("any_size", False), bool)),
         ("input.layout", size["layout"] in LAYOUTS),
         ("input.colour", size["colour"] in ("rgb", "bgr")),
         ("letterbox.anchor", box["anchor"] in ("top_left", "centre")),

@@ -1,13 +1,14 @@
 """Builds the default detector: NanoDet-g, its normalisation in front and its box decoding behind, as one ONNX graph.
 
-In: uint8 [N, H, W, 3], R'G'B'. Out: float32 [N, 84, A], centre x, centre y, width, height in input pixels, then 80
-class probabilities; the tensor that YOLOv8 exports have, so that one decoder serves both.
+In: uint8 [N, H, W, 3], R'G'B', H and W any multiples of 32. Out: float32 [N, 84, A], centre x, centre y, width, height
+in input pixels, then 80 class probabilities; the tensor that YOLOv8 exports have, so that one decoder serves both.
 
 NanoDet (https://github.com/RangiLyu/nanodet) predicts, per cell and side, a distribution over 11 distances (Generalized
 Focal Loss, Li et al., NeurIPS 2020); the distance is its mean, in strides.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
@@ -45,22 +46,19 @@ HEADS = tuple(
 )
 
 
-def build(graph: Graph, height: int, width: int) -> onnx.ModelProto:
-    """The detector for canvases of `height` x `width`, both multiples of 32."""
-    if height % STRIDES[-1] or width % STRIDES[-1]:
-        raise ModelFormatError(f"input size {width}x{height}: both sides must be multiples of {STRIDES[-1]}")
+def build(graph: Graph) -> onnx.ModelProto:
+    """The detector, for canvases of any size whose sides are multiples of 32."""
     builder = Builder()
     start = Tensor(_centred(builder), (SOURCE_SIZE, SOURCE_SIZE))
     converter = Converter(graph, builder, {"input_1:0": start})
-    scores, boxes = [], []
-    for head, stride in zip(HEADS, STRIDES, strict=True):
-        cells = (height // stride, width // stride)
-        scores.append(_flat(builder, converter.tensor(head.scores).name, CLASSES, cells))
-        boxes.append(_boxes(builder, converter.tensor(head.distances).name, cells, stride))
+    # The network first, then what reads its heads: so the names that the calibration knows hang on the network alone.
+    heads = [(converter.tensor(head.scores).name, converter.tensor(head.distances).name) for head in HEADS]
     _fold_normalisation(builder, start.name)
-    levels = [builder.add("Concat", [box, score], axis=1) for box, score in zip(boxes, scores, strict=True)]
+    levels = []
+    for (scores, distances), stride in zip(heads, STRIDES, strict=True):
+        levels.append(builder.add("Concat", [_boxes(builder, distances, stride), _flat(builder, scores)], axis=1))
     builder.add("Concat", levels, ["detections"], axis=2)
-    return _model(builder, height, width)
+    return _model(builder)
 
 
 def _centred(builder: Builder) -> str:
@@ -95,43 +93,54 @@ def _replace(tensor: TensorProto, values: np.ndarray) -> None:
     tensor.CopyFrom(numpy_helper.from_array(np.array(values, np.float32, order="C"), tensor.name))
 
 
-def _flat(builder: Builder, name: str, channels: int, cells: tuple[int, int]) -> str:
-    """[N, channels, rows, columns] to [N, channels, cells]."""
-    shape = builder.constant(np.array([0, channels, cells[0] * cells[1]], np.int64))
-    return builder.add("Reshape", [name, shape])
+def _flat(builder: Builder, name: str) -> str:
+    """[N, 80, rows, columns] to [N, 80, cells]."""
+    return builder.add("Reshape", [name, builder.constant(np.array([0, CLASSES, -1], np.int64))])
 
 
-def _boxes(builder: Builder, distances: str, cells: tuple[int, int], stride: int) -> str:
+def _boxes(builder: Builder, distances: str, stride: int) -> str:
     """[N, 44, rows, columns] logits (left, top, right, bottom x 11 bins) to [N, 4, cells] boxes."""
-    count = cells[0] * cells[1]
-    by_side = builder.constant(np.array([0, 4, BINS, count], np.int64))
+    by_side = builder.constant(np.array([0, 4, BINS, -1], np.int64))
     shares = builder.add("Softmax", [builder.add("Reshape", [distances, by_side])], axis=2)
-    flat = builder.constant(np.array([0, 4 * BINS, count], np.int64))
+    flat = builder.constant(np.array([0, 4 * BINS, -1], np.int64))
     mean_to_box = builder.constant(np.kron(_SIDES_TO_BOX * stride, np.arange(BINS)).astype(np.float32))
     offsets = builder.add("MatMul", [mean_to_box, builder.add("Reshape", [shares, flat])])
-    return builder.add("Add", [offsets, builder.constant(_centres(cells, stride))])
+    return builder.add("Add", [offsets, _centres(builder, distances, stride)])
 
 
 _SIDES_TO_BOX = np.array([[-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5], [1, 0, 1, 0], [0, 1, 0, 1]])
 """Left, top, right, bottom distances to centre offset x, y, width, height."""
 
 
-def _centres(cells: tuple[int, int], stride: int) -> np.ndarray:
-    """[1, 4, cells]: the cells' centres in pixels, and zeros for the sizes; row by row."""
-    rows, columns = np.mgrid[: cells[0], : cells[1]]
-    zeros = np.zeros(rows.size)
-    return np.stack([(columns.ravel() + 0.5) * stride, (rows.ravel() + 0.5) * stride, zeros, zeros])[None].astype(
-        np.float32
-    )
+def _centres(builder: Builder, distances: str, stride: int) -> str:
+    """[4, cells]: the cells' centres in pixels, and zeros for the sizes; row by row, for as many cells as there are."""
+    integer = partial(np.array, dtype=np.int64)
+    shape = builder.add("Shape", [distances])
+    zero, one = builder.constant(integer(0)), builder.constant(integer(1))
+
+    def along(axis: int) -> str:
+        count = builder.add("Gather", [shape, builder.constant(integer(axis))], axis=0)
+        cells = builder.add("Cast", [builder.add("Range", [zero, count, one])], to=TensorProto.FLOAT)
+        middle = builder.add("Add", [cells, builder.constant(np.array(0.5, np.float32))])
+        return builder.add("Mul", [middle, builder.constant(np.array(stride, np.float32))])
+
+    def spread(line: str, axis: int) -> str:
+        unfolded = builder.add("Unsqueeze", [line, builder.constant(integer([axis]))])
+        grid = builder.add("Expand", [unfolded, builder.add("Slice", [shape, *rows_and_columns])])
+        return builder.add("Reshape", [grid, builder.constant(integer([1, -1]))])
+
+    rows_and_columns = [builder.constant(integer([bound])) for bound in (2, 4)]
+    across, down = spread(along(3), 0), spread(along(2), 1)
+    nothing = builder.add("Sub", [across, across])
+    return builder.add("Concat", [across, down, nothing, nothing], axis=0)
 
 
-def _model(builder: Builder, height: int, width: int) -> onnx.ModelProto:
-    anchors = sum((height // s) * (width // s) for s in STRIDES)
+def _model(builder: Builder) -> onnx.ModelProto:
     graph = helper.make_graph(
         builder.nodes,
-        f"nanodet-g-{height}x{width}",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", height, width, 3])],
-        [helper.make_tensor_value_info("detections", TensorProto.FLOAT, ["N", 4 + CLASSES, anchors])],
+        "nanodet-g",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", "H", "W", 3])],
+        [helper.make_tensor_value_info("detections", TensorProto.FLOAT, ["N", 4 + CLASSES, "A"])],
         builder.initializers,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="vigil")

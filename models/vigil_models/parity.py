@@ -15,7 +15,7 @@ import cv2
 from vigil_models import frames, manifest
 from vigil_models.reference import Detector
 
-MODELS = ("nanodet-g-416x544-int8", "nanodet-g-416x544-fp32", "nanodet-g-320x544-fp32")
+MODELS = ("nanodet-g-416x544-int8", "nanodet-g-416x544-fp32")
 VTEST_FRAMES = (0, 100, 300, 500, 700)
 BIKES_FRAMES = (120,)
 FULL_HD = (1920, 1080)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from vigil_models.frames import Frame
-from vigil_models.manifest import Model
+from vigil_models.manifest import SIDE_STEP, Model
 
 _SHIFT = 20
 _COLOUR = {
@@ -30,6 +30,8 @@ class Letterbox:
     """Width and height of the picture on the canvas; both even."""
     offset: tuple[int, int]
     """Its left and top."""
+    canvas: tuple[int, int]
+    """Width and height of the canvas: the model's, or what the picture needs of it where the model takes any size."""
 
     def to_frame(self, boxes: np.ndarray) -> np.ndarray:
         """[n, 4] left, top, width, height: from canvas pixels to frame pixels."""
@@ -45,15 +47,20 @@ def letterbox(frame: Frame, model: Model) -> Letterbox:
         min(canvas, max(2, 2 * math.floor(side * scale / 2 + 0.5)))
         for side, canvas in ((frame.width, model.width), (frame.height, model.height))
     )
+    canvas = (_up(width), _up(height)) if model.any_size else (model.width, model.height)
     centred = model.anchor == "centre"
-    offset = ((model.width - width) // 2, (model.height - height) // 2) if centred else (0, 0)
-    return Letterbox((frame.width, frame.height), (width, height), offset)
+    offset = ((canvas[0] - width) // 2, (canvas[1] - height) // 2) if centred else (0, 0)
+    return Letterbox((frame.width, frame.height), (width, height), offset, canvas)
+
+
+def _up(side: int) -> int:
+    return -(-side // SIDE_STEP) * SIDE_STEP
 
 
 def to_tensor(frame: Frame, model: Model) -> tuple[np.ndarray, Letterbox]:
     """The model's input for one frame, batch axis included, and how to map boxes back."""
     fit = letterbox(frame, model)
-    canvas = np.full((model.height, model.width, 3), model.pad, np.uint8)
+    canvas = np.full((*fit.canvas[::-1], 3), model.pad, np.uint8)
     (width, height), (left, top) = fit.content, fit.offset
     canvas[top : top + height, left : left + width] = small_rgb(frame, width, height)
     if model.colour == "bgr":

@@ -34,7 +34,7 @@ class Detector:
         tensor, fit = preprocess.to_tensor(frame, self.model)
         output = self.run(tensor)
         threshold = self.model.confidence if confidence is None else confidence
-        found = heads.select(heads.decode(output, self.model), threshold, self.model.nms_iou)
+        found = heads.select(heads.decode(output, self.model, fit.canvas), threshold, self.model.nms_iou)
         return [
             {
                 "class": int(index),
@@ -72,7 +72,7 @@ def _check_interface(loaded: onnxruntime.InferenceSession, model: manifest.Model
     size = (model.height, model.width)
     wanted = (*size, 3) if model.layout == "nhwc_u8" else (3, *size)
     _check(model, "input", inputs[0], _TYPES[model.layout], wanted)
-    _check(model, "output", outputs[0], "tensor(float)", heads.expected_shape(model))
+    _check(model, "output", outputs[0], "tensor(float)", heads.expected_shape(model, (model.width, model.height)))
 
 
 def _check(model: manifest.Model, which: str, found, dtype: str, shape: tuple[int, ...]) -> None:

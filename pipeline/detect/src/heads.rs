@@ -34,50 +34,43 @@ pub enum HeadKind {
 #[derive(Debug)]
 pub(crate) struct Head {
     kind: HeadKind,
-    canvas: Size,
     classes: usize,
-    anchors: usize,
     best: Vec<f32>,
 }
 
 impl Head {
-    pub fn new(kind: HeadKind, canvas: Size, classes: usize) -> Self {
-        let anchors = STRIDES.iter().map(|stride| ((canvas.width / stride) * (canvas.height / stride)) as usize).sum();
-        Self { kind, canvas, classes, anchors, best: Vec::new() }
+    pub fn new(kind: HeadKind, classes: usize) -> Self {
+        Self { kind, classes, best: Vec::new() }
     }
 
-    /// The output's shape behind the batch axis.
-    pub fn shape(&self) -> [usize; 2] {
+    /// The output's shape behind the batch axis, for a canvas of that size.
+    pub fn shape(&self, canvas: Size) -> [usize; 2] {
+        let anchors = anchors(canvas);
         match self.kind {
-            HeadKind::Yolov8 | HeadKind::NanodetYolo => [BOX_ROWS + self.classes, self.anchors],
-            HeadKind::Yolox => [self.anchors, YOLOX_COLUMNS + self.classes],
+            HeadKind::Yolov8 | HeadKind::NanodetYolo => [BOX_ROWS + self.classes, anchors],
+            HeadKind::Yolox => [anchors, YOLOX_COLUMNS + self.classes],
         }
     }
 
-    /// Places that answer for a picture each.
-    pub fn anchors(&self) -> usize {
-        self.anchors
-    }
-
-    /// Collects the boxes of one picture whose confidence is at least `floor`. `output` has [`Head::shape`].
+    /// Collects the boxes of one canvas whose confidence is at least `floor`. `output` has [`Head::shape`].
     ///
     /// What is not a box (not a number, without area, far away) is left out; a confidence above 1 counts as 1. Returns for how
     /// many anchors the answer is no number.
-    pub fn read(&mut self, output: &[f32], floor: f32, candidates: &mut Vec<Candidate>) -> usize {
+    pub fn read(&mut self, output: &[f32], canvas: Size, floor: f32, candidates: &mut Vec<Candidate>) -> usize {
         candidates.clear();
         match self.kind {
-            HeadKind::Yolov8 | HeadKind::NanodetYolo => self.read_rows(output, floor, candidates),
-            HeadKind::Yolox => self.read_cells(output, floor, candidates),
+            HeadKind::Yolov8 | HeadKind::NanodetYolo => self.read_rows(output, anchors(canvas), floor, candidates),
+            HeadKind::Yolox => self.read_cells(output, canvas, floor, candidates),
         }
     }
 
-    fn read_rows(&mut self, output: &[f32], floor: f32, candidates: &mut Vec<Candidate>) -> usize {
-        let (boxes, scores) = output.split_at(BOX_ROWS * self.anchors);
-        best_scores(scores, self.anchors, &mut self.best);
+    fn read_rows(&mut self, output: &[f32], anchors: usize, floor: f32, candidates: &mut Vec<Candidate>) -> usize {
+        let (boxes, scores) = output.split_at(BOX_ROWS * anchors);
+        best_scores(scores, anchors, &mut self.best);
         let mut spoilt = self.best.iter().filter(|score| !score.is_finite()).count();
         for (anchor, &score) in self.best.iter().enumerate().filter(|(_, score)| **score >= floor) {
-            let side = |row: usize| boxes[row * self.anchors + anchor];
-            let class = scores.iter().skip(anchor).step_by(self.anchors).position(|candidate| *candidate == score);
+            let side = |row: usize| boxes[row * anchors + anchor];
+            let class = scores.iter().skip(anchor).step_by(anchors).position(|candidate| *candidate == score);
             let at = centred(side(0), side(1), side(2), side(3));
             spoilt += usize::from(score.is_finite() && !is_number(&at));
             candidates.extend(candidate(anchor, class.unwrap_or(0), score, at));
@@ -85,11 +78,11 @@ impl Head {
         spoilt
     }
 
-    fn read_cells(&self, output: &[f32], floor: f32, candidates: &mut Vec<Candidate>) -> usize {
+    fn read_cells(&self, output: &[f32], canvas: Size, floor: f32, candidates: &mut Vec<Candidate>) -> usize {
         let mut spoilt = 0;
         let mut cells = output.chunks_exact(YOLOX_COLUMNS + self.classes).enumerate();
         for stride in STRIDES {
-            let (columns, rows) = (self.canvas.width / stride, self.canvas.height / stride);
+            let (columns, rows) = (canvas.width / stride, canvas.height / stride);
             for (index, (anchor, cell)) in (0..columns * rows).zip(cells.by_ref()) {
                 let [x, y, width, height, objectness, ref probabilities @ ..] = *cell else { continue };
                 let (class, score) = first_best(probabilities);
@@ -119,13 +112,18 @@ pub fn read_output(
     floor: f32,
 ) -> Vec<Detection> {
     const NMS_IOU: f32 = 0.5;
-    let mut head = Head::new(kind, canvas, classes);
-    let [rows, columns] = head.shape();
+    let mut head = Head::new(kind, classes);
+    let [rows, columns] = head.shape(canvas);
     let whole: Vec<f32> = output.chain(std::iter::repeat(0.0)).take(rows * columns).collect();
     let mut candidates = Vec::new();
-    head.read(&whole, floor, &mut candidates);
+    head.read(&whole, canvas, floor, &mut candidates);
     nms::suppress(&mut candidates, NMS_IOU);
     candidates.iter().map(|candidate| candidate.found).collect()
+}
+
+/// Cells of all strides on a canvas: places that answer for it each.
+pub(crate) fn anchors(canvas: Size) -> usize {
+    STRIDES.iter().map(|stride| ((canvas.width / stride) * (canvas.height / stride)) as usize).sum()
 }
 
 /// Per anchor, the highest score of any class; scores that are not numbers count for nothing.
@@ -175,7 +173,7 @@ mod tests {
 
     fn read(kind: HeadKind, classes: usize, output: &[f32]) -> Vec<Candidate> {
         let mut candidates = Vec::new();
-        Head::new(kind, CANVAS, classes).read(output, 0.1, &mut candidates);
+        Head::new(kind, classes).read(output, CANVAS, 0.1, &mut candidates);
         candidates
     }
 

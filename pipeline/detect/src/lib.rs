@@ -23,9 +23,11 @@ mod kernels;
 mod letterbox;
 mod manifest;
 mod model;
+mod mosaic;
 mod nms;
 mod preprocess;
 mod provider;
+mod regions;
 mod resize;
 mod runtime;
 mod scheduler;
@@ -36,6 +38,7 @@ pub use heads::{HeadKind, read_output};
 pub use manifest::{Anchor, Colour, Layout, ModelCatalogue, ModelEntry, Thresholds};
 pub use model::{Model, ModelConfig};
 pub use provider::{Provider, ProviderChoice, Refusal};
+pub use regions::{MAX_REGIONS, Regions};
 pub use runtime::{ProviderInfo, Runtime, RuntimeInfo};
 pub use scheduler::{CameraLane, Scheduler, SchedulerConfig};
 
@@ -55,4 +58,11 @@ pub trait Detector: Send {
 
     /// The objects on a frame, most confident first, in pixels of the frame. Blocks until they are found.
     fn detect(&mut self, frame: &Frame) -> Result<Detections, DetectError>;
+
+    /// As [`Detector::detect`], of what lies in the regions. More may be told: a detector that cannot look at parts, or would
+    /// save nothing by it, or finds that a region cuts an object, looks at the whole.
+    fn detect_within(&mut self, frame: &Frame, regions: &Regions) -> Result<Detections, DetectError> {
+        let _ = regions;
+        self.detect(frame)
+    }
 }

@@ -17,7 +17,7 @@ const SCHEMA: u32 = 1;
 /// Largest side of a model's input, pixels; no detector in use is larger than 1536.
 const MAX_SIDE: u32 = 4096;
 /// Sides are multiples of the coarsest stride of the supported heads.
-const SIDE_STEP: u32 = 32;
+pub(crate) const SIDE_STEP: u32 = 32;
 /// Longest model name: it goes into every event.
 const MAX_NAME: usize = 64;
 /// Most classes: class indexes are 16 bits wide, and no published detector has more than 21,000.
@@ -79,8 +79,10 @@ pub struct ModelEntry {
     pub head: HeadKind,
     /// Class names by index, lower case.
     pub classes: Vec<String>,
-    /// The canvas, pixels.
+    /// The canvas, pixels; the largest one with `any_size`.
     pub input: Size,
+    /// The model runs on every canvas whose sides are multiples of 32.
+    pub any_size: bool,
     /// The input tensor.
     pub layout: Layout,
     /// Order of its channels.
@@ -189,6 +191,8 @@ enum RawClasses {
 struct RawInput {
     width: u32,
     height: u32,
+    #[serde(default)]
+    any_size: bool,
     layout: Layout,
     colour: Colour,
 }
@@ -243,6 +247,7 @@ impl Reader<'_> {
             head: raw.head,
             classes,
             input: Size::new(raw.input.width, raw.input.height),
+            any_size: raw.input.any_size,
             layout: raw.input.layout,
             colour: raw.input.colour,
             anchor: raw.letterbox.anchor,

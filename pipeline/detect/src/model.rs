@@ -10,8 +10,8 @@ use vigil_base::{Detections, Frame, Timestamp};
 
 use crate::manifest::{ModelEntry, Thresholds};
 use crate::provider::{Provider, ProviderChoice, Refusal};
-use crate::session::{Engine, OnnxEngine, OpenError, SessionPlan};
-use crate::{DetectError, Detector, Runtime};
+use crate::session::{Engine, Look, OnnxEngine, OpenError, SessionPlan};
+use crate::{DetectError, Detector, Regions, Runtime};
 
 /// How a model is run.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +57,8 @@ impl Model {
         });
         let plan = Arc::new(SessionPlan { entry: entry.clone(), identity, file, floor: config.floor.clamp(0.0, 1.0) });
         let (mut engine, provider) = choose(runtime, &plan, config)?;
-        engine.detect(&[Frame::uniform(entry.input, [128; 3], Timestamp::default())])?;
+        let grey = Frame::uniform(entry.input, [128; 3], Timestamp::default());
+        engine.detect(&[Look { frame: grey, regions: Regions::WHOLE }])?;
         report(entry, &provider);
         Ok(Self {
             inner: Arc::new(Inner { runtime: runtime.clone(), plan, provider, spare: Mutex::new(Some(engine)) }),
@@ -125,7 +126,11 @@ impl Detector for SingleDetector {
     }
 
     fn detect(&mut self, frame: &Frame) -> Result<Detections, DetectError> {
-        let mut found = self.engine.detect(std::slice::from_ref(frame))?;
+        self.detect_within(frame, &Regions::WHOLE)
+    }
+
+    fn detect_within(&mut self, frame: &Frame, regions: &Regions) -> Result<Detections, DetectError> {
+        let mut found = self.engine.detect(&[Look { frame: frame.clone(), regions: *regions }])?;
         Ok(found.pop().expect("one frame has one answer"))
     }
 }

@@ -9,6 +9,7 @@ use crate::DetectError;
 use crate::kernels::{self, ColourRule, Cpu};
 use crate::letterbox::Letterbox;
 use crate::manifest::{Anchor, Colour, Layout, ModelEntry};
+use crate::mosaic::Tile;
 use crate::resize::PlaneResizer;
 
 /// Frame sizes whose tables are kept. Cameras of one edge have few; the oldest makes room.
@@ -17,8 +18,10 @@ const MAX_PLANS: usize = 8;
 /// What a model wants to be fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InputSpec {
-    /// The canvas.
+    /// The largest canvas.
     pub size: Size,
+    /// Smaller ones do as well.
+    pub any_size: bool,
     pub layout: Layout,
     pub colour: Colour,
     pub anchor: Anchor,
@@ -27,18 +30,28 @@ pub(crate) struct InputSpec {
 
 impl InputSpec {
     pub fn of(entry: &ModelEntry) -> Self {
-        let ModelEntry { input, layout, colour, anchor, pad, .. } = entry;
-        Self { size: *input, layout: *layout, colour: *colour, anchor: *anchor, pad: *pad }
+        let ModelEntry { input, any_size, layout, colour, anchor, pad, .. } = entry;
+        Self { size: *input, any_size: *any_size, layout: *layout, colour: *colour, anchor: *anchor, pad: *pad }
     }
 
-    /// Numbers in one picture's tensor.
+    /// Numbers in one picture's tensor at the most.
     pub fn len(&self) -> usize {
-        3 * self.plane_len()
+        tensor_len(self.size)
     }
 
-    fn plane_len(&self) -> usize {
-        (self.size.width * self.size.height) as usize
+    /// Where a frame's picture lies.
+    pub fn fit(&self, frame: Size) -> Letterbox {
+        Letterbox::fit(frame, self.size, self.anchor, self.any_size)
     }
+}
+
+/// Numbers in the tensor of a canvas.
+pub(crate) fn tensor_len(canvas: Size) -> usize {
+    3 * plane_len(canvas)
+}
+
+fn plane_len(canvas: Size) -> usize {
+    (canvas.width * canvas.height) as usize
 }
 
 /// One picture's place in an input buffer.
@@ -55,7 +68,7 @@ pub(crate) struct Preprocessor {
     cpu: Cpu,
     plans: Vec<Plan>,
     rows: Rows,
-    /// By slot: where the picture lies that was last laid there; beside it is pad.
+    /// By slot: where the whole picture lies that was last laid there; beside it is pad.
     painted: Vec<Option<Letterbox>>,
 }
 
@@ -97,31 +110,51 @@ impl Preprocessor {
         Self { spec, cpu, plans: Vec::new(), rows: Rows::default(), painted: vec![None; slots] }
     }
 
-    /// Lays a frame into a slot; says where the picture lies.
+    /// Lays a whole frame into a slot; says where the picture lies. The slot is as long as the canvas of its fit.
     pub fn fill(&mut self, frame: &Frame, index: usize, mut slot: Slot<'_>) -> Result<Letterbox, DetectError> {
         check(frame)?;
-        let plan = plan(&mut self.plans, self.cpu, &self.spec, frame.size);
-        let fit = plan.fit;
+        let fit = self.spec.fit(frame.size);
         if self.painted[index].replace(fit) != Some(fit) {
             paint(&mut slot, &self.spec);
         }
-        self.rows.resize(fit.content.width as usize);
+        self.lay(frame, &[Tile::whole(&fit)], fit.canvas, &mut slot);
+        Ok(fit)
+    }
+
+    /// Lays parts of a frame, which was checked, into a slot as long as `canvas` asks for.
+    pub fn fill_tiles(&mut self, frame: &Frame, tiles: &[Tile], canvas: Size, index: usize, mut slot: Slot<'_>) {
+        self.painted[index] = None;
+        paint(&mut slot, &self.spec);
+        self.lay(frame, tiles, canvas, &mut slot);
+    }
+
+    /// Resizes the rows that some tile shows, and lays each tile's stretch of them.
+    fn lay(&mut self, frame: &Frame, tiles: &[Tile], canvas: Size, slot: &mut Slot<'_>) {
+        let plan = plan(&mut self.plans, self.cpu, &self.spec, frame.size);
+        let content = plan.fit.content;
+        self.rows.resize(content.width as usize);
         plan.luma.begin();
         plan.chroma.iter_mut().for_each(PlaneResizer::begin);
         let rule = colour_rule(frame.matrix, frame.full_range);
-        for pair in 0..fit.content.height as usize / 2 {
-            let rows = &mut self.rows;
+        for top in (0..content.height).step_by(2) {
+            let here = |tile: &&Tile| (tile.top..tile.top + tile.height).contains(&top);
+            if !tiles.iter().any(|tile| here(&tile)) {
+                continue;
+            }
+            let (rows, pair) = (&mut self.rows, top as usize / 2);
             plan.chroma[0].row(&frame.planes[1], pair, &mut rows.cb);
             plan.chroma[1].row(&frame.planes[2], pair, &mut rows.cr);
             kernels::chroma(self.cpu, &rule, &rows.cb, &rows.cr, &mut rows.shares);
-            for y in [2 * pair, 2 * pair + 1] {
-                plan.luma.row(&frame.planes[0], y, &mut rows.luma);
+            for y in [top, top + 1] {
+                plan.luma.row(&frame.planes[0], y as usize, &mut rows.luma);
                 kernels::rgb(self.cpu, &rule, &rows.luma, &rows.shares, &mut rows.rgb);
-                let place = Place { spec: &self.spec, cpu: self.cpu, left: fit.left as usize, y: fit.top as usize + y };
-                place.lay(&rows.rgb, &mut slot);
+                for tile in tiles.iter().filter(here) {
+                    let place = Place { spec: &self.spec, cpu: self.cpu, canvas, x: tile.x, y: tile.y + y - tile.top };
+                    let (from, to) = (tile.left as usize, (tile.left + tile.width) as usize);
+                    place.lay(rows.rgb.each_ref().map(|channel| &channel[from..to]), slot);
+                }
             }
         }
-        Ok(fit)
     }
 }
 
@@ -131,7 +164,7 @@ fn plan<'a>(plans: &'a mut Vec<Plan>, cpu: Cpu, spec: &InputSpec, frame: Size) -
         if plans.len() == MAX_PLANS {
             plans.remove(0);
         }
-        let fit = Letterbox::fit(frame, spec.size, spec.anchor);
+        let fit = spec.fit(frame);
         let half = |size: Size| Size::new(size.width.div_ceil(2), size.height.div_ceil(2));
         let chroma = || PlaneResizer::new(cpu, half(frame), half(fit.content));
         plans.push(Plan { fit, luma: PlaneResizer::new(cpu, frame, fit.content), chroma: [chroma(), chroma()] });
@@ -140,22 +173,22 @@ fn plan<'a>(plans: &'a mut Vec<Plan>, cpu: Cpu, spec: &InputSpec, frame: Size) -
     &mut plans[index]
 }
 
-/// A row of the canvas, from its left edge on.
+/// A place on a canvas, from which a row of pixels goes to the right.
 struct Place<'a> {
     spec: &'a InputSpec,
     cpu: Cpu,
-    left: usize,
-    y: usize,
+    canvas: Size,
+    x: u32,
+    y: u32,
 }
 
 impl Place<'_> {
-    fn lay(&self, rgb: &[Vec<u8>; 3], slot: &mut Slot<'_>) {
-        let [red, green, blue] = rgb;
+    fn lay(&self, [red, green, blue]: [&[u8]; 3], slot: &mut Slot<'_>) {
         let ordered = match self.spec.colour {
             Colour::Rgb => [red, green, blue],
             Colour::Bgr => [blue, green, red],
         };
-        let from = self.y * self.spec.size.width as usize + self.left;
+        let from = (self.y * self.canvas.width + self.x) as usize;
         let width = red.len();
         match slot {
             Slot::Bytes(bytes) => {
@@ -163,7 +196,7 @@ impl Place<'_> {
                 kernels::interleave(self.cpu, ordered[0], ordered[1], ordered[2], row);
             }
             Slot::Floats(floats) => {
-                for (plane, samples) in floats.chunks_exact_mut(self.spec.plane_len()).zip(ordered) {
+                for (plane, samples) in floats.chunks_exact_mut(plane_len(self.canvas)).zip(ordered) {
                     kernels::widen(self.cpu, samples, divisor(self.spec.layout), &mut plane[from..from + width]);
                 }
             }
@@ -183,7 +216,7 @@ fn paint(slot: &mut Slot<'_>, spec: &InputSpec) {
     }
 }
 
-fn check(frame: &Frame) -> Result<(), DetectError> {
+pub(crate) fn check(frame: &Frame) -> Result<(), DetectError> {
     let Size { width, height } = frame.size;
     let bad = |problem| Err(DetectError::BadFrame { width, height, problem });
     if width == 0 || height == 0 {
@@ -222,7 +255,7 @@ mod tests {
     const CANVAS: Size = Size::new(96, 64);
 
     fn spec(layout: Layout, colour: Colour) -> InputSpec {
-        InputSpec { size: CANVAS, layout, colour, anchor: Anchor::Centre, pad: 114 }
+        InputSpec { size: CANVAS, any_size: false, layout, colour, anchor: Anchor::Centre, pad: 114 }
     }
 
     fn frame(size: Size, seed: u64) -> Frame {
@@ -313,6 +346,37 @@ mod tests {
             assert!(matches!(err, DetectError::BadFrame { .. }), "{err:?}");
         }
         preprocessor.fill(&good, 0, Slot::Bytes(&mut buffer)).unwrap();
+    }
+
+    #[test]
+    fn a_tile_holds_the_very_bytes_of_the_whole_picture_and_pad_lies_around_it() {
+        let frame = frame(Size::new(300, 200), 11);
+        for layout in [Layout::NhwcU8, Layout::NchwF32] {
+            let mut preprocessor = Preprocessor::new(spec(layout, Colour::Rgb), 1);
+            let canvas = Size::new(64, 32);
+            let tile = Tile { left: 30, top: 20, width: 40, height: 22, x: 6, y: 8 };
+            let whole = bytes(&mut Preprocessor::new(spec(Layout::NhwcU8, Colour::Rgb), 1), &frame);
+            let mut parts = vec![0.0; tensor_len(canvas)];
+            if layout == Layout::NhwcU8 {
+                let mut buffer = vec![0; tensor_len(canvas)];
+                preprocessor.fill_tiles(&frame, &[tile], canvas, 0, Slot::Bytes(&mut buffer));
+                parts = buffer.into_iter().map(f32::from).collect();
+            } else {
+                preprocessor.fill_tiles(&frame, &[tile], canvas, 0, Slot::Floats(&mut parts));
+            }
+            let at = |x: u32, y: u32, channel: usize| match layout {
+                Layout::NhwcU8 => parts[3 * (y * canvas.width + x) as usize + channel],
+                _ => parts[channel * plane_len(canvas) + (y * canvas.width + x) as usize],
+            };
+            for (x, y) in (0..canvas.height).flat_map(|y| (0..canvas.width).map(move |x| (x, y))) {
+                let inside = (tile.x..tile.x + tile.width).contains(&x) && (tile.y..tile.y + tile.height).contains(&y);
+                for channel in 0..3 {
+                    let (px, py) = (x + tile.left - tile.x.min(x), y + tile.top - tile.y.min(y));
+                    let expected = if inside { whole[3 * (py * CANVAS.width + px) as usize + channel] } else { 114 };
+                    assert_eq!(at(x, y, channel), f32::from(expected), "{x} {y}");
+                }
+            }
+        }
     }
 
     proptest! {

@@ -35,6 +35,11 @@ impl Provider {
             Self::Cpu => 1,
         }
     }
+
+    /// Whether pictures of changing size are run without preparing for each size anew.
+    pub(crate) fn takes_any_size(self) -> bool {
+        self == Self::Cpu
+    }
 }
 
 impl fmt::Display for Provider {

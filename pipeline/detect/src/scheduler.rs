@@ -15,8 +15,8 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use vigil_base::detection::ModelIdentity;
 use vigil_base::{CameraId, Detections, Frame, SharedClock};
 
-use crate::session::Engine;
-use crate::{DetectError, Detector, Model, Provider};
+use crate::session::{Engine, Look};
+use crate::{DetectError, Detector, Model, Provider, Regions};
 
 /// Longest wait for a session. A hundred cameras on one core wait two seconds for their turn; ten mean that a session hangs
 /// or that the machine is hopelessly overloaded.
@@ -71,7 +71,7 @@ struct State {
 /// A frame that waits for a session.
 struct Ticket {
     id: u64,
-    frame: Frame,
+    look: Look,
     /// Below its minimum rate from this moment on (monotonic).
     starving_from: Duration,
     /// Its turn (monotonic).
@@ -153,6 +153,10 @@ impl Detector for CameraLane {
     }
 
     fn detect(&mut self, frame: &Frame) -> Result<Detections, DetectError> {
+        self.detect_within(frame, &Regions::WHOLE)
+    }
+
+    fn detect_within(&mut self, frame: &Frame, regions: &Regions) -> Result<Detections, DetectError> {
         let asked = self.shared.clock.monotonic();
         let last = self.last_turn.unwrap_or(Duration::ZERO);
         let mut state = self.shared.state.lock();
@@ -160,7 +164,7 @@ impl Detector for CameraLane {
         state.next_ticket += 1;
         state.waiting.push(Ticket {
             id,
-            frame: frame.clone(),
+            look: Look { frame: frame.clone(), regions: *regions },
             starving_from: last + self.shared.minimum_period.max(self.period),
             due: last + self.period,
             wake: self.wake.clone(),
@@ -211,8 +215,8 @@ impl Shared {
         // More sessions may be free, and somebody else be first now.
         state.wake_first(now);
         drop(state);
-        let frames: Vec<Frame> = batch.iter().map(|ticket| ticket.frame.clone()).collect();
-        let answers = self.run_batch(&mut engine, &frames);
+        let looks: Vec<Look> = batch.iter().map(|ticket| ticket.look.clone()).collect();
+        let answers = self.run_batch(&mut engine, &looks);
         self.seconds.record(self.clock.monotonic().saturating_sub(now).as_secs_f64());
 
         let mut state = self.state.lock();
@@ -231,22 +235,18 @@ impl Shared {
     }
 
     /// One answer per frame, whatever happens. A session that panicked or failed is thrown away.
-    fn run_batch(
-        &self,
-        engine: &mut Option<Box<dyn Engine>>,
-        frames: &[Frame],
-    ) -> Vec<Result<Detections, DetectError>> {
+    fn run_batch(&self, engine: &mut Option<Box<dyn Engine>>, looks: &[Look]) -> Vec<Result<Detections, DetectError>> {
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             if engine.is_none() {
                 *engine = Some((self.make)()?);
             }
-            engine.as_mut().expect("made just above").detect(frames)
+            engine.as_mut().expect("made just above").detect(looks)
         }));
         let failure = match attempt {
             Ok(Ok(found)) => return found.into_iter().map(Ok).collect(),
             // One frame is to blame, not the session; the others of the batch get their answers.
-            Ok(Err(failure)) if failure.blames_picture() && frames.len() > 1 => {
-                return frames.iter().flat_map(|frame| self.run_batch(engine, std::slice::from_ref(frame))).collect();
+            Ok(Err(failure)) if failure.blames_picture() && looks.len() > 1 => {
+                return looks.iter().flat_map(|look| self.run_batch(engine, std::slice::from_ref(look))).collect();
             }
             Ok(Err(failure)) if failure.blames_picture() => failure,
             Ok(Err(failure)) => {
@@ -259,7 +259,7 @@ impl Shared {
             }
         };
         self.errors.increment(1);
-        frames.iter().map(|_| Err(failure.clone())).collect()
+        looks.iter().map(|_| Err(failure.clone())).collect()
     }
 }
 

@@ -27,11 +27,11 @@ struct Puppet {
 }
 
 impl Engine for Puppet {
-    fn detect(&mut self, frames: &[Frame]) -> Result<Vec<Detections>, DetectError> {
+    fn detect(&mut self, looks: &[Look]) -> Result<Vec<Detections>, DetectError> {
         let (order, ordered) = sync_channel(1);
-        self.heard.send((frames.iter().map(|frame| frame.size.width).collect(), order)).unwrap();
+        self.heard.send((looks.iter().map(|look| look.frame.size.width).collect(), order)).unwrap();
         match ordered.recv_timeout(SOON).unwrap() {
-            Order::Answer => Ok(frames.iter().map(answer).collect()),
+            Order::Answer => Ok(looks.iter().map(|look| answer(&look.frame)).collect()),
             Order::Fail => Err(DetectError::Panicked { model: "as ordered".to_owned() }),
             Order::Panic => panic!("as ordered"),
         }

@@ -2,19 +2,31 @@
 
 use std::sync::Arc;
 
-use ort::session::builder::GraphOptimizationLevel;
+use metrics::{Counter, counter};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 use vigil_base::detection::ModelIdentity;
-use vigil_base::{Detection, Detections, Frame};
+use vigil_base::{BoxPx, Detection, Detections, Frame, Size};
 
-use crate::heads::Head;
+use crate::heads::{Head, anchors};
 use crate::letterbox::Letterbox;
 use crate::manifest::{Layout, ModelEntry};
+use crate::mosaic::Mosaic;
 use crate::nms::{self, Candidate};
-use crate::preprocess::{InputSpec, Preprocessor, Slot};
+use crate::preprocess::{self, InputSpec, Preprocessor, Slot, tensor_len};
 use crate::provider::{self, Provider};
-use crate::{DetectError, Runtime};
+use crate::{DetectError, Regions, Runtime};
+
+/// A cut box of which this share lies in a whole one of its class is a part of that object.
+const SAME_OBJECT: f32 = 0.6;
+
+/// A frame, and where to look on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Look {
+    pub frame: Frame,
+    pub regions: Regions,
+}
 
 /// An answer is refused when more than one in so many of its anchors is no number; a model in half precision may overflow at
 /// a single one.
@@ -22,8 +34,8 @@ const SPOILT_SHARE: usize = 100;
 
 /// Runs a model on several pictures at once.
 pub(crate) trait Engine: Send {
-    /// One answer per frame, in their order. At most [`Engine::batch_limit`] frames.
-    fn detect(&mut self, frames: &[Frame]) -> Result<Vec<Detections>, DetectError>;
+    /// One answer per look, in their order. At most [`Engine::batch_limit`] looks.
+    fn detect(&mut self, looks: &[Look]) -> Result<Vec<Detections>, DetectError>;
 
     /// Frames that one call takes at most; at least one.
     fn batch_limit(&self) -> usize;
@@ -60,11 +72,24 @@ pub(crate) struct OnnxEngine {
     plan: Arc<SessionPlan>,
     session: Session,
     batch_limit: usize,
+    spec: InputSpec,
     input: Input,
     preprocessor: Preprocessor,
     fits: Vec<Letterbox>,
     head: Head,
     candidates: Vec<Candidate>,
+    mosaic: Mosaic,
+    /// Confident boxes that a tile's border cuts.
+    cut: Vec<Detection>,
+    looks: Counters,
+}
+
+/// How frames were looked at.
+struct Counters {
+    whole: Counter,
+    regions: Counter,
+    /// In regions first, and as a whole because a border cut an object.
+    cut: Counter,
 }
 
 impl OnnxEngine {
@@ -72,85 +97,111 @@ impl OnnxEngine {
     pub fn open(runtime: &Runtime, plan: &Arc<SessionPlan>, on: Provider) -> Result<Self, OpenError> {
         let session = make_session(runtime, plan, on)?;
         let entry = &plan.entry;
-        let head = Head::new(entry.head, entry.input, entry.classes.len());
+        let head = Head::new(entry.head, entry.classes.len());
         let fixed_batch = check_interface(&session, entry, &head).map_err(OpenError::Model)?;
         let batch_limit = if fixed_batch { 1 } else { on.batch_limit() };
-        let spec = InputSpec::of(entry);
+        let spec = InputSpec { any_size: entry.any_size && on.takes_any_size(), ..InputSpec::of(entry) };
         let input = match entry.layout {
             Layout::NhwcU8 => Input::Bytes(vec![0; spec.len() * batch_limit]),
             Layout::NchwF32 | Layout::NchwF32Unit => Input::Floats(vec![0.0; spec.len() * batch_limit]),
         };
+        let looks =
+            |of: &'static str| counter!("vigil_inference_looks_total", "model" => entry.name.clone(), "of" => of);
         Ok(Self {
             plan: plan.clone(),
             session,
             batch_limit,
+            spec,
             input,
             preprocessor: Preprocessor::new(spec, batch_limit),
             fits: Vec::with_capacity(batch_limit),
             head,
             candidates: Vec::new(),
+            mosaic: Mosaic::new(),
+            cut: Vec::new(),
+            looks: Counters { whole: looks("whole"), regions: looks("regions"), cut: looks("cut") },
         })
-    }
-
-    /// Lays the frames into the input tensor.
-    fn load(&mut self, frames: &[Frame]) -> Result<(), DetectError> {
-        let len = InputSpec::of(&self.plan.entry).len();
-        self.fits.clear();
-        for (index, frame) in frames.iter().enumerate() {
-            let range = index * len..(index + 1) * len;
-            let slot = match &mut self.input {
-                Input::Bytes(bytes) => Slot::Bytes(&mut bytes[range]),
-                Input::Floats(floats) => Slot::Floats(&mut floats[range]),
-            };
-            self.fits.push(self.preprocessor.fill(frame, index, slot)?);
-        }
-        Ok(())
     }
 
     /// Runs the session on what the input tensor holds, and leaves its answer unread.
     pub fn run_alone(&mut self) -> Result<(), DetectError> {
-        let entry = &self.plan.entry;
-        run_session(&mut self.session, entry, &self.input, 1).map(drop)
+        run_session(&mut self.session, &self.plan.entry, &self.input, self.spec.size, 1).map(drop)
     }
 
-    /// Runs what was loaded.
-    fn run(&mut self, frames: &[Frame]) -> Result<Vec<Detections>, DetectError> {
-        let entry = &self.plan.entry;
-        let batch = frames.len();
-        let outputs = run_session(&mut self.session, entry, &self.input, batch)?;
-        let (shape, numbers) = outputs[0].try_extract_tensor::<f32>().map_err(|err| run_failed(entry, err))?;
-        let [rows, columns] = self.head.shape();
-        let expected = [batch, rows, columns];
-        if !shape.iter().map(|side| usize::try_from(*side).unwrap_or(0)).eq(expected) {
-            return Err(DetectError::Interface {
-                model: entry.name.clone(),
-                what: "the output of a run",
-                expected: format!("{expected:?}"),
-                found: format!("{:?}", &shape[..]),
-            });
+    /// Looks at whole frames. Where the model takes any size there is one frame, so that all have the same canvas.
+    fn detect_whole(&mut self, looks: &[Look]) -> Result<Vec<Detections>, DetectError> {
+        self.looks.whole.increment(looks.len() as u64);
+        self.fits.clear();
+        for (index, look) in looks.iter().enumerate() {
+            let len = tensor_len(self.spec.fit(look.frame.size).canvas);
+            let slot = slot(&mut self.input, index * len, len);
+            self.fits.push(self.preprocessor.fill(&look.frame, index, slot)?);
         }
-        let pictures = numbers.chunks_exact(rows * columns).zip(&self.fits).zip(frames);
+        let canvas = self.fits.first().map_or(self.spec.size, |fit| fit.canvas);
+        let entry = &self.plan.entry;
+        let outputs = run_session(&mut self.session, entry, &self.input, canvas, looks.len())?;
+        let numbers = answer(&outputs, entry, &self.head, canvas, looks.len())?;
+        let [rows, columns] = self.head.shape(canvas);
+        let pictures = numbers.chunks_exact(rows * columns).zip(&self.fits).zip(looks);
         pictures
-            .map(|((picture, fit), frame)| {
-                let spoilt = self.head.read(picture, self.plan.floor, &mut self.candidates);
-                check_answer(entry, spoilt, self.head.anchors(), self.candidates.len())?;
-                nms::suppress(&mut self.candidates, entry.thresholds.nms_iou);
-                Ok(Detections {
-                    capture_time: frame.capture_time,
-                    time_source: frame.time_source,
-                    size: frame.size,
-                    items: self.candidates.iter().map(|candidate| in_frame(candidate.found, *fit)).collect(),
-                    model: self.plan.identity.clone(),
-                })
+            .map(|((picture, fit), look)| {
+                let spoilt = self.head.read(picture, canvas, self.plan.floor, &mut self.candidates);
+                check_answer(entry, spoilt, anchors(canvas), self.candidates.len())?;
+                Ok(finish(&mut self.candidates, &self.plan, &look.frame, fit))
             })
             .collect()
+    }
+
+    /// Looks at parts of a frame. None where that is no use: the whole costs hardly more, or a border cut an object that no
+    /// other part shows whole.
+    fn detect_regions(&mut self, look: &Look) -> Result<Option<Detections>, DetectError> {
+        preprocess::check(&look.frame)?;
+        let fit = self.spec.fit(look.frame.size);
+        if !self.mosaic.plan(&look.regions, &fit) {
+            return Ok(None);
+        }
+        self.looks.regions.increment(1);
+        let canvas = self.mosaic.canvas;
+        let slot = slot(&mut self.input, 0, tensor_len(canvas));
+        self.preprocessor.fill_tiles(&look.frame, &self.mosaic.tiles, canvas, 0, slot);
+        let entry = &self.plan.entry;
+        let outputs = run_session(&mut self.session, entry, &self.input, canvas, 1)?;
+        let numbers = answer(&outputs, entry, &self.head, canvas, 1)?;
+        let spoilt = self.head.read(numbers, canvas, self.plan.floor, &mut self.candidates);
+        check_answer(entry, spoilt, anchors(canvas), self.candidates.len())?;
+        self.cut.clear();
+        self.candidates.retain_mut(|candidate| {
+            let Some((tile, bbox)) = self.mosaic.to_picture(&candidate.found.bbox) else { return false };
+            candidate.found.bbox = bbox;
+            let whole = !self.mosaic.cuts(&tile, &bbox);
+            if !whole && candidate.found.confidence >= entry.thresholds.confidence {
+                self.cut.push(candidate.found);
+            }
+            whole
+        });
+        let shown = |cut: &Detection| {
+            let part_of =
+                |other: &Detection| other.class == cut.class && share_inside(&cut.bbox, &other.bbox) >= SAME_OBJECT;
+            self.candidates.iter().any(|candidate| part_of(&candidate.found))
+        };
+        if !self.cut.iter().all(shown) {
+            self.looks.cut.increment(1);
+            return Ok(None);
+        }
+        Ok(Some(finish(&mut self.candidates, &self.plan, &look.frame, &fit)))
     }
 }
 
 impl Engine for OnnxEngine {
-    fn detect(&mut self, frames: &[Frame]) -> Result<Vec<Detections>, DetectError> {
-        self.load(frames)?;
-        self.run(frames)
+    fn detect(&mut self, looks: &[Look]) -> Result<Vec<Detections>, DetectError> {
+        if let [look] = looks
+            && self.spec.any_size
+            && !look.regions.is_whole()
+            && let Some(found) = self.detect_regions(look)?
+        {
+            return Ok(vec![found]);
+        }
+        self.detect_whole(looks)
     }
 
     fn batch_limit(&self) -> usize {
@@ -162,11 +213,12 @@ fn run_session<'s>(
     session: &'s mut Session,
     entry: &ModelEntry,
     input: &Input,
+    canvas: Size,
     batch: usize,
 ) -> Result<SessionOutputs<'s>, DetectError> {
     let failed = |source| run_failed(entry, source);
-    let [a, b, c] = input_shape(entry);
-    let (shape, used) = ([batch, a, b, c], batch * InputSpec::of(entry).len());
+    let [a, b, c] = input_shape(entry.layout, canvas);
+    let (shape, used) = ([batch, a, b, c], batch * tensor_len(canvas));
     let tensor: SessionInputValue<'_> = match input {
         Input::Bytes(bytes) => TensorRef::from_array_view((shape, &bytes[..used])).map_err(failed)?.into(),
         Input::Floats(floats) => TensorRef::from_array_view((shape, &floats[..used])).map_err(failed)?.into(),
@@ -189,8 +241,53 @@ fn run_failed(entry: &ModelEntry, source: ort::Error) -> DetectError {
     DetectError::Run { model: entry.name.clone(), source: Arc::new(source) }
 }
 
-fn in_frame(found: Detection, fit: Letterbox) -> Detection {
-    Detection { bbox: fit.to_frame(found.bbox), ..found }
+/// The numbers of a run, whose shape must be what the head reads.
+fn answer<'o>(
+    outputs: &'o SessionOutputs<'_>,
+    entry: &ModelEntry,
+    head: &Head,
+    canvas: Size,
+    batch: usize,
+) -> Result<&'o [f32], DetectError> {
+    let (shape, numbers) = outputs[0].try_extract_tensor::<f32>().map_err(|err| run_failed(entry, err))?;
+    let [rows, columns] = head.shape(canvas);
+    let expected = [batch, rows, columns];
+    if shape.iter().map(|side| usize::try_from(*side).unwrap_or(0)).eq(expected) {
+        return Ok(numbers);
+    }
+    Err(DetectError::Interface {
+        model: entry.name.clone(),
+        what: "the output of a run",
+        expected: format!("{expected:?}"),
+        found: format!("{:?}", &shape[..]),
+    })
+}
+
+/// One box per object, in pixels of the frame.
+fn finish(candidates: &mut Vec<Candidate>, plan: &SessionPlan, frame: &Frame, fit: &Letterbox) -> Detections {
+    nms::suppress(candidates, plan.entry.thresholds.nms_iou);
+    let in_frame = |found: Detection| Detection { bbox: fit.to_frame(found.bbox), ..found };
+    Detections {
+        capture_time: frame.capture_time,
+        time_source: frame.time_source,
+        size: frame.size,
+        items: candidates.iter().map(|candidate| in_frame(candidate.found)).collect(),
+        model: plan.identity.clone(),
+    }
+}
+
+/// How much of a box lies in another, 0..1.
+fn share_inside(part: &BoxPx, whole: &BoxPx) -> f32 {
+    let width = part.right().min(whole.right()) - part.left.max(whole.left);
+    let height = part.bottom().min(whole.bottom()) - part.top.max(whole.top);
+    width.max(0.0) * height.max(0.0) / part.area().max(f32::MIN_POSITIVE)
+}
+
+fn slot(input: &mut Input, from: usize, len: usize) -> Slot<'_> {
+    match input {
+        Input::Bytes(bytes) => Slot::Bytes(&mut bytes[from..from + len]),
+        Input::Floats(floats) => Slot::Floats(&mut floats[from..from + len]),
+    }
 }
 
 /// One thread that does not spin: two spinning threads, the default, nearly double the CPU time of a picture.
@@ -214,7 +311,15 @@ fn make_session(runtime: &Runtime, plan: &SessionPlan, on: Provider) -> Result<S
             .with_log_level(ort::logging::LogLevel::Error)
             .map_err(ort::Error::from)
     };
+    let Size { width, height } = plan.entry.input;
+    let fixed = |builder: SessionBuilder| {
+        let builder = builder.with_dimension_override("H", i64::from(height))?;
+        builder.with_dimension_override("W", i64::from(width)).map_err(ort::Error::from)
+    };
     let mut builder = configured().map_err(unloadable)?;
+    if plan.entry.any_size && !on.takes_any_size() {
+        builder = fixed(builder).map_err(unloadable)?;
+    }
     provider::register(&mut builder, on).map_err(OpenError::Provider)?;
     builder.commit_from_memory(&plan.file).map_err(|err| match on {
         Provider::Cpu => unloadable(err),
@@ -223,9 +328,9 @@ fn make_session(runtime: &Runtime, plan: &SessionPlan, on: Provider) -> Result<S
 }
 
 /// The input's shape behind the batch axis.
-fn input_shape(entry: &ModelEntry) -> [usize; 3] {
-    let (width, height) = (entry.input.width as usize, entry.input.height as usize);
-    match entry.layout {
+fn input_shape(layout: Layout, canvas: Size) -> [usize; 3] {
+    let (width, height) = (canvas.width as usize, canvas.height as usize);
+    match layout {
         Layout::NhwcU8 => [height, width, 3],
         Layout::NchwF32 | Layout::NchwF32Unit => [3, height, width],
     }
@@ -245,8 +350,9 @@ fn check_interface(session: &Session, entry: &ModelEntry, head: &Head) -> Result
         Layout::NhwcU8 => TensorElementType::Uint8,
         Layout::NchwF32 | Layout::NchwF32Unit => TensorElementType::Float32,
     };
-    let taken = check_tensor("the input", entry, input.dtype(), input_type, &input_shape(entry))?;
-    let given = check_tensor("the output", entry, output.dtype(), TensorElementType::Float32, &head.shape())?;
+    let taken = check_tensor("the input", entry, input.dtype(), input_type, &input_shape(entry.layout, entry.input))?;
+    let given =
+        check_tensor("the output", entry, output.dtype(), TensorElementType::Float32, &head.shape(entry.input))?;
     Ok(taken || given)
 }
 

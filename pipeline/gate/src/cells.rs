@@ -1,6 +1,8 @@
 //! A picture averaged down to a grid of square cells.
 
-use vigil_base::{Plane, Size};
+use std::ops::Range;
+
+use vigil_base::{BoxPx, Plane, Size};
 
 /// The grid is at most this many cells wide: a walker of 2% of the picture's width covers three of them.
 const GRID_WIDTH: u32 = 160;
@@ -26,6 +28,19 @@ impl Grid {
         let cell = picture.width.div_ceil(GRID_WIDTH).clamp(1, MAX_CELL);
         let along = |side: u32| side.div_ceil(cell) as usize;
         Self { picture, cell, columns: along(picture.width), rows: along(picture.height) }
+    }
+}
+
+impl Grid {
+    /// The cells that a box (pixels) touches, as one range of indices a row.
+    pub fn cells_in(&self, bbox: &BoxPx) -> impl Iterator<Item = Range<usize>> + use<> {
+        let inside = bbox.clamp(self.picture);
+        let (cell, columns) = (self.cell as f32, self.columns);
+        let low = |side: f32| (side / cell).floor() as usize;
+        let high = |side: f32, end: usize| ((side / cell).ceil() as usize).min(end);
+        let (left, right) = (low(inside.left), high(inside.right(), columns));
+        let rows = low(inside.top)..high(inside.bottom(), self.rows);
+        rows.filter(move |_| left < right).map(move |row| row * columns + left..row * columns + right)
     }
 }
 

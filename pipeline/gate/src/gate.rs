@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vigil_base::{BoxNorm, Frame, Timestamp};
+use vigil_base::{BoxNorm, BoxPx, Frame, Timestamp};
 
 use crate::background::{Background, Change};
 use crate::cells::{Averager, Grid};
@@ -111,7 +111,21 @@ impl MotionGate {
         }
     }
 
+    /// Where the frame that was observed last changed outside of `known` (pixels of the frame): what nobody accounts for yet.
+    /// At most [`crate::MAX_REGIONS`] boxes, largest first.
+    pub fn changes_outside(&mut self, known: &[BoxPx]) -> Vec<BoxNorm> {
+        let Some(grid) = &self.grid else { return Vec::new() };
+        for bbox in known {
+            grid.cells_in(bbox).for_each(|cells| self.changes[cells].fill(Change::None));
+        }
+        if self.changes.iter().all(|change| *change == Change::None) {
+            return Vec::new();
+        }
+        self.finder.find(&self.changes, grid)
+    }
+
     fn restart(&mut self, reason: Reason) -> Motion {
+        self.changes.clear();
         self.background.restart(&self.cells);
         Motion::everywhere(reason)
     }

@@ -13,6 +13,7 @@
 //!   when nothing moves;
 //! - what differs from its background **in colour only**, not in brightness, is not seen.
 
+mod attention;
 mod background;
 mod cells;
 mod gate;
@@ -20,6 +21,7 @@ mod packets;
 mod regions;
 mod sizes;
 
+pub use attention::{Attend, Attention, AttentionConfig, Open};
 pub use gate::{GateConfig, Motion, MotionGate, Reason};
 pub use packets::{PacketGate, PacketGateConfig, Step, WakeCause};
 pub use regions::MAX_REGIONS;

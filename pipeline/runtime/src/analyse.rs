@@ -3,25 +3,24 @@
 //! `vigil edge` runs it on a thread per camera, `vigil analyze` over a file.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use vigil_base::detection::ModelIdentity;
 use vigil_base::event::EndReason;
-use vigil_base::{Detections, Frame, Timestamp};
-use vigil_detect::{DetectError, Detector};
+use vigil_base::{Detections, Frame};
+use vigil_detect::{DetectError, Detector, Regions};
 use vigil_event::{EventConfig, EventContext, EventMaker, Revision};
-use vigil_gate::{GateConfig, MotionGate};
-use vigil_track::{TrackUpdate, Tracker, TrackerConfig};
+use vigil_gate::{Attend, Attention, AttentionConfig, GateConfig, MotionGate, Open};
+use vigil_track::{Outlook, TrackUpdate, Tracker, TrackerConfig};
 
 /// How one camera's frames are analysed.
 #[derive(Debug, Clone)]
 pub struct AnalyserConfig {
     /// Class names that become events; others are not tracked.
     pub classes: Vec<String>,
-    /// Skip frames on which nothing moves while nothing is tracked; `None` looks at every frame.
+    /// Look when and where something moves or is tracked; `None` looks at all of every frame.
     pub gate: Option<GateConfig>,
-    /// A still picture is looked at this often all the same: something may stand in it that the gate never saw move.
-    pub still_refresh: Duration,
+    /// How much, with a gate.
+    pub attention: AttentionConfig,
     /// The tracker's parameters.
     pub tracker: TrackerConfig,
     /// How often and with what events are told.
@@ -42,6 +41,8 @@ pub struct UnknownClass {
 pub enum Analysis {
     /// Nothing moved and nothing was tracked: the detector was not asked.
     Still,
+    /// What is tracked needs no look yet: the detector was not asked.
+    NotDue,
     /// The detector looked at it.
     Seen {
         /// What the tracker made of it.
@@ -60,10 +61,7 @@ pub struct Analyser {
     wanted: Vec<bool>,
     tracker: Tracker,
     events: EventMaker,
-    still_refresh: Duration,
-    /// Capture time of the last frame the detector looked at.
-    last_seen: Option<Timestamp>,
-    tracking: bool,
+    attention: Attention,
     /// Something is tracked that moves, or is not confirmed yet.
     busy: bool,
 }
@@ -87,9 +85,7 @@ impl Analyser {
             wanted,
             tracker: Tracker::new(config.tracker),
             events: EventMaker::new(context, config.events),
-            still_refresh: config.still_refresh,
-            last_seen: None,
-            tracking: false,
+            attention: Attention::new(config.attention),
             busy: false,
         })
     }
@@ -99,14 +95,15 @@ impl Analyser {
     /// # Errors
     /// The detector failed on this frame; the next may go well.
     pub fn analyse(&mut self, frame: &Frame) -> Result<Analysis, DetectError> {
-        if !self.worth_a_look(frame) {
-            return Ok(Analysis::Still);
-        }
-        let mut detections = self.detector.detect(frame)?;
-        self.last_seen = Some(frame.capture_time);
+        let regions = match self.consider(frame) {
+            Attend::Still => return Ok(Analysis::Still),
+            Attend::NotDue => return Ok(Analysis::NotDue),
+            Attend::Whole => Regions::WHOLE,
+            Attend::Parts => Regions::of(self.attention.places().iter().copied()),
+        };
+        let mut detections = self.detector.detect_within(frame, &regions)?;
         self.keep_wanted(&mut detections);
         let update = self.tracker.update(&detections);
-        self.tracking = !update.tracks.is_empty() || self.tracker.has_tentative();
         self.busy = update.tracks.iter().any(|track| !track.stationary) || self.tracker.has_tentative();
         let revisions = self.events.observe(&update, frame, &self.model);
         Ok(Analysis::Seen { update, revisions })
@@ -120,23 +117,27 @@ impl Analyser {
     /// Ends all tracks and their events: the stream broke, or the edge stops.
     pub fn end_all(&mut self, reason: EndReason) -> Vec<Revision> {
         self.tracker.flush();
-        (self.tracking, self.busy) = (false, false);
-        self.last_seen = None;
+        self.busy = false;
+        self.attention.reset();
         self.events.end_all(reason)
     }
 
     /// The gate sees every frame, so that its background stays true, also while something is tracked.
-    fn worth_a_look(&mut self, frame: &Frame) -> bool {
-        let moved = self.gate.as_mut().is_none_or(|gate| gate.observe(frame).moved);
-        let refresh = self
-            .last_seen
-            .is_none_or(|last| frame.capture_time < last || frame.capture_time.since(last) >= self.still_refresh);
-        moved || refresh || self.tracking
+    fn consider(&mut self, frame: &Frame) -> Attend {
+        let Some(gate) = &mut self.gate else { return Attend::Whole };
+        let motion = gate.observe(frame);
+        let open = self.tracker.outlook(frame.capture_time).map(open);
+        self.attention.consider(frame, &motion, gate, open)
     }
 
     fn keep_wanted(&self, detections: &mut Detections) {
         detections.items.retain(|found| self.wanted.get(usize::from(found.class)).copied().unwrap_or(false));
     }
+}
+
+fn open(outlook: Outlook) -> Open {
+    let Outlook { bbox, speed, confirmed, moved } = outlook;
+    Open { bbox, speed, known: confirmed, urgent: confirmed || moved }
 }
 
 fn wanted_classes(classes: &[String], model: &ModelIdentity) -> Result<Vec<bool>, UnknownClass> {

@@ -199,6 +199,10 @@ fn look_at(analyser: &mut Analyser, frame: &Frame, config: &ChainConfig, shared:
             shared.ledger.still();
             Vec::new()
         }
+        Ok(Analysis::NotDue) => {
+            shared.ledger.not_due();
+            Vec::new()
+        }
         Ok(Analysis::Seen { revisions, .. }) => {
             shared.ledger.analysed();
             shared.sight(config, Stage::Detect, None);

@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         self.shared.ledger.decoded();
         self.shared.status.frame_at(frame.capture_time);
         let since = self.last_put.map(|last| frame.capture_time.since(last));
-        if since.is_none_or(|since| since >= self.config.analyser.still_refresh) {
+        if since.is_none_or(|since| since >= self.config.analyser.attention.still_refresh) {
             self.put(frame, false);
         } else {
             self.shared.ledger.still();

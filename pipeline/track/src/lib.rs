@@ -44,4 +44,4 @@ pub use mot::{MAX_FRAME, MAX_LINE, MAX_ROWS, MotError, MotFile, MotProblem, MotR
 pub use offline::{FrameRate, TrackRecorder, track_mot};
 pub use sighting::MAX_DETECTIONS;
 pub use tracker::{Tracker, TrackerStats};
-pub use update::{Observation, TrackUpdate, TrackView};
+pub use update::{Observation, Outlook, TrackUpdate, TrackView};

@@ -8,7 +8,7 @@ use vigil_base::{BoxPx, Timestamp, TrackId};
 use crate::classes::ClassVotes;
 use crate::kalman::{BoxFilter, CentreBox};
 use crate::sighting::Sighting;
-use crate::{ConfirmationConfig, Descriptor, LifeConfig, Observation, TrackView, TrackerConfig};
+use crate::{ConfirmationConfig, Descriptor, LifeConfig, Observation, Outlook, TrackView, TrackerConfig};
 
 /// Most detections a candidate remembers: 10 s at 25 frames a second.
 const MAX_REMEMBERED: usize = 250;
@@ -185,6 +185,20 @@ impl Track {
     #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         size_of::<Self>() + self.remembered.capacity() * size_of::<(Observation, f64)>()
+    }
+
+    /// Where it is expected `elapsed` seconds after the last frame.
+    pub(crate) fn outlook(&self, elapsed: f64, config: &LifeConfig) -> Outlook {
+        let expected = self.filter.centre_box();
+        let (vx, vy) = if self.is_stationary(config) { (0.0, 0.0) } else { self.filter.velocity() };
+        let left = expected.x + vx * elapsed - expected.width / 2.0;
+        let top = expected.y + vy * elapsed - expected.height / 2.0;
+        Outlook {
+            bbox: BoxPx::new(left as f32, top as f32, expected.width as f32, expected.height as f32),
+            speed: vx.hypot(vy) as f32,
+            confirmed: self.id.is_some(),
+            moved: self.moved,
+        }
     }
 
     fn keep_place(&mut self, now: Timestamp, config: &TrackerConfig) {

@@ -7,7 +7,7 @@ use vigil_base::{Detections, Timestamp, TrackId};
 use crate::association::{Associator, Stage};
 use crate::sighting::{Sighting, sift};
 use crate::track::Track;
-use crate::{Descriptor, Observation, TrackUpdate, TrackView, TrackerConfig};
+use crate::{Descriptor, Observation, Outlook, TrackUpdate, TrackView, TrackerConfig};
 
 /// A candidate older than this that still does not convince is not worth waiting for.
 const PROMISING: Duration = Duration::from_secs(3);
@@ -124,6 +124,13 @@ impl Tracker {
         let Some(now) = self.last_frame else { return false };
         let promising = |track: &Track| track.has_moved() || now.since(track.first_seen()) < PROMISING;
         self.tracks.iter().any(|track| track.id().is_none() && promising(track))
+    }
+
+    /// What is open, tracks and candidates alike, and where each is expected at `at`: a picture that shows these places need
+    /// not be looked at elsewhere for their sake.
+    pub fn outlook(&self, at: Timestamp) -> impl Iterator<Item = Outlook> {
+        let elapsed = self.last_frame.map_or(0.0, |last| at.seconds_since(last).max(0.0));
+        self.tracks.iter().map(move |track| track.outlook(elapsed, &self.config.life))
     }
 
     /// Counts since the tracker was made.

@@ -63,3 +63,16 @@ pub struct Observation {
     /// 0..1.
     pub confidence: f32,
 }
+
+/// Where something that is open is expected to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outlook {
+    /// Pixels of the picture.
+    pub bbox: BoxPx,
+    /// Pixels per second.
+    pub speed: f32,
+    /// It is a track; else a candidate.
+    pub confirmed: bool,
+    /// It has left the place where it was first seen.
+    pub moved: bool,
+}

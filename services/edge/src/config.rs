@@ -10,6 +10,7 @@ use vigil_base::config::Share;
 use vigil_base::{CameraId, EdgeId, GeoPoint, RegionId};
 use vigil_camera::{CameraSource, Source};
 use vigil_detect::Provider;
+use vigil_gate::AttentionConfig;
 use vigil_serve::config::{self, ConfigError};
 use vigil_serve::logs::LogFormat;
 
@@ -71,16 +72,30 @@ struct RawCamera {
     analysis: Option<AnalysisConfig>,
 }
 
+/// Where a camera's picture is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LookAt {
+    /// Where something moves or is tracked; at the whole picture every other second.
+    Regions,
+    /// Always the whole picture.
+    Whole,
+}
+
 /// How a camera's picture is analysed.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnalysisConfig {
-    /// Frames a second that are looked at.
+    /// Frames a second that are looked at; with `motion_gate`, at the most.
     pub rate: f64,
+    /// With `motion_gate`, frames a second that are looked at at the least while something is tracked.
+    pub min_rate: f64,
     /// Object classes that become events.
     pub classes: Vec<String>,
-    /// Skip frames on which nothing moves while nothing is tracked.
+    /// Look when something moves or is tracked, as often as that asks for; else every frame at `rate`.
     pub motion_gate: bool,
+    /// With `motion_gate`, where to look.
+    pub look: LookAt,
     /// Decode only keyframes while nothing goes on, and decode what came since the last one when one shows motion.
     pub packet_gate: bool,
     /// Look at a still picture at least this often: something may stand in it that never moved.
@@ -95,12 +110,32 @@ pub struct AnalysisConfig {
     pub thumbnails: bool,
 }
 
+impl AnalysisConfig {
+    /// When and where a gated camera is looked at.
+    pub fn attention(&self) -> AttentionConfig {
+        AttentionConfig {
+            max_rate: self.rate,
+            min_rate: self.min_rate.min(self.rate),
+            still_refresh: self.still_refresh,
+            parts: self.look == LookAt::Regions,
+            ..AttentionConfig::default()
+        }
+    }
+
+    /// Frames a second that the analysis is given.
+    pub fn frames_per_second(&self) -> f64 {
+        if self.motion_gate { self.attention().frames_per_second() } else { self.rate }
+    }
+}
+
 impl Default for AnalysisConfig {
     fn default() -> Self {
         Self {
             rate: 5.0,
+            min_rate: AttentionConfig::default().min_rate,
             classes: ["person", "bicycle", "car", "motorcycle", "bus", "truck"].map(str::to_owned).to_vec(),
             motion_gate: true,
+            look: LookAt::Regions,
             packet_gate: true,
             still_refresh: Duration::from_secs(10),
             min_confidence: None,
@@ -247,6 +282,9 @@ fn resolve_source(mut stream: CameraSource, base: &Path) -> Result<Source, Strin
 fn check_analysis(analysis: &AnalysisConfig) -> Result<(), (&'static str, String)> {
     if !analysis.rate.is_finite() || analysis.rate <= 0.0 || analysis.rate > MAX_RATE {
         return Err(("rate", format!("{} is not within 0 and {MAX_RATE} frames a second", analysis.rate)));
+    }
+    if !analysis.min_rate.is_finite() || analysis.min_rate <= 0.0 {
+        return Err(("min_rate", format!("{} is not above 0 frames a second", analysis.min_rate)));
     }
     if analysis.classes.is_empty() {
         return Err(("classes", "is empty: no object would ever become an event".into()));

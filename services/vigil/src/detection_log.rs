@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use vigil_base::detection::ModelIdentity;
 use vigil_base::{Detection, Detections, Frame};
-use vigil_detect::{DetectError, Detector};
+use vigil_detect::{DetectError, Detector, Regions};
 use vigil_track::{MotFile, MotRow};
 
 /// The detections of a whole run, and of the frame that was looked at last.
@@ -52,7 +52,11 @@ impl Detector for Overheard {
     }
 
     fn detect(&mut self, frame: &Frame) -> Result<Detections, DetectError> {
-        let found = self.detector.detect(frame)?;
+        self.detect_within(frame, &Regions::WHOLE)
+    }
+
+    fn detect_within(&mut self, frame: &Frame, regions: &Regions) -> Result<Detections, DetectError> {
+        let found = self.detector.detect_within(frame, regions)?;
         let wanted = |found: &&Detection| self.wanted.get(usize::from(found.class)).copied().unwrap_or(false);
         *self.last.lock() = found.items.iter().filter(wanted).copied().collect();
         Ok(found)

@@ -11,7 +11,7 @@ use common::edge::{EdgePlan, cache, camera, clip, manifest};
 use common::{free_address, run, vigil};
 
 /// The default model's file, as the manifest names it.
-const MODEL: &str = "nanodet-g-416x544-int8.onnx";
+const MODEL: &str = "nanodet-g-int8.onnx";
 
 fn edge_plan(folder: &Path) -> EdgePlan {
     let camera = camera("gate", &format!("address = \"rtsp://{}/gate\"", free_address()));

@@ -16,7 +16,7 @@ use vigil_camsim::{MountConfig, SimConfig};
 use vigil_decode::DecoderConfig;
 use vigil_detect::{DetectError, Detector, Model, ModelCatalogue, ModelConfig, Runtime, Scheduler, SchedulerConfig};
 use vigil_event::{EventConfig, EventContext, EventIds, Revision};
-use vigil_gate::{GateConfig, PacketGateConfig};
+use vigil_gate::{AttentionConfig, GateConfig, PacketGateConfig};
 use vigil_runtime::{AnalyserConfig, CameraChain, ChainConfig, DetectorSource, EventSink, SinkClosed};
 use vigil_track::TrackerConfig;
 
@@ -152,7 +152,8 @@ pub fn chain_config(url: &str, gate: Option<PacketGateConfig>, detector: Detecto
         analyser: AnalyserConfig {
             classes: model.classes.clone(),
             gate: gate.map(|_| GateConfig::default()),
-            still_refresh: Duration::from_secs(10),
+            // At an even rate, so that a gap is a fault.
+            attention: AttentionConfig { max_rate: RATE, min_rate: RATE, ..AttentionConfig::default() },
             tracker: TrackerConfig::default(),
             events: EventConfig { update_interval: Duration::from_secs(2), thumbnails: false, ids: EventIds::Random },
         },

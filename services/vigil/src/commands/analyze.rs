@@ -14,6 +14,7 @@ use vigil_base::{CameraId, EdgeId, Frame, GroundPlane, RegionId, Size, Timestamp
 use vigil_decode::{FileDecoder, FileInfo};
 use vigil_edge::config::AnalysisConfig;
 use vigil_event::{EventConfig, EventContext, EventIds, Revision};
+use vigil_gate::GateConfig;
 use vigil_runtime::{Analyser, AnalyserConfig, Analysis, Sampler};
 use vigil_track::{Interpolation, TrackRecorder, TrackerConfig};
 
@@ -34,6 +35,7 @@ const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 #[command(after_help = "Examples:
   vigil analyze street.mp4
   vigil analyze street.mp4 --rate 10 --mot tracks.txt
+  vigil analyze street.mp4 --gates
   vigil analyze rtsp://10.0.0.20/stream1 --duration 1m --user viewer --password-file camera.pw
   vigil analyze street.mp4 --rules rules.toml | jq -c 'select(.rule)'
   vigil analyze street.mp4 --classes car,truck --start 2026-05-01T14:00:00Z | jq -c '[.class, .begin_time]'")]
@@ -43,6 +45,10 @@ pub struct AnalyzeArgs {
     /// Frames a second that are analysed.
     #[arg(long, default_value_t = 5.0, value_name = "N", value_parser = rate)]
     rate: f64,
+    /// Look when and where something moves or is tracked, as an edge does, and not at all of every frame; --rate is then
+    /// the most.
+    #[arg(long)]
+    gates: bool,
     /// Write every track in MOTChallenge format, with a box on every frame of the video; with --ground its last columns are the
     /// place on the ground in metres.
     #[arg(long, value_name = "FILE")]
@@ -129,10 +135,11 @@ impl Run {
         // What a rule names must be tracked.
         let named = rules.iter().flat_map(|rules| rules.classes().to_vec());
         classes.extend(named.collect::<Vec<_>>());
+        let analysis = AnalysisConfig { rate: args.rate, motion_gate: args.gates, ..AnalysisConfig::default() };
         let config = AnalyserConfig {
             classes,
-            gate: None,
-            still_refresh: Duration::ZERO,
+            gate: args.gates.then(GateConfig::default),
+            attention: analysis.attention(),
             tracker,
             events: EventConfig { update_interval: NEVER, thumbnails: false, ids: EventIds::Repeatable },
         };
@@ -140,7 +147,7 @@ impl Run {
         let detector = detections.listen(Box::new(model.detector()?), &config.classes);
         Ok(Self {
             analyser: Analyser::new(config, context, detector)?,
-            sampler: Sampler::new(args.rate),
+            sampler: Sampler::new(analysis.frames_per_second()),
             recorder,
             detections,
             rules,
@@ -168,7 +175,7 @@ impl Run {
         let analysis = self.analyser.analyse(frame)?;
         self.detections.note(number);
         match analysis {
-            Analysis::Still => Ok(()),
+            Analysis::Still | Analysis::NotDue => Ok(()),
             Analysis::Seen { update, revisions } => {
                 self.recorder.observe(&update);
                 if let Some(rules) = &mut self.rules {
