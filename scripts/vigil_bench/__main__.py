@@ -4,49 +4,16 @@ import json
 import subprocess
 import time
 
-from . import accuracy
-from .floors import decode_ms, inference_ms, record
-from .machine import cpu_seconds, describe, emit, resident_mb, tell, vigil
+from . import accuracy, cost, many, quiet
+from .machine import describe, emit, resident_mb, tell, vigil
 from .rig import Rig
-
-PICTURES = [("768x576", 10), ("1920x1080", 25)]
-RATE = 5.0
-
-
-def cost(options):
-    """CPU per second of video of a whole edge with one busy camera, against its floors.
-
-    The floors are taken from the very same seconds of video: what the camera sends is recorded beside the edge, and decoded
-    once it is over. Inference alone runs beside the edge, at the same rate.
-    """
-    for size, fps in PICTURES:
-        tell(f"cost: {size} at {fps} fps")
-        with Rig([{"name": "busy", "size": size, "fps": fps}], RATE) as rig:
-            clip = rig.path("busy.mkv")
-            recorder = record(rig.address("busy"), fps * options.seconds, clip)
-            before, cpu = rig.counters(), cpu_seconds(rig.edge_pid())
-            inference = inference_ms(RATE, recorder, options.seconds + 60)
-            if recorder.poll() != 0:
-                recorder.kill()
-                raise RuntimeError("the camera could not be recorded")
-            cpu, after = cpu_seconds(rig.edge_pid()) - cpu, rig.counters()
-            rig.stop()
-            decode = decode_ms(clip, options.seconds)
-        counted = {name: after[name] - before[name] for name in before}
-        seconds = counted["vigil_frames_decoded_total"] / fps
-        rate = counted["vigil_frames_analysed_total"] / seconds
-        total, floor = 1000 * cpu / seconds, decode + rate * inference
-        emit(bench="cost", picture=size, fps=fps, video_seconds=round(seconds, 1), analysed_per_second=round(rate, 2),
-             frames_dropped=counted["vigil_frames_dropped_total"], decode_ms=round(decode, 1),
-             inference_ms=round(inference, 2), floor_ms_per_s=round(floor, 1),
-             edge_ms_per_s=round(total, 1), ratio=round(total / floor, 3), bar=1.35)
 
 
 def memory(options):
     """Four 1080p cameras: resident memory at first, after a while, and after forced reconnects."""
     tell("memory: four 1080p cameras")
     cameras = [{"name": f"cam-{i}", "size": "1920x1080", "fps": 25} for i in range(4)]
-    with Rig(cameras, 2.0, motion_gate=True) as rig:
+    with Rig(cameras, 2.0, gates=True) as rig:
         time.sleep(30)
         first = resident_mb(rig.edge_pid())
         time.sleep(3600 if options.hour else options.seconds)
@@ -76,9 +43,13 @@ def latency(options):
          **json.loads(done.stdout.splitlines()[-1]))
 
 
+BENCHES = {"cost": cost.cost, "gates": cost.gates, "many": many.run, "quiet": quiet.run, "memory": memory,
+           "latency": latency, "accuracy": accuracy.run}
+
+
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=["cost", "memory", "latency", "accuracy", []], metavar="NAME")
+    parser.add_argument("names", nargs="*", choices=[*BENCHES, []], metavar="NAME")
     parser.add_argument("--truth", help="folder of MOTChallenge sequences with gt.txt and det.txt")
     parser.add_argument("--seconds", type=int, default=60, help="length of each measurement")
     parser.add_argument("--reconnects", type=int, default=200, help="forced reconnects in memory")
@@ -86,7 +57,7 @@ def main():
     options = parser.parse_args()
     emit(**describe())
     for name in options.names or ["cost", "memory", "latency"]:
-        {"cost": cost, "memory": memory, "latency": latency, "accuracy": accuracy.run}[name](options)
+        BENCHES[name](options)
 
 
 main()

@@ -1,6 +1,7 @@
 """The least each step can cost: decoding alone, inference alone. CPU seconds, not wall time."""
 import resource
 import subprocess
+import threading
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnxruntime
 from .machine import cache
 
 CANVAS = (1, 416, 544, 3)  # the default model's largest, which a 4:3 picture fills
+MODEL = "nanodet-g-int8.onnx"
 
 
 def children_cpu(command):
@@ -27,33 +29,49 @@ def record(address, frames, out):
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def decode_ms(clip, seconds):
-    """CPU milliseconds per second of video: demux and decode with one thread, pictures thrown away."""
-    head = ["gst-launch-1.0", "-q", "filesrc", f"location={clip}", "!", "matroskademux", "!", "h264parse"]
-    decode = children_cpu([*head, "!", "avdec_h264", "max-threads=1", "!", "fakesink", "sync=false"])
-    start = children_cpu(["gst-launch-1.0", "-q", "fakesrc", "num-buffers=1", "!", "fakesink"])
-    return 1000 * (decode - start) / seconds
+def decode_ms(clip, seconds, times):
+    """CPU milliseconds per second of video: demux and decode with one thread, at the pace of the video, pictures thrown away.
 
-
-def inference_ms(rate, beside, seconds, model="nanodet-g-int8.onnx"):
-    """CPU milliseconds of one inference of the default model, one thread, no spinning, so many a second.
-
-    Runs as long as the process beside it, at most so many seconds. At the rate of the edge, and while that runs: caches are
-    as cold for both, and both feel the machine's other work.
+    Takes as long as the clip, which lasts so many seconds, as often as is asked.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(cache() / "models" / model, options, providers=["CPUExecutionProvider"])
-    entry = session.get_inputs()[0]
-    picture = np.random.default_rng(1).integers(0, 255, CANVAS, dtype=np.uint8)
-    session.run(None, {entry.name: picture})
-    spent, runs, due = 0.0, 0, time.monotonic()
-    end = due + seconds
-    while beside.poll() is None and due < end:
-        due += 1 / rate
-        time.sleep(max(0.0, due - time.monotonic()))
-        before = time.thread_time()
-        session.run(None, {entry.name: picture})
-        spent, runs = spent + time.thread_time() - before, runs + 1
-    return 1000 * spent / runs
+    start = children_cpu(["gst-launch-1.0", "-q", "fakesrc", "num-buffers=1", "!", "fakesink"])
+    head = ["gst-launch-1.0", "-q", "filesrc", f"location={clip}", "!", "matroskademux", "!", "h264parse"]
+    decode = [*head, "!", "avdec_h264", "max-threads=1", "!", "fakesink", "sync=true"]
+    return 1000 * sum(children_cpu(decode) - start for _ in range(times)) / (seconds * times)
+
+
+class Inference:
+    """The default model alone, one thread, no spinning, so many times a second while the context lasts."""
+
+    def __init__(self, rate, model=MODEL):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(cache() / "models" / model, options, providers=["CPUExecutionProvider"])
+        self.feed = {self.session.get_inputs()[0].name: np.random.default_rng(1).integers(0, 255, CANVAS, dtype=np.uint8)}
+        self.session.run(None, self.feed)
+        self.rate, self.spent, self.runs = rate, 0.0, 0
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.repeat)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+    def repeat(self):
+        due = time.monotonic()
+        while not self.over.wait(max(0.0, due - time.monotonic())):
+            due += 1 / self.rate
+            before = time.thread_time()
+            self.session.run(None, self.feed)
+            self.spent, self.runs = self.spent + time.thread_time() - before, self.runs + 1
+
+    @property
+    def ms(self):
+        """CPU milliseconds of one inference."""
+        return 1000 * self.spent / max(1, self.runs)

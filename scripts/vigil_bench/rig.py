@@ -1,9 +1,11 @@
 """A region, simulated cameras and an edge, as real processes for a measurement."""
+import json
 import re
 import subprocess
 import tempfile
 import time
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 
 from .machine import cache, free_ports, vigil
@@ -12,10 +14,12 @@ START_SECONDS = 300  # the first use of a clip encodes it
 
 
 class Rig:
-    """Cameras are dicts: name, size (WxH), fps. Use as a context manager."""
+    """Cameras are dicts: name, size (WxH), fps; clip, a file of its own; analysis, the camera whose stream is analysed in its
+    place; served_only for one that the edge does not know; mount, whose stream it shows; full, looked at without gates. Use
+    as a context manager."""
 
-    def __init__(self, cameras, rate=5.0, motion_gate=False):
-        self.cameras, self.rate, self.motion_gate = cameras, rate, motion_gate
+    def __init__(self, cameras, rate=5.0, gates=False):
+        self.cameras, self.rate, self.gates = cameras, rate, gates
         self.folder = tempfile.TemporaryDirectory(prefix="vigil-bench-")
         self.processes = {}
 
@@ -51,23 +55,35 @@ class Rig:
 
     def start(self):
         region, region_ops, edge, self.ops, self.rtsp = free_ports(5)
+        self.region = f"http://127.0.0.1:{region}"
         root = Path(self.folder.name)
         clip = cache() / "clips" / "vtest.avi"
-        mounts = [f"--mount={c['name']}={clip},size={c['size']},fps={c['fps']}" for c in self.cameras]
+        mounts = [f"--mount={c['name']}={c.get('clip', clip)},size={c['size']},fps={c['fps']}" for c in self.cameras
+                  if "mount" not in c]
         self.camsim = self.run("camsim", [f"--listen=127.0.0.1:{self.rtsp}", *mounts], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, text=True)
-        for _ in self.cameras:
+        for _ in mounts:
             if not self.camsim.stdout.readline():
                 raise RuntimeError(f"the camera simulator ended: {self.log('camsim')}")
         self.config("region", f'region_id = "bench"\nlisten = "127.0.0.1:{region}"\n'
                               f'ops_listen = "127.0.0.1:{region_ops}"\ndata_dir = "{root}/region-data"\n')
-        streams = "\n".join(f'[[cameras]]\nid = "{c["name"]}"\nstream = {{ address = "{self.address(c["name"])}" }}'
-                            for c in self.cameras)
-        gate = "true" if self.motion_gate else "false"
+        known = [c for c in self.cameras if not c.get("served_only")]
+        streams = "\n".join(self.section(c) for c in known)
+        gate = "true" if self.gates else "false"
         self.config("edge", f'edge_id = "bench"\nregion_id = "bench"\nregion_address = "http://127.0.0.1:{region}"\n'
                             f'data_dir = "{root}/edge-data"\nlisten = "127.0.0.1:{edge}"\nops_listen = "127.0.0.1:{self.ops}"\n'
                             f'[analysis]\nrate = {self.rate}\nmotion_gate = {gate}\n{streams}\n')
-        self.wait(lambda: self.counter("vigil_frames_analysed_total") >= 5 * len(self.cameras))
+        self.wait(lambda: self.counter("vigil_frames_analysed_total") >= 5 * len(known))
+
+    def section(self, camera):
+        """A camera in the edge's configuration."""
+        shown = self.address(camera.get("mount", camera["name"]))
+        lines = [f'[[cameras]]\nid = "{camera["name"]}"\nstream = {{ address = "{shown}" }}']
+        if "full" in camera:
+            lines.append(f"analysis = {{ rate = {self.rate}, motion_gate = false }}")
+        if "analysis" in camera:
+            lines.append(f'analysis_stream = {{ address = "{self.address(camera["analysis"])}" }}')
+        return "\n".join(lines)
 
     def config(self, role, text):
         path = Path(self.folder.name) / f"{role}.toml"
@@ -94,7 +110,19 @@ class Rig:
                 text = answer.read().decode()
         except OSError:
             return 0.0
-        return sum(float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
+        return sum(float(value) for value in re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
+
+    def labelled(self, name, camera):
+        """A counter of one camera."""
+        return self.counter(f'{name}{{camera="{camera}"}}')
+
+    def events(self, camera):
+        """Begin and end, in seconds, of the camera's events that the region has."""
+        command = [vigil(), "query", "--server", self.region, "--camera", camera, "--from", "1h", "--json", "--limit", "1000"]
+        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+        found = [json.loads(line) for line in lines]
+        return [tuple(datetime.fromisoformat(event[side]).timestamp() for side in ("begin_time", "end_time"))
+                for event in found if "begin_time" in event]
 
     def counters(self):
         """What became of the frames so far."""

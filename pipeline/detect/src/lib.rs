@@ -65,4 +65,9 @@ pub trait Detector: Send {
         let _ = regions;
         self.detect(frame)
     }
+
+    /// Says whether the camera's next frames matter more than those of cameras on which nothing is followed.
+    fn prefer(&mut self, preferred: bool) {
+        let _ = preferred;
+    }
 }

@@ -3,7 +3,7 @@
 //! There are no threads here. A camera's own thread takes a free session and runs its frame; where none is free, it waits
 //! for its turn. Whose turn it is goes by when each camera is due (its last turn plus its period: earliest due date first),
 //! and a camera that fell below the minimum rate goes before all that did not: so no camera starves, however many others
-//! ask more often. On a GPU, whoever gets the session takes the waiting frames of others along in one batch.
+//! ask more often. Among the others, one that follows something goes before one that does not. On a GPU, whoever gets the session takes the waiting frames of others along in one batch.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,6 +76,8 @@ struct Ticket {
     starving_from: Duration,
     /// Its turn (monotonic).
     due: Duration,
+    /// Its camera follows something.
+    preferred: bool,
     wake: Arc<Condvar>,
 }
 
@@ -126,6 +128,7 @@ impl Scheduler {
             shared: self.shared.clone(),
             period: period(rate),
             last_turn: None,
+            preferred: false,
             wake: Arc::default(),
             frames: counter!("vigil_inference_frames_total", "camera" => label.clone()),
             wait_seconds: histogram!("vigil_inference_wait_seconds", "camera" => label),
@@ -142,12 +145,17 @@ pub struct CameraLane {
     shared: Arc<Shared>,
     period: Duration,
     last_turn: Option<Duration>,
+    preferred: bool,
     wake: Arc<Condvar>,
     frames: Counter,
     wait_seconds: Histogram,
 }
 
 impl Detector for CameraLane {
+    fn prefer(&mut self, preferred: bool) {
+        self.preferred = preferred;
+    }
+
     fn model(&self) -> Arc<ModelIdentity> {
         self.shared.model.clone()
     }
@@ -167,6 +175,7 @@ impl Detector for CameraLane {
             look: Look { frame: frame.clone(), regions: *regions },
             starving_from: last + self.shared.minimum_period.max(self.period),
             due: last + self.period,
+            preferred: self.preferred,
             wake: self.wake.clone(),
         });
         let answer = self.shared.serve(state, id, &self.wake, asked);
@@ -264,9 +273,11 @@ impl Shared {
 }
 
 impl Ticket {
-    /// Smaller goes first: who starves, then by due date, then by arrival.
-    fn rank(&self, now: Duration) -> (bool, Duration, u64) {
-        (now < self.starving_from, self.due, self.id)
+    /// Smaller goes first: who starves, then who follows something, then by due date, then by arrival.
+    fn rank(&self, now: Duration) -> (bool, bool, Duration, u64) {
+        let starves = now >= self.starving_from;
+        // Among those that starve, only the due date counts: the minimum is everybody's.
+        (!starves, !starves && !self.preferred, self.due, self.id)
     }
 }
 

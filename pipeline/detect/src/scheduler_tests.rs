@@ -174,6 +174,60 @@ fn a_camera_below_the_minimum_rate_goes_before_all_that_are_not() {
 }
 
 #[test]
+fn a_camera_that_follows_something_goes_before_one_that_does_not_and_after_one_that_starves() {
+    let stage = Stage::new(1, 1, 1.0);
+    let (mut idle, mut follows, mut starved) =
+        (stage.lane("idle", 10.0), stage.lane("follows", 5.0), stage.lane("starved", 5.0));
+    let now = stage.clock.monotonic();
+    idle.last_turn = Some(now.saturating_sub(Duration::from_millis(900)));
+    follows.last_turn = Some(now.saturating_sub(Duration::from_millis(100)));
+    starved.last_turn = Some(now.saturating_sub(Duration::from_millis(1500)));
+    follows.prefer(true);
+    let busy = stage.ask(stage.lane("busy", 1.0), 99);
+    let running = stage.hear();
+    let lanes = [stage.ask(idle, 1), stage.ask(follows, 2), stage.ask(starved, 3)];
+    running.1.send(Order::Answer).unwrap();
+    assert_eq!([stage.answer_next(), stage.answer_next(), stage.answer_next()], [[3], [2], [1]]);
+    for thread in lanes.into_iter().chain([busy]) {
+        thread.join().unwrap().1.unwrap();
+    }
+}
+
+/// Two cameras that follow something ask again at once, for ten seconds, on a machine that manages ten frames a second.
+#[test]
+fn under_overload_every_camera_keeps_its_minimum_rate() {
+    let stage = Stage::new(1, 1, 1.0);
+    let mut lanes = HashMap::new();
+    let now = stage.clock.monotonic();
+    for width in 1..=4 {
+        let mut lane = stage.lane(&width.to_string(), 10.0);
+        lane.last_turn = Some(now);
+        lane.prefer(width > 2);
+        lanes.insert(width, stage.ask(lane, width));
+    }
+    let mut turns = HashMap::<u32, usize>::new();
+    for _ in 0..100 {
+        let (widths, order) = stage.hear();
+        stage.clock.advance(Duration::from_millis(100));
+        order.send(Order::Answer).unwrap();
+        let (lane, answer) = lanes.remove(&widths[0]).unwrap().join().unwrap();
+        answer.unwrap();
+        lanes.insert(widths[0], stage.ask(lane, widths[0]));
+        *turns.entry(widths[0]).or_default() += 1;
+    }
+    for width in [1, 2] {
+        assert!((7..=11).contains(&turns[&width]), "once a second: {turns:?}");
+    }
+    assert!(turns[&3].abs_diff(turns[&4]) <= 2, "the others share what is left: {turns:?}");
+    for _ in 0..4 {
+        stage.answer_next();
+    }
+    for (_, thread) in lanes {
+        thread.join().unwrap().1.unwrap();
+    }
+}
+
+#[test]
 fn a_slow_camera_is_not_starved_by_a_fast_one() {
     let stage = Stage::new(1, 1, 1.0);
     let mut waiting = stage.lane("slow", 1.0);

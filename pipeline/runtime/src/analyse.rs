@@ -105,6 +105,7 @@ impl Analyser {
         self.keep_wanted(&mut detections);
         let update = self.tracker.update(&detections);
         self.busy = update.tracks.iter().any(|track| !track.stationary) || self.tracker.has_tentative();
+        self.detector.prefer(self.busy);
         let revisions = self.events.observe(&update, frame, &self.model);
         Ok(Analysis::Seen { update, revisions })
     }

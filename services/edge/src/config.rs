@@ -51,6 +51,7 @@ struct RawModel {
     manifest: Option<PathBuf>,
     name: Option<String>,
     providers: Option<Vec<Provider>>,
+    required: Option<Provider>,
     workers: Option<usize>,
 }
 
@@ -68,6 +69,8 @@ struct RawCamera {
     name: String,
     location: Option<GeoPoint>,
     stream: CameraSource,
+    /// A second, smaller stream of the same camera, which the analysis then takes: it costs a third to decode.
+    analysis_stream: Option<CameraSource>,
     /// Overrides the edge's `[analysis]` as a whole.
     analysis: Option<AnalysisConfig>,
 }
@@ -179,6 +182,8 @@ pub struct ModelConfig {
     pub name: Option<String>,
     /// Execution providers in order of preference.
     pub providers: Vec<Provider>,
+    /// Whether the CPU may stand in where none of them works.
+    pub fallback: bool,
     /// Threads that run the model; absent: one per core.
     pub workers: Option<usize>,
 }
@@ -193,7 +198,9 @@ pub struct CameraConfig {
     /// Where it stands.
     pub location: Option<GeoPoint>,
     /// Where its stream comes from.
-    pub source: Source,
+    pub stream: Source,
+    /// Where the stream that is analysed comes from: the same, or a smaller one.
+    pub analysed: Source,
     /// How it is analysed.
     pub analysis: AnalysisConfig,
 }
@@ -222,6 +229,10 @@ pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
             format!("has {} entries; 1 to {MAX_CAMERAS} are taken", raw.cameras.len()),
         ));
     }
+    if raw.model.required.is_some() && raw.model.providers.is_some() {
+        let problem = "stands beside model.required: write one of the two".to_owned();
+        return Err(invalid("model.providers".into(), problem));
+    }
     if raw.model.workers == Some(0) {
         return Err(invalid("model.workers".into(), "must be at least 1".into()));
     }
@@ -241,8 +252,18 @@ pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
         }
         let analysis = camera.analysis.unwrap_or_else(|| raw.analysis.clone());
         check_analysis(&analysis).map_err(|(key, problem)| invalid(at(&format!("analysis.{key}")), problem))?;
-        let source = resolve_source(camera.stream, base).map_err(|problem| invalid(at("stream"), problem))?;
-        cameras.push(CameraConfig { id: camera.id, name: camera.name, location: camera.location, source, analysis });
+        let main = resolve_source(camera.stream, base).map_err(|problem| invalid(at("stream"), problem))?;
+        let second = camera.analysis_stream.map(|stream| resolve_source(stream, base)).transpose();
+        let second = second.map_err(|problem| invalid(at("analysis_stream"), problem))?;
+        let (analysed, stream) = (second.unwrap_or_else(|| main.clone()), main);
+        cameras.push(CameraConfig {
+            id: camera.id,
+            name: camera.name,
+            location: camera.location,
+            stream,
+            analysed,
+            analysis,
+        });
     }
     Ok(EdgeConfig {
         edge: raw.edge_id,
@@ -255,7 +276,13 @@ pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
         model: ModelConfig {
             manifest: raw.model.manifest.map(|manifest| base.join(manifest)),
             name: raw.model.name,
-            providers: raw.model.providers.unwrap_or_else(|| vec![Provider::Cpu]),
+            fallback: raw.model.required.is_none(),
+            providers: raw
+                .model
+                .required
+                .map(|one| vec![one])
+                .or(raw.model.providers)
+                .unwrap_or_else(|| vec![Provider::Cpu]),
             workers: raw.model.workers,
         },
         outbox_max_bytes,

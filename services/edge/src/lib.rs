@@ -153,7 +153,7 @@ fn chain_config(config: &EdgeConfig, camera: &CameraConfig, model: &SharedModel,
     let identity = model.identity();
     ChainConfig {
         camera: camera.id.clone(),
-        source: camera.source.clone(),
+        source: camera.analysed.clone(),
         decoder: DecoderConfig::default(),
         rate: analysis.frames_per_second(),
         gate: (analysis.motion_gate && analysis.packet_gate).then(PacketGateConfig::default),

@@ -56,7 +56,11 @@ impl SharedModel {
         let manifest = config.manifest.clone().map_or_else(default_manifest, Ok)?;
         let catalogue = ModelCatalogue::load(&manifest)?;
         let entry = catalogue.entry(config.name.as_deref())?;
-        let detector = DetectorConfig { providers: config.providers.clone(), ..DetectorConfig::default() };
+        let detector = DetectorConfig {
+            providers: config.providers.clone(),
+            fallback: config.fallback,
+            ..DetectorConfig::default()
+        };
         let model = Model::load(&Runtime::start(None)?, entry, &detector)?;
         report_provider(model.provider(), board);
         let workers = config.workers.unwrap_or(SchedulerConfig::default().workers);

@@ -17,7 +17,7 @@ pub(crate) fn camera(edge: &EdgeConfig, camera: &CameraConfig) -> v1::Camera {
         edge_id: edge.edge.to_string(),
         display_name: camera.name.clone(),
         location: camera.location.map(geo_to_wire),
-        address: camera.source.address.to_string(),
+        address: camera.stream.address.to_string(),
         ..v1::Camera::default()
     }
 }

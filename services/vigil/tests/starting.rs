@@ -145,6 +145,20 @@ fn a_missing_or_altered_model_is_named() {
 }
 
 #[test]
+fn a_required_provider_that_does_not_work_keeps_the_edge_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = edge_plan(folder.path());
+    let text = std::fs::read_to_string(&plan.config).unwrap();
+    let model = "[model]\n";
+    assert!(text.contains(model), "{text}");
+    std::fs::write(&plan.config, text.replace(model, "[model]\nrequired = \"tensorrt\"\n")).unwrap();
+    assert_refuses(plan.command(), &["nanodet-g-416x544-int8", "tensorrt"]);
+    std::fs::write(&plan.config, text.replace(model, "[model]\nrequired = \"cuda\"\nproviders = [\"cpu\"]\n")).unwrap();
+    let (status, _, stderr) = run(&mut plan.command());
+    assert!(status == Some(2) && stderr.contains("model.providers"), "{stderr}");
+}
+
+#[test]
 fn a_missing_onnx_runtime_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("libtext.so");

@@ -1,0 +1,79 @@
+"""A quiet camera: what its gates find of what full decoding finds, and what it costs."""
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from . import scene
+from .cost import LARGE, RATE, camera
+from .floors import Inference, decode_ms
+from .machine import cache, cpu_seconds, emit, tell, vigil
+from .rig import Rig
+
+SECONDS = 600
+BEGIN_BAR_SECONDS = 0.5
+COST_BAR = 0.12
+APART_SECONDS = 1.0  # events of one walk lie nearer together
+STILL_SECONDS = 20
+SETTLE_SECONDS = 40
+
+
+def run(options):
+    """Recall for each way of coding, then the cost of a camera on which nothing goes on."""
+    recall()
+    price(options)
+
+
+def recall():
+    """Two looks at each clip, with gates and without, side by side."""
+    with tempfile.TemporaryDirectory() as folder:
+        tracks = Path(folder) / "tracks.txt"
+        subprocess.run([vigil(), "analyze", str(cache() / "clips" / "vtest.avi"), "--rate", "10", "--mot", str(tracks)],
+                       check=True, stdout=subprocess.DEVNULL)
+        clips = {coding: scene.quiet(SECONDS, coding, tracks) for coding in scene.CODING}
+    cameras = []
+    for coding, clip in clips.items():
+        shared = {"size": "768x576", "fps": scene.WALK_FPS, "clip": clip}
+        cameras += [{"name": f"{coding}-gated", **shared}, {"name": f"{coding}-full", "mount": f"{coding}-gated", "full": True}]
+    tell(f"quiet: {SECONDS} s of {', '.join(clips)}, with gates and without")
+    with Rig(cameras, RATE, gates=True) as rig:
+        time.sleep(SECONDS)
+        found = {c["name"]: rig.events(c["name"]) for c in cameras}
+        gated = {coding: rig.labelled("vigil_packets_gated_total", f"{coding}-gated") for coding in clips}
+    for coding in clips:
+        emit(bench="quiet", coding=coding, seconds=SECONDS, packets_not_decoded=gated[coding],
+             **compare(found[f"{coding}-full"], found[f"{coding}-gated"]))
+
+
+def compare(full, gated):
+    """Events as (begin, end) in seconds: which of the walks that full decoding finds are found, and what else is."""
+    walks = []
+    for begin, end in sorted(full):
+        if walks and begin <= walks[-1][1] + APART_SECONDS:
+            walks[-1][1] = max(walks[-1][1], end)
+        else:
+            walks.append([begin, end])
+    overlapping = [[event for event in gated if event[0] <= end + APART_SECONDS and event[1] >= begin - APART_SECONDS]
+                   for begin, end in walks]
+    late = [min(begin for begin, _ in events) - walk[0] for walk, events in zip(walks, overlapping, strict=True) if events]
+    known = {event for events in overlapping for event in events}
+    return {"walks": len(walks), "found": len(late), "begin_off_by_at_most_s": round(max(map(abs, late), default=0.0), 2),
+            "bar_begin_s": BEGIN_BAR_SECONDS, "else": len(set(gated) - known), "bar_else": 0}
+
+
+def price(options):
+    """CPU of a camera with noise and nothing else, against the floors of one that is decoded and looked at."""
+    tell("quiet: what a still 1080p25 camera costs")
+    size, fps = LARGE
+    clip = scene.still(size, fps, STILL_SECONDS)
+    with Rig([camera("still", LARGE, clip=clip)], RATE, gates=True) as rig:
+        time.sleep(SETTLE_SECONDS)
+        before, cpu = rig.counters(), cpu_seconds(rig.edge_pid())
+        begun = time.monotonic()
+        with Inference(RATE) as inference:
+            decode = decode_ms(clip, STILL_SECONDS, max(1, options.seconds // STILL_SECONDS))
+        lasted, cpu, after = time.monotonic() - begun, cpu_seconds(rig.edge_pid()) - cpu, rig.counters()
+    floor, edge = decode + RATE * inference.ms, 1000 * cpu / lasted
+    decoded = (after["vigil_frames_decoded_total"] - before["vigil_frames_decoded_total"]) / lasted
+    emit(bench="quiet", picture=f"{size} at {fps} fps", decoded_per_second=round(decoded, 2), floor_ms_per_s=round(floor, 1),
+         edge_ms_per_s=round(edge, 1), ratio=round(edge / floor, 3), bar=COST_BAR)
