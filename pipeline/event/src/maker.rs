@@ -14,6 +14,8 @@ use crate::live::LiveEvent;
 
 /// Intersection over union above which a nearer object hides a part that matters.
 const HIDDEN_OVERLAP: f32 = 0.05;
+/// Least time between two revisions of what stands: a car that is parked for a week must not fill the outbox, the line and the index.
+const STANDING_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Whose events they are.
 #[derive(Debug, Clone)]
@@ -35,12 +37,18 @@ pub struct EventContext {
 /// How often and with what events are told.
 #[derive(Debug, Clone)]
 pub struct EventConfig {
-    /// A live event is revised at most this often.
+    /// A live event is revised at most this often; one whose object stands, at most once a minute.
     pub update_interval: Duration,
     /// Make pictures of best moments.
     pub thumbnails: bool,
     /// How events get their ids.
     pub ids: EventIds,
+}
+
+impl EventConfig {
+    fn interval(&self, stationary: bool) -> Duration {
+        if stationary { self.update_interval.max(STANDING_INTERVAL) } else { self.update_interval }
+    }
 }
 
 /// How events get their ids.
@@ -88,7 +96,7 @@ impl EventMaker {
                 .or_insert_with(|| LiveEvent::begin(&self.context, self.config.ids, track, class, frame));
             live.see(track, class, frame, self.config.thumbnails);
             live.look_at_colours(track.bbox, frame, || is_hidden(track, update));
-            let grown = update.capture_time >= live.revised_at + self.config.update_interval;
+            let grown = update.capture_time >= live.revised_at + self.config.interval(track.stationary);
             // A clock that was set back must not silence an event for as long.
             let set_back = update.capture_time < live.revised_at;
             if track.began() || grown || set_back {
@@ -222,6 +230,21 @@ mod tests {
         let worse = maker.observe(&farther, &frame, &classes());
         assert!(worse[0].thumbnail.is_none());
         assert_eq!(worse[0].event.best_time, at(2500));
+    }
+
+    #[test]
+    fn what_stands_is_told_once_a_minute_and_at_once_when_it_moves() {
+        let mut maker = maker();
+        let history = vec![seen(0, 100.0)];
+        let (began, frame) = update(0, vec![track(1, 0, history[0].bbox, history)], vec![]);
+        maker.observe(&began, &frame, &classes());
+        let mut revised = Vec::new();
+        for ms in (500..=180_000).step_by(500) {
+            let standing = TrackView { stationary: ms < 150_000, ..track(1, ms, seen(ms, 100.0).bbox, vec![]) };
+            let (grown, frame) = update(ms, vec![standing], vec![]);
+            revised.extend(maker.observe(&grown, &frame, &classes()).iter().map(|_| ms / 1000));
+        }
+        assert_eq!(revised[..4], [60, 120, 150, 152]);
     }
 
     #[test]

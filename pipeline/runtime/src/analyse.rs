@@ -10,7 +10,9 @@ use vigil_base::{Detections, Frame};
 use vigil_detect::{DetectError, Detector, Regions};
 use vigil_event::{EventConfig, EventContext, EventMaker, Revision};
 use vigil_gate::{Attend, Attention, AttentionConfig, GateConfig, MotionGate, Open};
-use vigil_track::{Outlook, TrackUpdate, Tracker, TrackerConfig};
+use vigil_track::{Outlook, TrackUpdate, Tracker, TrackerConfig, stripes};
+
+use crate::tracking::TrackerTelemetry;
 
 /// How one camera's frames are analysed.
 #[derive(Debug, Clone)]
@@ -60,6 +62,7 @@ pub struct Analyser {
     /// By class index: whether it becomes an event.
     wanted: Vec<bool>,
     tracker: Tracker,
+    telemetry: TrackerTelemetry,
     events: EventMaker,
     attention: Attention,
     /// Something is tracked that moves, or is not confirmed yet.
@@ -84,6 +87,7 @@ impl Analyser {
             model,
             wanted,
             tracker: Tracker::new(config.tracker),
+            telemetry: TrackerTelemetry::new(&context.camera),
             events: EventMaker::new(context, config.events),
             attention: Attention::new(config.attention),
             busy: false,
@@ -103,7 +107,8 @@ impl Analyser {
         };
         let mut detections = self.detector.detect_within(frame, &regions)?;
         self.keep_wanted(&mut detections);
-        let update = self.tracker.update(&detections);
+        let update = self.tracker.update_looking(&detections, &|bbox| stripes(frame, bbox));
+        self.telemetry.follow(self.tracker.stats());
         self.busy = update.tracks.iter().any(|track| !track.stationary) || self.tracker.has_tentative();
         self.detector.prefer(self.busy);
         let revisions = self.events.observe(&update, frame, &self.model);

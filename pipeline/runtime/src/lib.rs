@@ -19,6 +19,7 @@ mod shared;
 mod sink;
 mod slot;
 mod status;
+mod tracking;
 
 pub use analyse::{Analyser, AnalyserConfig, Analysis, UnknownClass};
 pub use chain::{CameraChain, StartError};

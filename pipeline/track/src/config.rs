@@ -29,7 +29,7 @@ pub struct TrackerConfig {
     /// How long a track lives unseen.
     pub life: LifeConfig,
     /// Most candidates and tracks at a time; 256. Beyond it the least convincing candidate makes room. A street camera
-    /// rarely shows 100 objects. A track takes less than 1 KiB and its descriptor, a candidate up to 20 KiB.
+    /// rarely shows 100 objects. A track takes less than 1 KiB and its descriptor (2 KiB of colours), a candidate up to 20 KiB.
     pub max_tracks: usize,
 }
 
@@ -136,6 +136,8 @@ pub struct AssociationConfig {
     pub neutral_appearance: f64,
     /// How far a track's descriptor moves towards each new one, 0..1; 0.2.
     pub appearance_update: f32,
+    /// How often a track's descriptor is renewed; 500 ms. Looks are asked for then, and where boxes compete.
+    pub appearance_every: Duration,
     /// What a detection of another class loses in similarity; 0.3: a van is now a car, now a truck, but a rider is no
     /// bicycle.
     pub other_class_penalty: f64,
@@ -160,6 +162,7 @@ impl Default for AssociationConfig {
             appearance_weight: 1.0,
             neutral_appearance: 0.6,
             appearance_update: 0.2,
+            appearance_every: Duration::from_millis(500),
             other_class_penalty: 0.3,
             duplicate_iou: 0.8,
         }

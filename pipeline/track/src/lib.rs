@@ -8,8 +8,8 @@
 //!    ([`ConfidenceScale`]).
 //! 2. Every track's Kalman filter (SORT, `BoT-SORT`) lets the true time pass.
 //! 3. Sure detections are matched to tracks, then unsure ones to the tracks left over (`ByteTrack`), each time
-//!    optimally, by the overlap of boxes grown by the motion's uncertainty (`C-BIoU`) and by appearance, where the
-//!    caller describes it ([`Descriptor`]).
+//!    optimally, by the overlap of boxes grown by the motion's uncertainty (`C-BIoU`) and, where boxes compete or a
+//!    track was hidden, by what they look like ([`Tracker::update_looking`], [`stripes`]).
 //! 4. What no track took begins a candidate; a candidate that was there for long enough, sure enough, and moved or
 //!    convinces, becomes a track and gets its id.
 //! 5. Tracks that were missed for too long end. A stationary one waits longer the longer it has stood, so a parked car
@@ -32,6 +32,7 @@ mod kalman;
 mod mot;
 mod offline;
 mod sighting;
+mod stripes;
 mod track;
 mod tracker;
 mod update;
@@ -43,5 +44,6 @@ pub use interpolate::Interpolation;
 pub use mot::{MAX_FRAME, MAX_LINE, MAX_ROWS, MotError, MotFile, MotProblem, MotRow};
 pub use offline::{FrameRate, TrackRecorder, track_mot};
 pub use sighting::MAX_DETECTIONS;
+pub use stripes::stripes;
 pub use tracker::{Tracker, TrackerStats};
 pub use update::{Observation, Outlook, TrackUpdate, TrackView};

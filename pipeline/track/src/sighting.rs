@@ -1,5 +1,7 @@
 //! The detections of one frame, as the tracker looks at them: checked, in order, each object once.
 
+use std::cell::OnceCell;
+
 use vigil_base::{BoxPx, Detection, Detections};
 
 use crate::kalman::CentreBox;
@@ -15,41 +17,43 @@ const CROWDED: f64 = 0.25;
 
 /// A detection that may belong to a track.
 #[derive(Debug, Clone)]
-pub(crate) struct Sighting<'a> {
+pub(crate) struct Sighting {
     pub(crate) raw: BoxPx,
     pub(crate) bbox: CentreBox,
     pub(crate) class: u16,
     pub(crate) confidence: f32,
     pub(crate) log_odds: f64,
-    /// Overlapped by another sure detection.
-    pub(crate) crowded: bool,
-    pub(crate) descriptor: Option<&'a Descriptor>,
+    /// What it looks like, once somebody asked.
+    descriptor: OnceCell<Option<Descriptor>>,
 }
 
+impl Sighting {
+    /// What it looks like; looked up when it is first asked for.
+    pub(crate) fn descriptor(&self, look: Look<'_>) -> Option<&Descriptor> {
+        self.descriptor.get_or_init(|| look(self.raw)).as_ref()
+    }
+}
+
+/// Tells what a box of the frame looks like.
+pub(crate) type Look<'a> = &'a dyn Fn(BoxPx) -> Option<Descriptor>;
+
 /// The sightings of a frame, surest first, and how many detections were no boxes.
-pub(crate) fn sift<'a>(
-    detections: &Detections,
-    descriptors: &'a [Option<Descriptor>],
-    config: &TrackerConfig,
-) -> (Vec<Sighting<'a>>, u64) {
+pub(crate) fn sift(detections: &Detections, config: &TrackerConfig) -> (Vec<Sighting>, u64) {
     let mut malformed = 0;
-    let mut found: Vec<Sighting<'_>> = Vec::with_capacity(detections.items.len().min(MAX_DETECTIONS));
-    for (index, detection) in detections.items.iter().enumerate() {
+    let mut found: Vec<Sighting> = Vec::with_capacity(detections.items.len().min(MAX_DETECTIONS));
+    for detection in &detections.items {
         if !is_box(detection) {
             malformed += 1;
             continue;
         }
         let log_odds = config.confidence.log_odds(detection.confidence);
         if log_odds >= config.association.second_stage {
-            let descriptor = descriptors.get(index).and_then(Option::as_ref);
-            found.push(sighting(detection, log_odds, descriptor));
+            found.push(sighting(detection, log_odds));
         }
     }
     found.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     found.truncate(MAX_DETECTIONS);
-    let mut sightings = once_each(found, config.association.duplicate_iou);
-    mark_crowded(&mut sightings, config.association.first_stage);
-    (sightings, malformed)
+    (once_each(found, config.association.duplicate_iou), malformed)
 }
 
 fn is_box(detection: &Detection) -> bool {
@@ -58,17 +62,17 @@ fn is_box(detection: &Detection) -> bool {
     bounded && width > 0.0 && height > 0.0 && detection.confidence.is_finite()
 }
 
-fn sighting<'a>(detection: &Detection, log_odds: f64, descriptor: Option<&'a Descriptor>) -> Sighting<'a> {
+fn sighting(detection: &Detection, log_odds: f64) -> Sighting {
     let raw = detection.bbox;
     let (x, y) = raw.centre();
     let bbox = CentreBox { x: x.into(), y: y.into(), width: raw.width.into(), height: raw.height.into() };
     let (class, confidence) = (detection.class, detection.confidence);
-    Sighting { raw, bbox, class, confidence, log_odds, crowded: false, descriptor }
+    Sighting { raw, bbox, class, confidence, log_odds, descriptor: OnceCell::new() }
 }
 
 /// Of two boxes on one object the surer one stays.
-fn once_each(found: Vec<Sighting<'_>>, duplicate_iou: f64) -> Vec<Sighting<'_>> {
-    let mut kept: Vec<Sighting<'_>> = Vec::with_capacity(found.len());
+fn once_each(found: Vec<Sighting>, duplicate_iou: f64) -> Vec<Sighting> {
+    let mut kept: Vec<Sighting> = Vec::with_capacity(found.len());
     for sighting in found {
         if kept.iter().all(|surer| surer.bbox.iou(&sighting.bbox) <= duplicate_iou) {
             kept.push(sighting);
@@ -77,13 +81,11 @@ fn once_each(found: Vec<Sighting<'_>>, duplicate_iou: f64) -> Vec<Sighting<'_>> 
     kept
 }
 
-fn mark_crowded(sightings: &mut [Sighting<'_>], sure: f64) {
-    for index in 0..sightings.len() {
-        let bbox = sightings[index].bbox;
-        let overlaps =
-            |(other, s): (usize, &Sighting<'_>)| other != index && s.log_odds >= sure && s.bbox.iou(&bbox) > CROWDED;
-        sightings[index].crowded = sightings[index].descriptor.is_some() && sightings.iter().enumerate().any(overlaps);
-    }
+/// Whether another sure sighting overlaps the one at `index`.
+pub(crate) fn is_crowded(sightings: &[Sighting], index: usize, sure: f64) -> bool {
+    let bbox = sightings[index].bbox;
+    let overlaps = |(other, s): (usize, &Sighting)| other != index && s.log_odds >= sure && s.bbox.iou(&bbox) > CROWDED;
+    sightings.iter().enumerate().any(overlaps)
 }
 
 #[cfg(test)]
@@ -115,21 +117,21 @@ mod tests {
         let mut items = vec![found(0.0, 0.9), found(f32::NAN, 0.9), found(200.0, f32::NAN), found(1e9, 0.9)];
         items.push(Detection { bbox: BoxPx::new(1.0, 1.0, -5.0, 10.0), class: 0, confidence: 0.9 });
         items.push(Detection { bbox: BoxPx::new(1.0, 1.0, 0.0, 10.0), class: 0, confidence: 0.9 });
-        let (sightings, malformed) = sift(&frame(items), &[], &TrackerConfig::default());
+        let (sightings, malformed) = sift(&frame(items), &TrackerConfig::default());
         assert_eq!((sightings.len(), malformed), (1, 5));
     }
 
     #[test]
     fn two_boxes_on_one_object_are_the_surer_one_whatever_their_classes() {
         let truck = Detection { class: 7, ..found(2.0, 0.9) };
-        let (sightings, _) = sift(&frame(vec![found(0.0, 0.8), truck]), &[], &TrackerConfig::default());
+        let (sightings, _) = sift(&frame(vec![found(0.0, 0.8), truck]), &TrackerConfig::default());
         assert_eq!(sightings.iter().map(|s| s.class).collect::<Vec<_>>(), [7]);
     }
 
     #[test]
     fn a_flood_of_boxes_is_cut_to_the_surest() {
         let flood: Vec<Detection> = (0..20_000).map(|i| found(i as f32 * 40.0, 0.5 + i as f32 / 50_000.0)).collect();
-        let (sightings, _) = sift(&frame(flood), &[], &TrackerConfig::default());
+        let (sightings, _) = sift(&frame(flood), &TrackerConfig::default());
         assert_eq!(sightings.len(), MAX_DETECTIONS);
         assert!(sightings.windows(2).all(|pair| pair[0].confidence >= pair[1].confidence));
         assert!(sightings[0].confidence > 0.89);
@@ -138,8 +140,7 @@ mod tests {
     #[test]
     fn only_a_detection_that_nothing_overlaps_shows_one_object() {
         let items = vec![found(0.0, 0.9), found(15.0, 0.8), found(300.0, 0.7)];
-        let descriptors = vec![Descriptor::new(&[1.0]); 3];
-        let (sightings, _) = sift(&frame(items), &descriptors, &TrackerConfig::default());
-        assert_eq!(sightings.iter().map(|s| s.crowded).collect::<Vec<_>>(), [true, true, false]);
+        let (sightings, _) = sift(&frame(items), &TrackerConfig::default());
+        assert_eq!([0, 1, 2].map(|index| is_crowded(&sightings, index, -0.5)), [true, true, false]);
     }
 }

@@ -8,7 +8,9 @@ use vigil_base::{BoxPx, Timestamp, TrackId};
 use crate::classes::ClassVotes;
 use crate::kalman::{BoxFilter, CentreBox};
 use crate::sighting::Sighting;
-use crate::{ConfirmationConfig, Descriptor, LifeConfig, Observation, Outlook, TrackView, TrackerConfig};
+use crate::{
+    AssociationConfig, ConfirmationConfig, Descriptor, LifeConfig, Observation, Outlook, TrackView, TrackerConfig,
+};
 
 /// Most detections a candidate remembers: 10 s at 25 frames a second.
 const MAX_REMEMBERED: usize = 250;
@@ -24,6 +26,8 @@ pub(crate) struct Track {
     filter: BoxFilter,
     classes: ClassVotes,
     appearance: Option<Descriptor>,
+    /// Capture time of the frame from which its appearance was learnt last.
+    learnt_at: Option<Timestamp>,
     first_seen: Timestamp,
     last: Observation,
     /// Capture time of the first frame since its last detection on which it was missed.
@@ -43,13 +47,14 @@ fn vote(log_odds: f64) -> f64 {
 
 impl Track {
     /// A candidate seen once.
-    pub(crate) fn new(seen: &Sighting<'_>, now: Timestamp, config: &TrackerConfig) -> Self {
+    pub(crate) fn new(seen: &Sighting, now: Timestamp, config: &TrackerConfig) -> Self {
         let last = Observation { time: now, bbox: seen.raw, confidence: seen.confidence };
         Self {
             id: None,
             filter: BoxFilter::new(&seen.bbox, &config.motion),
             classes: ClassVotes::new(seen.class, vote(seen.log_odds)),
-            appearance: seen.descriptor.cloned(),
+            appearance: None,
+            learnt_at: None,
             first_seen: now,
             last,
             missing_since: None,
@@ -68,15 +73,12 @@ impl Track {
     }
 
     /// Takes a detection of the frame taken at `now` in.
-    pub(crate) fn see(&mut self, seen: &Sighting<'_>, now: Timestamp, config: &TrackerConfig) {
+    pub(crate) fn see(&mut self, seen: &Sighting, now: Timestamp, config: &TrackerConfig) {
         self.filter.update(&seen.bbox, &config.motion);
         self.classes.vote(seen.class, vote(seen.log_odds));
         self.last = Observation { time: now, bbox: seen.raw, confidence: seen.confidence };
         self.missing_since = None;
         self.keep_place(now, config);
-        if seen.log_odds >= config.association.first_stage && !seen.crowded {
-            self.learn(seen.descriptor, config.association.appearance_update);
-        }
         if self.id.is_none() {
             self.remember(seen.log_odds, &config.confirmation);
         }
@@ -211,7 +213,14 @@ impl Track {
         }
     }
 
-    fn learn(&mut self, descriptor: Option<&Descriptor>, share: f32) {
+    /// Whether it should be looked at again. Candidates are followed by motion alone: most of them come to nothing.
+    pub(crate) fn wants_look(&self, now: Timestamp, config: &AssociationConfig) -> bool {
+        self.id.is_some() && self.learnt_at.is_none_or(|at| now < at || now >= at + config.appearance_every)
+    }
+
+    /// Takes in what it looks like on the frame taken at `now`.
+    pub(crate) fn learn(&mut self, descriptor: Option<&Descriptor>, now: Timestamp, share: f32) {
+        self.learnt_at = Some(now);
         match (&mut self.appearance, descriptor) {
             (Some(known), Some(newer)) => known.blend(newer, share),
             (none @ None, Some(newer)) => *none = Some(newer.clone()),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use vigil_base::{Detections, Timestamp, TrackId};
+use vigil_base::{BoxPx, Detections, Timestamp, TrackId};
 
 use crate::association::{Associator, Stage};
-use crate::sighting::{Sighting, sift};
+use crate::sighting::{Look, Sighting, sift};
 use crate::track::Track;
 use crate::{Descriptor, Observation, Outlook, TrackUpdate, TrackView, TrackerConfig};
 
@@ -67,15 +67,16 @@ impl Tracker {
     /// Detections should reach down to what [`crate::AssociationConfig::second_stage`] asks for, not only to what a
     /// person would be shown.
     pub fn update(&mut self, detections: &Detections) -> TrackUpdate {
-        self.update_with_appearance(detections, &[])
+        self.update_looking(detections, &|_| None)
     }
 
-    /// As [`Tracker::update`], with what each detection looks like, by its index in `detections.items`; missing ones
-    /// are matched by motion alone.
-    pub fn update_with_appearance(
+    /// As [`Tracker::update`], with somebody to ask what a detection's box looks like; one of which nothing is told is
+    /// matched by motion alone. Asked once in a while for each track, and where boxes compete, so that it may cost something
+    /// ([`crate::stripes`]).
+    pub fn update_looking(
         &mut self,
         detections: &Detections,
-        descriptors: &[Option<Descriptor>],
+        look: &dyn Fn(BoxPx) -> Option<Descriptor>,
     ) -> TrackUpdate {
         let now = detections.capture_time;
         let mut ended = Vec::new();
@@ -97,12 +98,12 @@ impl Tracker {
             Step::Forward(dt) => dt,
         };
         self.last_frame = Some(now);
-        let (sightings, malformed) = sift(detections, descriptors, &self.config);
+        let (sightings, malformed) = sift(detections, &self.config);
         self.stats.malformed += malformed;
         for track in &mut self.tracks {
             track.predict(dt, &self.config);
         }
-        let left_over = self.associate(&sightings, now);
+        let left_over = self.associate(&sightings, look, now);
         ended.extend(self.end_missing(now, dt));
         let began = self.confirm(now);
         self.begin(&sightings, &left_over, now);
@@ -154,14 +155,14 @@ impl Tracker {
     }
 
     /// Matches tracks and candidates with sightings. The indices of the sure sightings that nothing took.
-    fn associate(&mut self, sightings: &[Sighting<'_>], now: Timestamp) -> Vec<usize> {
+    fn associate(&mut self, sightings: &[Sighting], look: Look<'_>, now: Timestamp) -> Vec<usize> {
         let Self { config, tracks, associator, .. } = self;
         let association = &config.association;
         let (mut sure, mut unsure): (Vec<usize>, Vec<usize>) =
             (0..sightings.len()).partition(|&index| sightings[index].log_odds >= association.first_stage);
         let (mut confirmed, mut candidates): (Vec<usize>, Vec<usize>) =
             (0..tracks.len()).partition(|&index| tracks[index].id().is_some());
-        let stage = |min_similarity| Stage { now, config, min_similarity };
+        let stage = |min_similarity| Stage { now, config, look, min_similarity };
 
         associator.run(&stage(association.min_similarity), tracks, &mut confirmed, sightings, &mut sure);
         let reach = config.life.second_stage_reach.as_secs_f64();
@@ -215,7 +216,7 @@ impl Tracker {
     }
 
     /// Begins a candidate with each sure enough sighting that nothing took.
-    fn begin(&mut self, sightings: &[Sighting<'_>], left_over: &[usize], now: Timestamp) {
+    fn begin(&mut self, sightings: &[Sighting], left_over: &[usize], now: Timestamp) {
         for &index in left_over {
             let sighting = &sightings[index];
             if sighting.log_odds < self.config.confirmation.begin {
@@ -322,7 +323,8 @@ mod tests {
         let mut sizes = Vec::new();
         for frame in 0..3000 {
             let (detections, looks) = flood(frame);
-            tracker.update_with_appearance(&detections, &looks);
+            let look = |bbox: BoxPx| looks[detections.items.iter().position(|item| item.bbox == bbox)?].clone();
+            tracker.update_looking(&detections, &look);
             assert!(tracker.tracks.len() <= MAX_TRACKS);
             if frame % 1000 == 999 {
                 sizes.push(tracker.tracks.iter().map(Track::memory).sum::<usize>());

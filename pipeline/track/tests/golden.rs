@@ -2,7 +2,7 @@
 
 mod scene;
 
-use scene::{CAR, Street, TRUCK, at, car, id_at, person};
+use scene::{CAR, Street, TRUCK, at, car, id_at, id_near, person};
 use vigil_base::TrackId;
 use vigil_track::{Descriptor, Tracker, TrackerConfig};
 
@@ -157,6 +157,34 @@ fn a_parked_car_is_one_track_for_days() {
     assert_eq!((street.began, street.ended), (vec![TrackId(1)], vec![]));
     let track = last.unwrap().tracks[0].clone();
     assert!(track.stationary && track.velocity == (0.0, 0.0));
+}
+
+#[test]
+fn a_parked_car_stays_itself_while_the_street_passes_before_it() {
+    let mut street = Street::new();
+    let mut passers = 0;
+    for i in 0..2 * 7200 {
+        let t = f64::from(i) / 2.0;
+        // Each minute a lorry drives past before it and hides it for a while, and each half minute somebody walks past.
+        let (lorry, walker) = (-600.0 + (t % 60.0) * 150.0, 1400.0 - (t % 30.0) * WALK);
+        let mut seen = vec![];
+        if (lorry - 500.0).abs() > 120.0 {
+            seen.push(car(500.0 + f64::from(i * 7919 % 9) - 4.0, CAR, 0.8));
+        }
+        if (-300.0..1400.0).contains(&lorry) {
+            seen.push(car(lorry, TRUCK, 0.9));
+        }
+        if (-50.0..1300.0).contains(&walker) {
+            seen.push(person(walker, 0.85));
+        }
+        let update = street.see(t, seen);
+        passers += update.tracks.iter().filter(|track| track.began() && track.id != TrackId(1)).count();
+        if t > 10.0 && (lorry - 500.0).abs() > 400.0 {
+            assert_eq!(id_near(&update, 500.0, CAR), Some(TrackId(1)), "at {t} s");
+        }
+    }
+    assert!(!street.ended.contains(&TrackId(1)));
+    assert!((330..=400).contains(&passers), "120 lorries and 240 walkers were {passers} tracks");
 }
 
 #[test]

@@ -63,7 +63,8 @@ proptest! {
         let (mut now, mut live, mut highest) = (0.0, BTreeSet::new(), 0);
         for (step, items, looks) in frames {
             now += step;
-            let update = tracker.update_with_appearance(&scene::frame(now, items), &looks);
+            let seen = scene::frame(now, items);
+            let update = tracker.update_looking(&seen, &scene::look(&seen, &looks));
             for id in &update.ended {
                 prop_assert!(live.remove(id), "{id} ended without being live");
             }

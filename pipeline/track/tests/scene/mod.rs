@@ -42,6 +42,14 @@ pub fn frame(seconds: f64, items: Vec<Detection>) -> Detections {
     }
 }
 
+/// What each detection of a frame looks like, by its place in the list.
+pub fn look(seen: &Detections, looks: &[Option<Descriptor>]) -> impl Fn(BoxPx) -> Option<Descriptor> {
+    move |bbox| {
+        let index = seen.items.iter().position(|item| item.bbox == bbox)?;
+        looks.get(index).cloned().flatten()
+    }
+}
+
 /// A tracker and all it has said that matters later.
 pub struct Street {
     pub tracker: Tracker,
@@ -59,11 +67,20 @@ impl Street {
     }
 
     pub fn see_looks(&mut self, seconds: f64, items: Vec<Detection>, looks: &[Option<Descriptor>]) -> TrackUpdate {
-        let update = self.tracker.update_with_appearance(&frame(seconds, items), looks);
+        let seen = frame(seconds, items);
+        let update = self.tracker.update_looking(&seen, &look(&seen, looks));
         self.began.extend(update.tracks.iter().filter(|track| track.began()).map(|track| track.id));
         self.ended.extend(&update.ended);
         update
     }
+}
+
+/// The id of the track of `class` within 20 pixels of `left`, seen on this frame.
+pub fn id_near(update: &TrackUpdate, left: f64, class: u16) -> Option<TrackId> {
+    let close = |track: &&vigil_track::TrackView| {
+        track.class == class && track.seen_on(update) && (f64::from(track.bbox.left) - left).abs() < 20.0
+    };
+    update.tracks.iter().find(close).map(|track| track.id)
 }
 
 /// The id of the track whose box is within 5 pixels of `left`, seen on this frame.
