@@ -4,7 +4,7 @@ import json
 import subprocess
 import time
 
-from . import accuracy, cost, many, quiet
+from . import accuracy, cost, many, quiet, soak
 from .machine import describe, emit, resident_mb, tell, vigil
 from .rig import Rig
 
@@ -44,7 +44,7 @@ def latency(options):
 
 
 BENCHES = {"cost": cost.cost, "gates": cost.gates, "many": many.run, "quiet": quiet.run, "memory": memory,
-           "latency": latency, "accuracy": accuracy.run}
+           "latency": latency, "accuracy": accuracy.run, "soak": soak.run}
 
 
 def main():
@@ -54,6 +54,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=60, help="length of each measurement")
     parser.add_argument("--reconnects", type=int, default=200, help="forced reconnects in memory")
     parser.add_argument("--hour", action="store_true", help="memory: an hour of loops")
+    parser.add_argument("--hours", type=float, default=1 / 12, help="length of the soak; five minutes when absent")
     options = parser.parse_args()
     emit(**describe())
     for name in options.names or ["cost", "memory", "latency"]:

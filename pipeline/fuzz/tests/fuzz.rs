@@ -24,7 +24,9 @@ fn feed(name: &str) {
         assert!(catch_unwind(|| (target.feed)(&input)).is_ok(), "{} goes wrong again", file.display());
     }
     let seeds = (target.seeds)();
-    seeds.iter().for_each(|seed| (target.feed)(seed));
+    for seed in &seeds {
+        (target.feed)(seed);
+    }
     let mut mutator = Mutator::new(seeds, target.is_text, SEED);
     for n in 0..target.in_tests {
         let input = mutator.next_input();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use vigil_base::error::chain;
-use vigil_base::event::EndReason;
+use vigil_base::event::{EndReason, EventState};
 use vigil_base::{CameraId, EncodedPacket, Frame, SharedClock};
 use vigil_camera::{Camera, CameraError, CameraStatus};
 use vigil_event::Revision;
@@ -159,7 +159,7 @@ fn analyse(mut analyser: Analyser, config: &ChainConfig, shared: &Shared, sink: 
         metrics::counter!("vigil_analysis_panics_total", "camera" => config.camera.to_string()).increment(1);
         // What was in view is closed as far as that still works, so that no event stays open for ever.
         let last = catch_unwind(AssertUnwindSafe(|| analyser.end_all(EndReason::StreamLost))).unwrap_or_default();
-        if keep(sink, last).is_err() || shared.shutdown.wait(RESTART_AFTER) {
+        if keep(sink, shared, last).is_err() || shared.shutdown.wait(RESTART_AFTER) {
             return;
         }
         analyser = match new_analyser(config) {
@@ -174,12 +174,12 @@ fn analyse(mut analyser: Analyser, config: &ChainConfig, shared: &Shared, sink: 
 fn analyse_frames(analyser: &mut Analyser, config: &ChainConfig, shared: &Shared, sink: &dyn EventSink) {
     loop {
         let kept = match shared.slot.take(STREAM_LOST_AFTER) {
-            Taken::Frame(frame) => keep(sink, look_at(analyser, &frame, config, shared)),
+            Taken::Frame(frame) => keep(sink, shared, look_at(analyser, &frame, config, shared)),
             Taken::Nothing if shared.is_resting() => Ok(()),
-            Taken::Nothing => keep(sink, analyser.end_all(EndReason::StreamLost)),
+            Taken::Nothing => keep(sink, shared, analyser.end_all(EndReason::StreamLost)),
             Taken::Closed => {
                 let last = analyser.end_all(EndReason::EdgeStopped);
-                if keep(sink, last).is_err() {
+                if keep(sink, shared, last).is_err() {
                     tracing::warn!(camera = %config.camera, "the last events could not be kept");
                 }
                 return;
@@ -217,6 +217,16 @@ fn look_at(analyser: &mut Analyser, frame: &Frame, config: &ChainConfig, shared:
     }
 }
 
-fn keep(sink: &dyn EventSink, revisions: Vec<Revision>) -> Result<(), SinkClosed> {
-    if revisions.is_empty() { Ok(()) } else { sink.put(revisions) }
+/// Counts what is kept: with these two counters of the edge, a region can be checked to the event.
+fn keep(sink: &dyn EventSink, shared: &Shared, revisions: Vec<Revision>) -> Result<(), SinkClosed> {
+    if revisions.is_empty() {
+        return Ok(());
+    }
+    let events = revisions.iter().map(|revision| &revision.event);
+    let begun = events.clone().filter(|event| event.revision == 1).count();
+    let ended = events.filter(|event| matches!(event.state, EventState::Ended(_))).count();
+    sink.put(revisions)?;
+    shared.events_begun.increment(begun as u64);
+    shared.events_ended.increment(ended as u64);
+    Ok(())
 }

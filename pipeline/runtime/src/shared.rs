@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use metrics::{Gauge, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 use vigil_base::CameraId;
 use vigil_camera::Shutdown;
 
@@ -23,6 +23,9 @@ pub(crate) struct Shared {
     busy: AtomicBool,
     /// Packets come and nothing is seen.
     blind: Gauge,
+    /// Events whose first, and whose last revision was kept.
+    pub events_begun: Counter,
+    pub events_ended: Counter,
 }
 
 impl Shared {
@@ -35,6 +38,8 @@ impl Shared {
             resting: AtomicBool::new(false),
             busy: AtomicBool::new(false),
             blind: gauge!("vigil_camera_blind", "camera" => camera.to_string()),
+            events_begun: counter!("vigil_events_begun_total", "camera" => camera.to_string()),
+            events_ended: counter!("vigil_events_ended_total", "camera" => camera.to_string()),
         }
     }
 

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod disk;
 pub mod edge;
 pub mod fake_rtsp;
+pub mod footprint;
 pub mod look;
 pub mod publish;
 
