@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A text that must not be shown: its `Debug` and `Display` hide it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -34,7 +34,8 @@ impl fmt::Display for Secret {
 }
 
 /// A share of a whole, 0..1; anything else in a configuration file is refused.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
 pub struct Share(f32);
 
 impl Share {

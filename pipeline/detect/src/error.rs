@@ -191,6 +191,15 @@ pub enum DetectError {
         /// Name in the manifest.
         model: String,
     },
+    /// The machine refuses a thread.
+    #[error("model {model}: no thread for it could be started: check the limits on processes and memory")]
+    Thread {
+        /// Name in the manifest.
+        model: String,
+        /// What the system says.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
     /// No session became free for too long.
     #[error("model {model}: no session became free within {waited:?}; analyse fewer frames a second, or use a GPU")]
     Overloaded {

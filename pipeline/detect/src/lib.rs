@@ -32,6 +32,7 @@ mod resize;
 mod runtime;
 mod scheduler;
 mod session;
+mod shadow;
 
 pub use error::{DetectError, ManifestError, RuntimeError};
 pub use heads::{HeadKind, read_output};
@@ -41,6 +42,7 @@ pub use provider::{Provider, ProviderChoice, Refusal};
 pub use regions::{MAX_REGIONS, Regions};
 pub use runtime::{ProviderInfo, Runtime, RuntimeInfo};
 pub use scheduler::{CameraLane, Scheduler, SchedulerConfig};
+pub use shadow::{ClassDifference, Comparison, Cutoffs, SAME_OBJECT_IOU, Shadow};
 
 use std::sync::Arc;
 

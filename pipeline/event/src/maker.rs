@@ -30,7 +30,7 @@ pub struct EventContext {
     pub location: Option<GeoPoint>,
     /// The ground as the camera sees it, where it is calibrated.
     pub ground: Option<Arc<GroundPlane>>,
-    /// The model that detects.
+    /// The model that detects; [`EventMaker::set_model`] follows a change.
     pub model: ModelRef,
 }
 
@@ -107,6 +107,11 @@ impl EventMaker {
             due.extend(self.end(*id, EndReason::Lost, update.capture_time));
         }
         due
+    }
+
+    /// Another model detects from here on: events that begin carry its fingerprint, those that live keep the one they began with.
+    pub fn set_model(&mut self, model: ModelRef) {
+        self.context.model = model;
     }
 
     /// Ends all live events: the stream broke, or the edge stops.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use vigil_base::detection::ModelIdentity;
-use vigil_base::event::EndReason;
+use vigil_base::event::{EndReason, ModelRef};
 use vigil_base::{Detections, Frame};
 use vigil_detect::{DetectError, Detector, Regions};
 use vigil_event::{EventConfig, EventContext, EventMaker, Revision};
@@ -106,6 +106,7 @@ impl Analyser {
             Attend::Parts => Regions::of(self.attention.places().iter().copied()),
         };
         let mut detections = self.detector.detect_within(frame, &regions)?;
+        self.follow_model(&detections.model);
         self.keep_wanted(&mut detections);
         let update = self.tracker.update_looking(&detections, &|bbox| stripes(frame, bbox));
         self.telemetry.follow(self.tracker.stats());
@@ -134,6 +135,16 @@ impl Analyser {
         let motion = gate.observe(frame);
         let open = self.tracker.outlook(frame.capture_time).map(open);
         self.attention.consider(frame, &motion, gate, open)
+    }
+
+    /// A model that was promoted finds the same classes; events tell it by its fingerprint.
+    fn follow_model(&mut self, model: &Arc<ModelIdentity>) {
+        if Arc::ptr_eq(&self.model, model) || self.model.fingerprint == model.fingerprint {
+            return;
+        }
+        let (name, fingerprint) = (model.name.as_str().into(), model.fingerprint.as_str().into());
+        self.events.set_model(ModelRef { name, fingerprint });
+        self.model = model.clone();
     }
 
     fn keep_wanted(&self, detections: &mut Detections) {

@@ -6,6 +6,7 @@
 mod clock_watch;
 pub mod config;
 mod model;
+pub mod rollout;
 pub mod ship;
 mod sink;
 mod wire;
@@ -85,13 +86,15 @@ pub async fn run(config: EdgeConfig, shutdown: CancellationToken) -> Result<(), 
     })
     .await??;
     let model = blocking({
-        let (model, clock, board) = (config.model.clone(), clock.clone(), board.clone());
-        move || SharedModel::load(&model, clock, &board)
+        let (model, data_dir, clock, board) =
+            (config.model.clone(), config.data_dir.clone(), clock.clone(), board.clone());
+        move || SharedModel::load(&model, &data_dir, clock, &board)
     })
     .await??;
     let sink = Arc::new(OutboxSink::new(outbox.clone(), board.clone()));
     let chains = Arc::new(start_cameras(&config, &model, &sink, &clock, &board)?);
     let serving = grpc.spawn(shutdown.clone());
+    let following = tokio::spawn(model.follow(shutdown.clone()));
 
     let stop_shipping = CancellationToken::new();
     let shipper = shipper(&config, outbox, &chains, clock, board);
@@ -100,7 +103,7 @@ pub async fn run(config: EdgeConfig, shutdown: CancellationToken) -> Result<(), 
 
     stop_cameras(&chains, &sink).await;
     stop_shipping.cancel();
-    for task in [shipping, serving] {
+    for task in [shipping, serving, following] {
         if task.await.is_err() {
             tracing::error!("a task of the edge panicked");
         }
@@ -136,7 +139,7 @@ fn open_outbox(
 
 fn start_cameras(
     config: &EdgeConfig,
-    model: &SharedModel,
+    model: &Arc<SharedModel>,
     sink: &Arc<OutboxSink>,
     clock: &SharedClock,
     board: &HealthBoard,
@@ -148,7 +151,12 @@ fn start_cameras(
     config.cameras.iter().map(start).collect()
 }
 
-fn chain_config(config: &EdgeConfig, camera: &CameraConfig, model: &SharedModel, board: &HealthBoard) -> ChainConfig {
+fn chain_config(
+    config: &EdgeConfig,
+    camera: &CameraConfig,
+    model: &Arc<SharedModel>,
+    board: &HealthBoard,
+) -> ChainConfig {
     let analysis = &camera.analysis;
     let identity = model.identity();
     ChainConfig {

@@ -68,6 +68,8 @@ enum Command {
     Camsim(commands::camsim::CamsimArgs),
     Config(commands::config::ConfigArgs),
     #[cfg(feature = "edge")]
+    Model(commands::model::ModelArgs),
+    #[cfg(feature = "edge")]
     Doctor(commands::doctor::DoctorArgs),
 }
 
@@ -106,6 +108,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "edge")]
         Command::Camsim(args) => server(logged(commands::camsim::run(args))),
         Command::Config(args) => commands::config::run(args),
+        #[cfg(feature = "edge")]
+        Command::Model(args) => commands::model::run(args),
         #[cfg(feature = "edge")]
         Command::Doctor(args) => {
             // What is wrong stands in its table.

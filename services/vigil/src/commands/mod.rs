@@ -10,6 +10,8 @@ pub mod config;
 pub mod demo;
 #[cfg(feature = "edge")]
 pub mod doctor;
+#[cfg(feature = "edge")]
+pub mod model;
 pub mod query;
 pub mod serve;
 pub mod status;
