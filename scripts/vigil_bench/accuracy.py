@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import ground
+from . import ground, small
 from .machine import cache, emit, free_ports, tell, vigil
 from .score import evaluate
 
@@ -133,3 +133,4 @@ def run(options):
         public(truth, names, Path(folder))
         if PLAZA in names:
             chain(truth / PLAZA / "gt.txt", Path(folder))
+            small.run(truth / PLAZA / "gt.txt", Path(folder))

@@ -40,6 +40,21 @@ impl Letterbox {
         Self { frame, content, left, top, canvas }
     }
 
+    /// The same `zoom` times as large, on a canvas as large as it then needs: for parts of it, which share a smaller one.
+    pub fn zoomed(&self, zoom: f64) -> Self {
+        let even =
+            |side: u32, frame: u32| ((2 * (f64::from(side) * zoom / 2.0).round() as u32).max(2)).min(frame & !1).max(2);
+        let content =
+            Size::new(even(self.content.width, self.frame.width), even(self.content.height, self.frame.height));
+        let up = |side: u32| side.next_multiple_of(SIDE_STEP);
+        Self { content, left: 0, top: 0, canvas: Size::new(up(content.width), up(content.height)), ..*self }
+    }
+
+    /// How much larger it can be until its pixels are the frame's; at least 1.
+    pub fn room(&self) -> f64 {
+        (f64::from(self.frame.width) / f64::from(self.content.width)).max(1.0)
+    }
+
     /// A box from canvas pixels to frame pixels. It may reach beyond the frame: half-seen objects keep their size.
     pub fn to_frame(self, on_canvas: BoxPx) -> BoxPx {
         let across = self.frame.width as f32 / self.content.width as f32;

@@ -1,7 +1,8 @@
 //! Parts of a picture laid side by side on a canvas no larger than they need.
 //!
 //! A detector's cost goes with its canvas. The parts are cut from the picture at the very scale at which the whole would be
-//! looked at, so objects have the size they always have; a few of them fill a third of the whole's canvas. Regions of pictures
+//! looked at, so objects have the size they always have; a few of them fill a third of the whole's canvas. In detail they are
+//! cut at a larger one, at most the picture's own, as long as they cost less than the whole: small objects are then found. Regions of pictures
 //! packed on one canvas: Gokarn et al., "MOSAIC", ACM Multimedia Systems 2023, there of several cameras.
 //!
 //! Boxes whose centre lies in a tile come back from it. A box that its tile cuts (it reaches the tile's border where the
@@ -19,6 +20,8 @@ const GAP: u32 = 4;
 const MERGE: f32 = 1.05;
 /// A mosaic is worth its while up to this share of the whole's canvas, 0..1: it sees less and has to be laid out.
 const MOST_OF_WHOLE: f32 = 0.85;
+/// Scales that are tried for detail, between the whole's (0) and the frame's own (1), in equal ratios.
+const DETAIL: [f64; 3] = [1.0, 2.0 / 3.0, 1.0 / 3.0];
 /// A box this near to a tile's border is cut by it, canvas pixels.
 const CUT: f32 = 3.0;
 
@@ -93,14 +96,22 @@ impl Mosaic {
         Self { tiles: Vec::new(), canvas: none, picture: none, skyline: Vec::new() }
     }
 
-    /// Lays the regions (frame pixels) of a picture that fits as `fit` says. False where the whole costs hardly more.
-    pub fn plan(&mut self, regions: &Regions, fit: &Letterbox) -> bool {
+    /// Lays the regions (frame pixels) of a picture whose whole fits as `whole` says; at which scale. None where the whole
+    /// costs hardly more.
+    pub fn plan(&mut self, regions: &Regions, whole: &Letterbox) -> Option<Letterbox> {
+        let most = ((whole.canvas.width * whole.canvas.height) as f32 * MOST_OF_WHOLE) as u32;
+        let room = whole.room();
+        let zooms = DETAIL.map(|share| room.powf(share)).into_iter().filter(|_| regions.is_in_detail());
+        let scales = zooms.map(|zoom| whole.zoomed(zoom)).chain([*whole]);
+        scales.into_iter().find(|fit| self.plan_at(regions, fit, most))
+    }
+
+    fn plan_at(&mut self, regions: &Regions, fit: &Letterbox, most: u32) -> bool {
         self.tiles.clear();
         self.picture = fit.content;
         self.tiles.extend(regions.boxes().iter().filter_map(|region| tile(region, fit)));
         self.merge();
         self.tiles.sort_unstable_by_key(|tile| (std::cmp::Reverse((tile.height, tile.width)), tile.left, tile.top));
-        let most = ((fit.canvas.width * fit.canvas.height) as f32 * MOST_OF_WHOLE) as u32;
         self.choose_canvas(fit.canvas, most)
     }
 
@@ -227,7 +238,7 @@ mod tests {
 
     fn plan(boxes: &[BoxPx], fit: &Letterbox) -> Option<Mosaic> {
         let mut mosaic = Mosaic::new();
-        mosaic.plan(&Regions::of(boxes.iter().copied()), fit).then_some(mosaic)
+        mosaic.plan(&Regions::of(boxes.iter().copied()), fit).map(|_| mosaic)
     }
 
     #[test]
@@ -253,6 +264,32 @@ mod tests {
         assert!(
             mosaic.cuts(&tile, &BoxPx { left: 40.0, ..inside }) && mosaic.cuts(&tile, &BoxPx { top: 110.0, ..inside })
         );
+    }
+
+    #[test]
+    fn in_detail_a_few_parts_are_cut_pixel_for_pixel_and_many_smaller_but_never_above_the_wholes_cost() {
+        let whole = fit(1920, 1080);
+        let people = |count: usize| {
+            let person = |i: usize| BoxPx::new((i % 8) as f32 * 230.0, (i / 8) as f32 * 300.0, 100.0, 200.0);
+            Regions::of((0..count).map(person)).in_detail(true)
+        };
+        let mut scales = Vec::new();
+        for count in [1, 4, 8, 16] {
+            let mut mosaic = Mosaic::new();
+            let at = mosaic.plan(&people(count), &whole).unwrap();
+            scales.push(at.content.width);
+            let area = |size: Size| size.width * size.height;
+            assert!(area(mosaic.canvas) as f32 <= MOST_OF_WHOLE * area(whole.canvas) as f32, "{count}: {mosaic:?}");
+            let (_, back) =
+                mosaic.to_picture(&BoxPx::new(mosaic.tiles[0].x as f32, mosaic.tiles[0].y as f32, 20.0, 40.0)).unwrap();
+            assert_eq!((back.left, back.top), (mosaic.tiles[0].left as f32, mosaic.tiles[0].top as f32));
+        }
+        assert_eq!(scales[0], 1920);
+        assert!(
+            scales.is_sorted_by(|a, b| a >= b) && scales[3] < 1920 && scales[3] > whole.content.width,
+            "{scales:?}"
+        );
+        assert_eq!(Mosaic::new().plan(&people(4).in_detail(false), &whole), Some(whole));
     }
 
     proptest! {

@@ -12,8 +12,8 @@ use crate::manifest::{Anchor, Colour, Layout, ModelEntry};
 use crate::mosaic::Tile;
 use crate::resize::PlaneResizer;
 
-/// Frame sizes whose tables are kept. Cameras of one edge have few; the oldest makes room.
-const MAX_PLANS: usize = 8;
+/// Frame sizes, each at up to four scales, whose tables are kept. Cameras of one edge have few; the oldest makes room.
+const MAX_PLANS: usize = 16;
 
 /// What a model wants to be fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub(crate) struct Preprocessor {
     painted: Vec<Option<Letterbox>>,
 }
 
-/// What is worked out once per frame size.
+/// What is worked out once per frame size and scale.
 #[derive(Debug)]
 struct Plan {
     fit: Letterbox,
@@ -117,20 +117,29 @@ impl Preprocessor {
         if self.painted[index].replace(fit) != Some(fit) {
             paint(&mut slot, &self.spec);
         }
-        self.lay(frame, &[Tile::whole(&fit)], fit.canvas, &mut slot);
+        self.lay(frame, fit, &[Tile::whole(&fit)], fit.canvas, &mut slot);
         Ok(fit)
     }
 
-    /// Lays parts of a frame, which was checked, into a slot as long as `canvas` asks for.
-    pub fn fill_tiles(&mut self, frame: &Frame, tiles: &[Tile], canvas: Size, index: usize, mut slot: Slot<'_>) {
+    /// Lays parts of a frame, which was checked, into a slot as long as `canvas` asks for. Tiles are parts of the picture that
+    /// `fit` makes of the frame.
+    pub fn fill_tiles(
+        &mut self,
+        frame: &Frame,
+        fit: Letterbox,
+        tiles: &[Tile],
+        canvas: Size,
+        index: usize,
+        mut slot: Slot<'_>,
+    ) {
         self.painted[index] = None;
         paint(&mut slot, &self.spec);
-        self.lay(frame, tiles, canvas, &mut slot);
+        self.lay(frame, fit, tiles, canvas, &mut slot);
     }
 
     /// Resizes the rows that some tile shows, and lays each tile's stretch of them.
-    fn lay(&mut self, frame: &Frame, tiles: &[Tile], canvas: Size, slot: &mut Slot<'_>) {
-        let plan = plan(&mut self.plans, self.cpu, &self.spec, frame.size);
+    fn lay(&mut self, frame: &Frame, fit: Letterbox, tiles: &[Tile], canvas: Size, slot: &mut Slot<'_>) {
+        let plan = plan(&mut self.plans, self.cpu, fit);
         let content = plan.fit.content;
         self.rows.resize(content.width as usize);
         plan.luma.begin();
@@ -158,13 +167,13 @@ impl Preprocessor {
     }
 }
 
-fn plan<'a>(plans: &'a mut Vec<Plan>, cpu: Cpu, spec: &InputSpec, frame: Size) -> &'a mut Plan {
-    let known = plans.iter().position(|plan| plan.fit.frame == frame);
+fn plan(plans: &mut Vec<Plan>, cpu: Cpu, fit: Letterbox) -> &mut Plan {
+    let known = plans.iter().position(|plan| plan.fit == fit);
     let index = known.unwrap_or_else(|| {
         if plans.len() == MAX_PLANS {
             plans.remove(0);
         }
-        let fit = spec.fit(frame);
+        let frame = fit.frame;
         let half = |size: Size| Size::new(size.width.div_ceil(2), size.height.div_ceil(2));
         let chroma = || PlaneResizer::new(cpu, half(frame), half(fit.content));
         plans.push(Plan { fit, luma: PlaneResizer::new(cpu, frame, fit.content), chroma: [chroma(), chroma()] });
@@ -353,16 +362,17 @@ mod tests {
         let frame = frame(Size::new(300, 200), 11);
         for layout in [Layout::NhwcU8, Layout::NchwF32] {
             let mut preprocessor = Preprocessor::new(spec(layout, Colour::Rgb), 1);
+            let fit = preprocessor.spec.fit(frame.size);
             let canvas = Size::new(64, 32);
             let tile = Tile { left: 30, top: 20, width: 40, height: 22, x: 6, y: 8 };
             let whole = bytes(&mut Preprocessor::new(spec(Layout::NhwcU8, Colour::Rgb), 1), &frame);
             let mut parts = vec![0.0; tensor_len(canvas)];
             if layout == Layout::NhwcU8 {
                 let mut buffer = vec![0; tensor_len(canvas)];
-                preprocessor.fill_tiles(&frame, &[tile], canvas, 0, Slot::Bytes(&mut buffer));
+                preprocessor.fill_tiles(&frame, fit, &[tile], canvas, 0, Slot::Bytes(&mut buffer));
                 parts = buffer.into_iter().map(f32::from).collect();
             } else {
-                preprocessor.fill_tiles(&frame, &[tile], canvas, 0, Slot::Floats(&mut parts));
+                preprocessor.fill_tiles(&frame, fit, &[tile], canvas, 0, Slot::Floats(&mut parts));
             }
             let at = |x: u32, y: u32, channel: usize| match layout {
                 Layout::NhwcU8 => parts[3 * (y * canvas.width + x) as usize + channel],

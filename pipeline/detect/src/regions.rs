@@ -14,11 +14,13 @@ pub struct Regions {
     boxes: [BoxPx; MAX_REGIONS],
     count: usize,
     whole: bool,
+    detail: bool,
 }
 
 impl Regions {
     /// The whole frame.
-    pub const WHOLE: Self = Self { boxes: [BoxPx::new(0.0, 0.0, 0.0, 0.0); MAX_REGIONS], count: 0, whole: true };
+    pub const WHOLE: Self =
+        Self { boxes: [BoxPx::new(0.0, 0.0, 0.0, 0.0); MAX_REGIONS], count: 0, whole: true, detail: false };
 
     /// These parts; the whole where they are more than [`MAX_REGIONS`], or none.
     pub fn of(boxes: impl IntoIterator<Item = BoxPx>) -> Self {
@@ -31,6 +33,18 @@ impl Regions {
             regions.count += 1;
         }
         if regions.count == 0 { Self::WHOLE } else { regions }
+    }
+
+    /// The same, looked at as large as the cost of the whole allows, at most pixel for pixel: for objects that are small in a
+    /// picture much larger than the model's input.
+    #[must_use]
+    pub fn in_detail(self, detail: bool) -> Self {
+        Self { detail, ..self }
+    }
+
+    /// Whether the parts are to be looked at larger than the whole would be.
+    pub fn is_in_detail(&self) -> bool {
+        self.detail
     }
 
     /// Whether all of the frame is to be looked at.

@@ -156,14 +156,12 @@ impl OnnxEngine {
     /// other part shows whole.
     fn detect_regions(&mut self, look: &Look) -> Result<Option<Detections>, DetectError> {
         preprocess::check(&look.frame)?;
-        let fit = self.spec.fit(look.frame.size);
-        if !self.mosaic.plan(&look.regions, &fit) {
-            return Ok(None);
-        }
+        let whole = self.spec.fit(look.frame.size);
+        let Some(fit) = self.mosaic.plan(&look.regions, &whole) else { return Ok(None) };
         self.looks.regions.increment(1);
         let canvas = self.mosaic.canvas;
         let slot = slot(&mut self.input, 0, tensor_len(canvas));
-        self.preprocessor.fill_tiles(&look.frame, &self.mosaic.tiles, canvas, 0, slot);
+        self.preprocessor.fill_tiles(&look.frame, fit, &self.mosaic.tiles, canvas, 0, slot);
         let entry = &self.plan.entry;
         let outputs = run_session(&mut self.session, entry, &self.input, canvas, 1)?;
         let numbers = answer(&outputs, entry, &self.head, canvas, 1)?;

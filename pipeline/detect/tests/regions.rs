@@ -49,3 +49,41 @@ fn a_person_cut_by_a_regions_border_is_found_all_the_same() {
         assert!(best > 0.99, "{person:?} cut at {part:?}: {:?}", found.items);
     }
 }
+
+/// The plaza as a far part of a wide view: where the whole is shrunk until people are 7 to 13 pixels wide, parts are looked at
+/// pixel for pixel.
+#[test]
+fn people_too_small_on_the_whole_are_found_in_regions_in_detail_where_they_are() {
+    let (plaza, models) = (plaza(), models());
+    let mut detector = detector(&models, "nanodet-g-416x544-int8");
+    let sure = |found: &Detections| -> Vec<BoxPx> {
+        found.items.iter().filter(|found| found.confidence >= 0.6).map(|found| found.bbox).collect()
+    };
+    let (left, top) = (576.0, 252.0);
+    let moved = |b: &BoxPx| BoxPx { left: b.left + left, top: b.top + top, ..*b };
+    let people: Vec<BoxPx> = sure(&detector.detect(&plaza).unwrap()).iter().map(moved).collect();
+    let wide = within(&plaza, Size::new(1920, 1080), 576, 252);
+
+    let found_among =
+        |told: &[BoxPx]| people.iter().filter(|person| told.iter().any(|other| other.iou(person) > 0.5)).count();
+    let whole = found_among(&sure(&detector.detect(&wide).unwrap()));
+    let around = |b: &BoxPx| BoxPx::new(b.left - 30.0, b.top - 30.0, b.width + 60.0, b.height + 60.0);
+    let regions = Regions::of(people.iter().map(around)).in_detail(true);
+    let detail = found_among(&sure(&detector.detect_within(&wide, &regions).unwrap()));
+    assert!(people.len() >= 3 && whole < people.len() && detail == people.len(), "{whole} and {detail} of {people:?}");
+}
+
+/// A frame that shows `part` at an even place and is grey elsewhere.
+fn within(part: &Frame, size: Size, left: usize, top: usize) -> Frame {
+    let mut frame = Frame { matrix: part.matrix, ..Frame::uniform(size, [110, 128, 128], part.capture_time) };
+    for (index, (plane, shown)) in frame.planes.iter_mut().zip(&part.planes).enumerate() {
+        let half = if index == 0 { 1 } else { 2 };
+        let mut samples = plane.data.to_vec();
+        for y in 0..shown.height {
+            let start = (top / half + y as usize) * plane.stride + left / half;
+            samples[start..start + shown.width as usize].copy_from_slice(shown.row(y));
+        }
+        plane.data = samples.into();
+    }
+    frame
+}

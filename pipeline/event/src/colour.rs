@@ -4,7 +4,11 @@
 //! hue, saturation and value (HSV after Smith, 1978). Sightings of a track vote, at least [`LOOK_EVERY`] apart; those that show
 //! something else as well (cut off by the picture's edge, half hidden, too small) are passed over, and so are pictures without
 //! colour, as cameras send at night. A colour's confidence is Laplace's rule of succession: of n sightings k show it, so the
-//! next does with probability (k + 1) / (n + 2). What another sighting would as soon not show is not told.
+//! next does with probability (k + 1) / (n + 2). What fewer than three in five sightings would show is not told.
+//!
+//! Judged by eye on the 24 tracks of vtest.avi (people of 25 to 45 by 75 to 100 pixels, one sighting to sixty): of 48 first colours,
+//! upper and lower body, 46 were right; the two wrong ones were one navy jacket that was told black. Second and third colours were
+//! right in about half of the cases.
 
 use std::time::Duration;
 
@@ -19,8 +23,8 @@ const MAX_LOOKS: u16 = 60;
 const MIN_SHARE: f32 = 0.2;
 /// Most colours that are told of a part.
 const MAX_COLOURS_OF_PART: usize = 3;
-/// Least confidence at which a colour is told: likelier than not.
-const MIN_CONFIDENCE: f32 = 0.5;
+/// Least confidence at which a colour is told. On one plaza, what lay between even odds and this was the pavement between legs.
+const MIN_CONFIDENCE: f32 = 0.6;
 /// Samples along each side of a part.
 const GRID: u32 = 16;
 /// A part of fewer pixels across or down is a blur.
@@ -130,7 +134,7 @@ impl PartVotes {
             confidence: f32::from(self.shown[colour as usize] + 1) / f32::from(looks + 2),
         };
         let mut told: Vec<ColourShare> =
-            Colour::ALL.into_iter().map(of).filter(|told| told.confidence > MIN_CONFIDENCE).collect();
+            Colour::ALL.into_iter().map(of).filter(|told| told.confidence >= MIN_CONFIDENCE).collect();
         told.sort_by(|a, b| b.share.total_cmp(&a.share));
         told.truncate(MAX_COLOURS_OF_PART);
         told

@@ -37,6 +37,8 @@ pub struct AttentionConfig {
     pub still_refresh: Duration,
     /// Between those, look at parts; else always at the whole.
     pub parts: bool,
+    /// Look at parts as large as the cost of the whole allows.
+    pub detail: bool,
 }
 
 impl Default for AttentionConfig {
@@ -47,6 +49,7 @@ impl Default for AttentionConfig {
             whole_every: Duration::from_secs(2),
             still_refresh: Duration::from_secs(10),
             parts: true,
+            detail: false,
         }
     }
 }
@@ -99,6 +102,11 @@ impl Attention {
     /// Nothing was looked at yet.
     pub fn new(config: AttentionConfig) -> Self {
         Self { config, last_look: None, last_whole: None, places: Vec::new(), looked_at: Vec::new() }
+    }
+
+    /// Whether parts are to be looked at in detail.
+    pub fn wants_detail(&self) -> bool {
+        self.config.detail
     }
 
     /// Decides about a frame that `gate` has just observed. Frames come in order, evenly, and at least twice as often as the

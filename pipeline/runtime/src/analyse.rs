@@ -103,7 +103,9 @@ impl Analyser {
             Attend::Still => return Ok(Analysis::Still),
             Attend::NotDue => return Ok(Analysis::NotDue),
             Attend::Whole => Regions::WHOLE,
-            Attend::Parts => Regions::of(self.attention.places().iter().copied()),
+            Attend::Parts => {
+                Regions::of(self.attention.places().iter().copied()).in_detail(self.attention.wants_detail())
+            }
         };
         let mut detections = self.detector.detect_within(frame, &regions)?;
         self.follow_model(&detections.model);

@@ -81,6 +81,9 @@ struct RawCamera {
 pub enum LookAt {
     /// Where something moves or is tracked; at the whole picture every other second.
     Regions,
+    /// The same, the parts as large as the cost of the whole picture allows, at most pixel for pixel. Use when objects are small
+    /// in a large picture: they are found, and a look costs nearly as much as the whole.
+    Detail,
     /// Always the whole picture.
     Whole,
 }
@@ -120,7 +123,8 @@ impl AnalysisConfig {
             max_rate: self.rate,
             min_rate: self.min_rate.min(self.rate),
             still_refresh: self.still_refresh,
-            parts: self.look == LookAt::Regions,
+            parts: self.look != LookAt::Whole,
+            detail: self.look == LookAt::Detail,
             ..AttentionConfig::default()
         }
     }

@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use vigil_base::event::{EndReason, EventState, ModelRef};
 use vigil_base::{CameraId, EdgeId, Frame, GroundPlane, RegionId, Size, Timestamp};
 use vigil_decode::{FileDecoder, FileInfo};
-use vigil_edge::config::AnalysisConfig;
+use vigil_edge::config::{AnalysisConfig, LookAt};
 use vigil_event::{EventConfig, EventContext, EventIds, Revision};
 use vigil_gate::GateConfig;
 use vigil_runtime::{Analyser, AnalyserConfig, Analysis, Sampler};
@@ -49,6 +49,9 @@ pub struct AnalyzeArgs {
     /// the most.
     #[arg(long)]
     gates: bool,
+    /// With --gates, look at parts as large as the cost of the whole picture allows: finds small objects in large pictures.
+    #[arg(long, requires = "gates")]
+    detail: bool,
     /// Write every track in MOTChallenge format, with a box on every frame of the video; with --ground its last columns are the
     /// place on the ground in metres.
     #[arg(long, value_name = "FILE")]
@@ -135,7 +138,8 @@ impl Run {
         // What a rule names must be tracked.
         let named = rules.iter().flat_map(|rules| rules.classes().to_vec());
         classes.extend(named.collect::<Vec<_>>());
-        let analysis = AnalysisConfig { rate: args.rate, motion_gate: args.gates, ..AnalysisConfig::default() };
+        let look = if args.detail { LookAt::Detail } else { LookAt::Regions };
+        let analysis = AnalysisConfig { rate: args.rate, motion_gate: args.gates, look, ..AnalysisConfig::default() };
         let config = AnalyserConfig {
             classes,
             gate: args.gates.then(GateConfig::default),
