@@ -31,6 +31,6 @@ pub use probe::{ProbeReport, probe};
 pub use rtsp::RtspOpener;
 pub use session::{Camera, PacketSink, SinkClosed};
 pub use shutdown::Shutdown;
-pub use status::{CameraStatus, StreamInfo};
+pub use status::{Awaited, CameraStatus, StreamInfo};
 pub use stream::{Opener, PacketStream, RawPacket, StreamEvent};
 pub use timeline::{CameraClock, ClockPolicy};

@@ -13,7 +13,7 @@ use crate::config::Source;
 use crate::error::CameraError;
 use crate::rtsp::RtspOpener;
 use crate::shutdown::Shutdown;
-use crate::status::{CameraStatus, StreamInfo};
+use crate::status::{Awaited, CameraStatus, StreamInfo};
 use crate::stream::{Opener, PacketStream, RawPacket, StreamEvent};
 use crate::telemetry::Telemetry;
 use crate::timeline::CameraClock;
@@ -22,6 +22,8 @@ use crate::timeline::CameraClock;
 const SHUTDOWN_POLL: Duration = Duration::from_millis(100);
 /// Patience for a keyframe while other packets come: cameras that save bits send one in 10 to 20 s.
 const KEYFRAME_PATIENCE: Duration = Duration::from_mins(1);
+/// A connection that brings nothing to decode for so long is told of, though it is given time.
+const WAITING_TOLD_AFTER: Duration = Duration::from_secs(4);
 /// A session that lasted so long was a good one: the next wait is the shortest again.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
@@ -108,6 +110,7 @@ impl Camera {
             assembler: Assembler::new(self.source.clock, self.session),
             info: None,
             told: None,
+            told_waiting: None,
             telemetry: &self.telemetry,
             outlets,
         };
@@ -124,7 +127,8 @@ impl Camera {
         streamed: &mut Streamed,
     ) -> Result<(), CameraError> {
         let mut patience = self.source.connect_timeout;
-        let mut progress = self.clock.monotonic();
+        let began = self.clock.monotonic();
+        let mut progress = began;
         while !passage.outlets.shutdown.is_triggered() {
             match stream.next(SHUTDOWN_POLL.min(patience))? {
                 Some(StreamEvent::Packet(raw)) => {
@@ -142,6 +146,9 @@ impl Camera {
                 Some(StreamEvent::Overflow { dropped }) => passage.lost(dropped),
                 None if self.clock.monotonic() >= progress + patience => return Err(self.gave_up(streamed)),
                 None => {}
+            }
+            if self.clock.monotonic() >= began + WAITING_TOLD_AFTER {
+                passage.tell_waiting(streamed);
             }
         }
         Ok(())
@@ -188,6 +195,8 @@ struct Passage<'a> {
     info: Option<StreamInfo>,
     /// What the status said last.
     told: Option<Told>,
+    /// What it said to be waiting for.
+    told_waiting: Option<Awaited>,
     telemetry: &'a Telemetry,
     outlets: &'a Outlets<'a>,
 }
@@ -222,6 +231,15 @@ impl Passage<'_> {
         self.telemetry.bytes.increment(packet.data.len() as u64);
         self.tell(info);
         self.outlets.sink.accept(packet)
+    }
+
+    /// Says, once, what keeps a connection from streaming.
+    fn tell_waiting(&mut self, streamed: &Streamed) {
+        let awaited = if streamed.span.is_some() { Awaited::Keyframe } else { Awaited::FirstPacket };
+        if self.told.is_none() && self.told_waiting != Some(awaited) {
+            self.told_waiting = Some(awaited);
+            (self.outlets.status)(CameraStatus::Waiting { awaited });
+        }
     }
 
     fn tell(&mut self, info: StreamInfo) {

@@ -19,6 +19,15 @@ pub struct StreamInfo {
     pub fps: Option<f64>,
 }
 
+/// What a connection lacks to be one that streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// The camera has not sent anything.
+    FirstPacket,
+    /// Packets come, and none where decoding can start.
+    Keyframe,
+}
+
 /// How a camera does, told at each change.
 #[derive(Debug, Clone)]
 pub enum CameraStatus {
@@ -26,6 +35,11 @@ pub enum CameraStatus {
     Connecting {
         /// Attempts since it last streamed, from 1.
         attempt: u32,
+    },
+    /// A connection is there, or being made, and takes long: told once, before it is given up.
+    Waiting {
+        /// What for.
+        awaited: Awaited,
     },
     /// Packets come.
     Streaming {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Watched, config, mount, nal_units, simulator, slices, source};
 use vigil_base::{Codec, EncodedPacket, Size, SystemClock, TimeSource};
-use vigil_camera::{CameraClock, CameraStatus, Transport, probe};
+use vigil_camera::{Awaited, CameraClock, CameraStatus, Transport, probe};
 use vigil_camsim::{MountConfig, SentFrame, Simulator};
 
 /// Every packet is an access unit that was sent, none is missing, and they are 100 ms apart.
@@ -109,6 +109,22 @@ fn who_joins_between_keyframes_starts_at_the_next_one() {
         seen.packets.iter().skip(1).position(|packet| packet.keyframe)
     });
     assert!(all >= 5, "the first did not start again");
+}
+
+#[test]
+fn who_waits_long_for_a_keyframe_says_so_and_goes_on_waiting() {
+    let seldom = Duration::from_secs(12);
+    let mount = MountConfig { gop: seldom, max_length: Some(seldom), ..mount("cam") };
+    let simulator = Simulator::start(config([mount])).unwrap();
+    let first = Watched::url(&simulator.url("cam"));
+    first.wait_for_packets(5);
+    let second = Watched::url(&simulator.url("cam"));
+    second.wait_for("its waiting to be told", |seen| {
+        let waits = |status: &CameraStatus| matches!(status, CameraStatus::Waiting { awaited: Awaited::Keyframe });
+        seen.statuses.iter().any(waits).then_some(())
+    });
+    assert!(second.wait_for_packets(3)[0].keyframe);
+    assert!(second.look(|seen| seen.reasons().is_empty()), "one connection is enough");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 use vigil_base::{CameraId, TimeSource, Timestamp};
-use vigil_camera::CameraStatus;
+use vigil_camera::{Awaited, CameraStatus};
 
 use crate::ledger::LedgerCounts;
 
@@ -123,6 +123,13 @@ impl Known {
 fn describe(status: &CameraStatus) -> (CameraState, String) {
     match status {
         CameraStatus::Connecting { attempt } => (CameraState::Connecting, format!("connecting, attempt {attempt}")),
+        CameraStatus::Waiting { awaited: Awaited::FirstPacket } => {
+            (CameraState::Down, "it sends nothing yet: is the camera overloaded or hung?".to_owned())
+        }
+        CameraStatus::Waiting { awaited: Awaited::Keyframe } => {
+            let why = "its packets come, and no keyframe yet: set the camera's keyframe interval to a few seconds";
+            (CameraState::Down, why.to_owned())
+        }
         CameraStatus::Streaming { info, time_source, .. } => {
             let size = info.size.map_or("size unknown".to_owned(), |size| size.to_string());
             let fps = info.fps.map_or(String::new(), |fps| format!(" at {fps:.1} fps"));

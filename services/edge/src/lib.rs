@@ -203,7 +203,7 @@ fn on_status(camera: &CameraConfig, board: &HealthBoard) -> StatusListener {
                 None => board.clear(&format!("{component}/clock")),
             }
         }
-        CameraStatus::Down { .. } => board.report(&component, sentence, false),
+        CameraStatus::Waiting { .. } | CameraStatus::Down { .. } => board.report(&component, sentence, false),
     })
 }
 

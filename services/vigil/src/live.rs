@@ -83,7 +83,7 @@ impl LiveCamera {
                 *fault.borrow_mut() = Some(reason);
                 shutdown.trigger();
             }
-            CameraStatus::Connecting { .. } => {}
+            CameraStatus::Connecting { .. } | CameraStatus::Waiting { .. } => {}
         };
         let sink = |packet: EncodedPacket| watch.borrow_mut().take(&packet, *fps.borrow());
         camera.run(&sink, &on_status, &shutdown);
