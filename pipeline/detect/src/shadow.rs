@@ -336,7 +336,7 @@ mod tests {
     fn boxes_outside_of_the_regions_asked_for_do_not_count() {
         let both = found(&["car"], &[(0, 0.0, 0.9), (0, 300.0, 0.9)]);
         let mut comparison = Comparison::default();
-        let regions = Regions::of([BoxPx::new(280.0, 0.0, 60.0, 60.0)].into_iter());
+        let regions = Regions::of([BoxPx::new(280.0, 0.0, 60.0, 60.0)]);
         comparison.add(&both, &found(&["car"], &[(0, 300.0, 0.9)]), &regions, CUTOFFS);
         assert_eq!((comparison.classes["car"].matched, comparison.classes["car"].only_old), (1, 0));
     }

@@ -31,7 +31,7 @@ impl FrameRate {
         (0.1..=240.0).contains(&per_second).then_some(Self { per_second, every: NonZeroU32::MIN })
     }
 
-    /// Only each n-th frame was looked at, from the first on: the others say nothing of what was there.
+    /// Only each n-th frame was looked at, from the first with boxes on: the others say nothing of what was there.
     #[must_use]
     pub fn looked_at_every(self, every: NonZeroU32) -> Self {
         Self { every, ..self }
@@ -47,8 +47,11 @@ impl FrameRate {
         (seconds * self.per_second) as u32
     }
 
-    fn is_looked_at(self, frame: u32) -> bool {
-        frame.saturating_sub(1).is_multiple_of(self.every.get())
+    /// Whether a frame without boxes was looked at, and nothing found: it was due, and none of those before the next that is
+    /// due was looked at in its place, as happens to a live camera whose pictures come late.
+    fn was_looked_at<T>(self, frame: u32, last_look: u32, later: &BTreeMap<u32, T>) -> bool {
+        let every = self.every.get();
+        frame - last_look >= every && later.range(frame..frame.saturating_add(every)).next().is_none()
     }
 }
 
@@ -123,12 +126,14 @@ pub fn track_mot(detections: &MotFile, rate: FrameRate, config: &TrackerConfig) 
 
     let mut tracker = Tracker::new(config.clone());
     let mut recorder = TrackRecorder::new(config);
+    let mut last_look = 0;
     for &(frame, capture_time) in &frames {
         let items = match by_frame.remove(&frame) {
             Some(items) => items,
-            None if rate.is_looked_at(frame) => Vec::new(),
+            None if rate.was_looked_at(frame, last_look, &by_frame) => Vec::new(),
             None => continue,
         };
+        last_look = frame;
         let (time_source, size, model) = (TimeSource::File, UNKNOWN_SIZE, Arc::clone(&model));
         recorder.observe(&tracker.update(&Detections { capture_time, time_source, size, items, model }));
     }
@@ -173,6 +178,20 @@ mod tests {
         let told = |rate| track_mot(&file, rate, &sure()).rows.iter().map(|r| r.frame).collect::<Vec<_>>();
         assert_eq!(told(rate.looked_at_every(NonZeroU32::new(10).unwrap())), (1..=51).collect::<Vec<_>>());
         assert!(told(rate).is_empty(), "a candidate that is missed for longer than 300 ms is dropped");
+    }
+
+    #[test]
+    fn a_picture_that_came_late_shifts_those_that_are_looked_at() {
+        let looked_at = |f: &u32| if *f < 30 { f % 5 == 1 } else { f % 5 == 3 };
+        let rows = (1..=60).filter(looked_at).map(|f| row(f, 3.0 * f as f32, 0.9 + 0.001 * f as f32));
+        let rate = FrameRate::new(5.0).unwrap().looked_at_every(NonZeroU32::new(5).unwrap());
+        let tracks = track_mot(&MotFile { rows: rows.collect() }, rate, &sure());
+        assert_eq!(tracks.rows.iter().map(|r| r.frame).collect::<Vec<_>>(), (1..=58).collect::<Vec<_>>());
+        assert!(tracks.rows.iter().all(|r| r.id == Some(1)));
+        let with_boxes = |frames: &[u32]| frames.iter().map(|f| (*f, ())).collect::<BTreeMap<_, _>>();
+        assert!(!rate.was_looked_at(31, 26, &with_boxes(&[33, 38])), "33 was looked at in its place");
+        assert!(rate.was_looked_at(31, 26, &with_boxes(&[36, 41])), "nothing was found");
+        assert!(!rate.was_looked_at(30, 26, &with_boxes(&[36, 41])), "not due");
     }
 
     #[test]
