@@ -18,6 +18,8 @@ pub const MAX_ROWS: usize = 10_000_000;
 pub const MAX_LINE: usize = 512;
 /// Largest coordinate and side, pixels.
 const MAX_PIXELS: f64 = 1e6;
+/// Smallest side as it is written, with two decimals: what was read can be written and read again.
+const LEAST_SIDE: f32 = 0.01;
 /// Largest id: numbers are read as floating point, which counts exactly up to here.
 const MAX_ID: f64 = 9_007_199_254_740_992.0;
 /// A confidence column that never exceeds this but does exceed 1 is a classifier's margin, above it a percentage.
@@ -104,11 +106,12 @@ impl MotFile {
         let mut text = String::with_capacity(self.rows.len() * 48);
         for MotRow { frame, id, bbox, confidence, ground } in &self.rows {
             let (left, top) = (bbox.left + 1.0, bbox.top + 1.0);
+            let (width, height) = (bbox.width.max(LEAST_SIDE), bbox.height.max(LEAST_SIDE));
             match id {
                 Some(id) => write!(text, "{frame},{id}"),
                 None => write!(text, "{frame},-1"),
             }
-            .and_then(|()| write!(text, ",{left:.2},{top:.2},{:.2},{:.2}", bbox.width, bbox.height))
+            .and_then(|()| write!(text, ",{left:.2},{top:.2},{width:.2},{height:.2}"))
             .and_then(|()| write!(text, ",{confidence:.4}"))
             .and_then(|()| match ground {
                 Some(place) => writeln!(text, ",{:.3},{:.3},0", place.x, place.y),
