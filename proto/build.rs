@@ -3,6 +3,8 @@
 const PROTOS: &[&str] = &[
     "vigil/v1/camera.proto",
     "vigil/v1/event.proto",
+    "vigil/v1/evidence.proto",
+    "vigil/v1/geometry.proto",
     "vigil/v1/ingest.proto",
     "vigil/v1/query.proto",
     "vigil/v1/region.proto",

@@ -1,4 +1,4 @@
-//! The event: what one camera saw of one object, from the confirmation of its track to its loss.
+//! The event: what one camera saw of one object, from the confirmation of its track to its loss; or what a rule found.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,9 @@ use std::sync::Arc;
 pub use crate::attributes::{
     Attributes, ColourMethod, ColourShare, GroundPosition, MAX_COLOURS, MotionMethod, Part, Speed,
 };
-use crate::{BoxNorm, CameraId, EdgeId, EventId, GeoPoint, RegionId, TimeSource, Timestamp, TrackId};
+use crate::evidence::Evidence;
+use crate::rule::RuleKind;
+use crate::{BoxNorm, CameraId, EdgeId, EventId, GeoPoint, RegionId, RuleId, TimeSource, Timestamp, TrackId, ZoneId};
 
 /// Most points in [`Event::path`].
 pub const MAX_PATH_POINTS: usize = 64;
@@ -32,25 +34,23 @@ pub struct Event {
     pub edge: EdgeId,
     /// The camera that saw it.
     pub camera: CameraId,
-    /// What kind of event it is.
-    pub kind: EventKind,
-    /// Class name, lower case.
+    /// Class name, lower case; empty where a rule found something that is no object.
     pub object_class: Arc<str>,
-    /// The track it reports.
+    /// The track it reports; 0 where there is none.
     pub track: TrackId,
-    /// First frame of the object; the same in all revisions.
+    /// First frame of the object, or of what a rule found; the same in all revisions.
     pub begin_time: Timestamp,
-    /// Last frame of the object so far.
+    /// Last frame of it so far.
     pub end_time: Timestamp,
-    /// The frame that confirmed the track; the same in all revisions.
+    /// The frame that confirmed the track, or on which the rule fired; the same in all revisions.
     pub confirm_time: Timestamp,
     /// When the region committed this revision; none on the edge.
     pub receive_time: Option<Timestamp>,
     /// Which clock the capture times come from.
     pub time_source: TimeSource,
-    /// Highest confidence so far, 0..1.
+    /// Highest confidence so far, 0..1; 1 where there is no object.
     pub confidence: f32,
-    /// Box at the best moment.
+    /// Box at the best moment; the whole picture where there is no object.
     pub best_box: BoxNorm,
     /// The best moment.
     pub best_time: Timestamp,
@@ -60,10 +60,8 @@ pub struct Event {
     pub attributes: Attributes,
     /// Where the camera stands, or the object where the camera is calibrated.
     pub location: Option<GeoPoint>,
-    /// The rule that fired; none for plain object tracks.
-    pub rule: Option<Arc<str>>,
-    /// The zone or line the rule watched.
-    pub zone: Option<Arc<str>>,
+    /// What a rule found; none for plain object tracks.
+    pub finding: Option<Finding>,
     /// The plate, where one was read.
     pub plate: Option<Plate>,
     /// Key of its thumbnail, where there is one.
@@ -74,10 +72,32 @@ pub struct Event {
     pub trace_parent: Option<Arc<str>>,
 }
 
+impl Event {
+    /// What kind of event it is.
+    pub fn kind(&self) -> EventKind {
+        self.finding.as_ref().map_or(EventKind::Object, |finding| EventKind::Rule(finding.kind))
+    }
+}
+
+/// What a rule found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// Which rule of the camera's.
+    pub rule: RuleId,
+    /// What it watches for.
+    pub kind: RuleKind,
+    /// The zone or line it watches.
+    pub zone: Option<ZoneId>,
+    /// What made it fire; of what goes on, as it is now.
+    pub evidence: Evidence,
+    /// How many firings of the rule its cool-down kept back since the one before.
+    pub suppressed: u32,
+}
+
 /// Whether an event still grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventState {
-    /// The track lives.
+    /// The track lives, or what the rule found goes on.
     Ongoing,
     /// The last revision.
     Ended(EndReason),
@@ -94,6 +114,12 @@ pub enum EndReason {
     EdgeStopped,
     /// The edge died; the event was closed when it came back.
     EdgeRestarted,
+    /// What the rule found is over.
+    Over,
+    /// The rule was disarmed, or its schedule's window closed.
+    RuleOff,
+    /// The rule was changed or taken out.
+    RuleChanged,
 }
 
 /// What kind of event it is.
@@ -101,17 +127,22 @@ pub enum EndReason {
 pub enum EventKind {
     /// An object of a class was seen and tracked.
     Object,
+    /// A rule fired.
+    Rule(RuleKind),
 }
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [Self; 1] = [Self::Object];
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::Object].into_iter().chain(RuleKind::ALL.map(Self::Rule))
+    }
 }
 
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Object => "object",
+            Self::Rule(kind) => kind.name(),
         })
     }
 }
@@ -128,17 +159,17 @@ pub struct UnknownName {
     pub known: String,
 }
 
-fn known<T: fmt::Display>(all: &[T]) -> String {
-    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn known<T: fmt::Display>(all: impl Iterator<Item = T>) -> String {
+    all.map(|member| member.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 impl FromStr for EventKind {
     type Err = UnknownName;
     fn from_str(value: &str) -> Result<Self, UnknownName> {
-        Self::ALL.into_iter().find(|kind| kind.to_string() == value).ok_or_else(|| UnknownName {
+        Self::all().find(|kind| kind.to_string() == value).ok_or_else(|| UnknownName {
             what: "event kind",
             value: value.chars().take(80).collect(),
-            known: known(&Self::ALL),
+            known: known(Self::all()),
         })
     }
 }
@@ -220,7 +251,7 @@ impl FromStr for Colour {
         Self::ALL.into_iter().find(|colour| colour.name() == value).ok_or_else(|| UnknownName {
             what: "colour",
             value: value.chars().take(80).collect(),
-            known: known(&Self::ALL),
+            known: known(Self::ALL.into_iter()),
         })
     }
 }
@@ -252,7 +283,7 @@ mod tests {
         for colour in Colour::ALL {
             assert_eq!(colour.name().parse::<Colour>().unwrap(), colour);
         }
-        for kind in EventKind::ALL {
+        for kind in EventKind::all() {
             assert_eq!(kind.to_string().parse::<EventKind>().unwrap(), kind);
         }
         let err = "mauve".parse::<Colour>().unwrap_err().to_string();

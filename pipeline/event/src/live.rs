@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use image::RgbImage;
-use vigil_base::event::{Attributes, Event, EventKind, EventState, PathPoint};
-use vigil_base::{BoxPx, EventId, Frame, GroundPlane, Size, TimeSource, Timestamp};
+use vigil_base::event::{Attributes, Event, EventState, PathPoint, Plate};
+use vigil_base::{BoxNorm, BoxPx, EventId, Frame, GeoPoint, GroundPlane, Size, TimeSource, Timestamp};
 use vigil_track::{Observation, TrackView};
 
 use crate::colour::ColourVotes;
@@ -23,6 +23,8 @@ const EDGE: f32 = 0.005;
 /// An event that grows.
 pub(crate) struct LiveEvent {
     event: Event,
+    /// Whether its class becomes an event; else the track is followed for the rules alone.
+    pub(crate) is_told: bool,
     path: Path,
     /// Picture height over width.
     aspect: f32,
@@ -50,7 +52,6 @@ impl LiveEvent {
             region: context.region.clone(),
             edge: context.edge.clone(),
             camera: context.camera.clone(),
-            kind: EventKind::Object,
             object_class: class.into(),
             track: track.id,
             begin_time: track.first_seen,
@@ -64,8 +65,7 @@ impl LiveEvent {
             path: Vec::new(),
             attributes: Attributes::default(),
             location: context.location,
-            rule: None,
-            zone: None,
+            finding: None,
             plate: None,
             thumbnail_key: None,
             model,
@@ -73,6 +73,7 @@ impl LiveEvent {
         };
         let mut live = Self {
             event,
+            is_told: false,
             path: Path::new(),
             aspect: frame.size.height as f32 / frame.size.width.max(1) as f32,
             colours: ColourVotes::default(),
@@ -116,6 +117,28 @@ impl LiveEvent {
         }
     }
 
+    /// The track as it is now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let path = self.path.points();
+        let mut attributes = self.event.attributes.clone();
+        let location = self.describe(&path, &mut attributes);
+        Snapshot {
+            class: self.event.object_class.clone(),
+            confidence: self.event.confidence,
+            bbox: path.last().map_or(self.event.best_box, |point| point.bbox),
+            path,
+            attributes,
+            location: location.or(self.event.location),
+            plate: self.event.plate.clone(),
+        }
+    }
+
+    /// How it looks and moves, from all that was seen of it; where it is on the map.
+    fn describe(&self, path: &[PathPoint], attributes: &mut Attributes) -> Option<GeoPoint> {
+        (attributes.colours, attributes.colour_method) = (self.colours.colours(), self.colours.method());
+        motion::describe(path, self.aspect, self.ground.as_deref(), attributes)
+    }
+
     fn add_point(&mut self, observation: &Observation, size: Size) {
         let event = &mut self.event;
         event.confidence = event.confidence.max(observation.confidence);
@@ -126,15 +149,13 @@ impl LiveEvent {
 
     /// The next revision. The picture goes with the first revision after it was taken.
     pub(crate) fn revise(&mut self, state: EventState, at: Timestamp) -> Revision {
+        let path = self.path.points();
+        let mut attributes = std::mem::take(&mut self.event.attributes);
+        let location = self.describe(&path, &mut attributes);
         let event = &mut self.event;
         event.revision += 1;
         event.state = state;
-        event.path = self.path.points();
-        let attributes = &mut event.attributes;
-        (attributes.colours, attributes.colour_method) = (self.colours.colours(), self.colours.method());
-        if let Some(here) = motion::describe(&event.path, self.aspect, self.ground.as_deref(), attributes) {
-            event.location = Some(here);
-        }
+        (event.path, event.attributes, event.location) = (path, attributes, location.or(event.location));
         self.revised_at = at;
         let picture = self.unsent_picture.take();
         let encoded = picture.map(|picture| thumbnail::encode(&picture));
@@ -148,6 +169,21 @@ impl LiveEvent {
         };
         Revision { event: event.clone(), thumbnail }
     }
+}
+
+/// What is known of a track, for the events that are about it.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    pub class: Arc<str>,
+    /// Highest so far, 0..1.
+    pub confidence: f32,
+    /// Where it was last seen.
+    pub bbox: BoxNorm,
+    pub path: Vec<PathPoint>,
+    pub attributes: Attributes,
+    /// Of the object, or else of the camera.
+    pub location: Option<GeoPoint>,
+    pub plate: Option<Plate>,
 }
 
 /// How well a moment shows its object: sure, large, whole.

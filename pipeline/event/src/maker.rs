@@ -1,4 +1,4 @@
-//! Makes events of tracks.
+//! Makes events of tracks and firings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,8 +8,10 @@ use bytes::Bytes;
 use vigil_base::detection::ModelIdentity;
 use vigil_base::event::{EndReason, Event, EventState, ModelRef};
 use vigil_base::{CameraId, EdgeId, Frame, GeoPoint, GroundPlane, RegionId, Timestamp, TrackId};
+use vigil_rules::{Firing, OpenFiring};
 use vigil_track::{TrackUpdate, TrackView};
 
+use crate::finding::{Findings, Scene};
 use crate::live::LiveEvent;
 
 /// Intersection over union above which a nearer object hides a part that matters.
@@ -37,6 +39,8 @@ pub struct EventContext {
 /// How often and with what events are told.
 #[derive(Debug, Clone)]
 pub struct EventConfig {
+    /// Class names that become events of their own; others are followed for the rules alone.
+    pub classes: Vec<String>,
     /// A live event is revised at most this often; one whose object stands, at most once a minute.
     pub update_interval: Duration,
     /// Make pictures of best moments.
@@ -75,18 +79,26 @@ pub struct EventMaker {
     config: EventConfig,
     /// As many as the tracker has tracks, which is bounded there.
     live: BTreeMap<TrackId, LiveEvent>,
+    findings: Findings,
 }
 
 impl EventMaker {
     /// A maker without live events.
     pub fn new(context: EventContext, config: EventConfig) -> Self {
-        Self { context, config, live: BTreeMap::new() }
+        Self { context, config, live: BTreeMap::new(), findings: Findings::default() }
     }
 
-    /// The revisions that are due after a frame: begun, grown, ended.
+    /// The revisions that are due after a frame: begun, grown, found by rules, ended.
     ///
-    /// `update` must be the tracker's answer to the detections of `frame`, made by the model `classes` belong to.
-    pub fn observe(&mut self, update: &TrackUpdate, frame: &Frame, classes: &ModelIdentity) -> Vec<Revision> {
+    /// `update` must be the tracker's answer to the detections of `frame`, made by the model `classes` belong to, and
+    /// `firings` what the rules made of `update`.
+    pub fn observe(
+        &mut self,
+        update: &TrackUpdate,
+        firings: Vec<Firing>,
+        frame: &Frame,
+        classes: &ModelIdentity,
+    ) -> Vec<Revision> {
         let mut due = Vec::new();
         for track in update.tracks.iter().filter(|track| track.seen_on(update)) {
             let class = classes.class_name(track.class);
@@ -96,13 +108,16 @@ impl EventMaker {
                 .or_insert_with(|| LiveEvent::begin(&self.context, self.config.ids, track, class, frame));
             live.see(track, class, frame, self.config.thumbnails);
             live.look_at_colours(track.bbox, frame, || is_hidden(track, update));
+            let first_told = !live.is_told && self.config.classes.iter().any(|told| told == class);
+            live.is_told |= first_told;
             let grown = update.capture_time >= live.revised_at + self.config.interval(track.stationary);
             // A clock that was set back must not silence an event for as long.
             let set_back = update.capture_time < live.revised_at;
-            if track.began() || grown || set_back {
+            if live.is_told && (first_told || grown || set_back) {
                 due.push(live.revise(EventState::Ongoing, update.capture_time));
             }
         }
+        due.extend(self.find(firings, frame, classes));
         for id in &update.ended {
             due.extend(self.end(*id, EndReason::Lost, update.capture_time));
         }
@@ -114,14 +129,30 @@ impl EventMaker {
         self.context.model = model;
     }
 
-    /// Ends all live events: the stream broke, or the edge stops.
+    /// The revisions of what rules found on a frame without tracks; [`EventMaker::observe`] does it for those with.
+    pub fn find(&mut self, firings: Vec<Firing>, frame: &Frame, classes: &ModelIdentity) -> Vec<Revision> {
+        let scene = Scene { context: &self.context, config: &self.config, live: &self.live, frame, classes };
+        firings.into_iter().filter_map(|firing| self.findings.take(firing, &scene)).collect()
+    }
+
+    /// Adds the revisions that are due of what rules found and goes on.
+    pub fn grow<'a>(&mut self, open: impl Iterator<Item = OpenFiring<'a>>, now: Timestamp, due: &mut Vec<Revision>) {
+        self.findings.grow(open, &self.config, now, due);
+    }
+
+    /// Ends what the rules say has ended while there was no frame: they were changed, or all is cut for `reason`.
+    pub fn conclude(&mut self, firings: Vec<Firing>, reason: EndReason) -> Vec<Revision> {
+        self.findings.conclude(firings, reason)
+    }
+
+    /// Ends all live events of tracks: the stream broke, or the edge stops.
     pub fn end_all(&mut self, reason: EndReason) -> Vec<Revision> {
-        let live = std::mem::take(&mut self.live);
-        live.into_values().map(|mut event| event.revise(EventState::Ended(reason), event.revised_at)).collect()
+        let live = std::mem::take(&mut self.live).into_values().filter(|live| live.is_told);
+        live.map(|mut event| event.revise(EventState::Ended(reason), event.revised_at)).collect()
     }
 
     fn end(&mut self, id: TrackId, reason: EndReason, at: Timestamp) -> Option<Revision> {
-        self.live.remove(&id).map(|mut event| event.revise(EventState::Ended(reason), at))
+        self.live.remove(&id).filter(|live| live.is_told).map(|mut event| event.revise(EventState::Ended(reason), at))
     }
 }
 
@@ -154,7 +185,12 @@ mod tests {
         };
         EventMaker::new(
             context,
-            EventConfig { update_interval: Duration::from_secs(2), thumbnails: true, ids: EventIds::Random },
+            EventConfig {
+                classes: vec!["person".into()],
+                update_interval: Duration::from_secs(2),
+                thumbnails: true,
+                ids: EventIds::Random,
+            },
         )
     }
 
@@ -194,7 +230,7 @@ mod tests {
         let mut maker = maker();
         let history = vec![seen(0, 100.0), seen(200, 110.0), seen(400, 120.0)];
         let (began, frame) = update(400, vec![track(1, 400, history[2].bbox, history)], vec![]);
-        let first = maker.observe(&began, &frame, &classes());
+        let first = maker.observe(&began, vec![], &frame, &classes());
         assert_eq!(first.len(), 1);
         let event = &first[0].event;
         assert_eq!((event.revision, event.begin_time, event.confirm_time), (1, at(0), at(400)));
@@ -206,18 +242,18 @@ mod tests {
         for ms in (600..=5000).step_by(200) {
             let x = 120.0 + ms as f32 / 50.0;
             let (grown, frame) = update(ms, vec![track(1, ms, seen(ms, x).bbox, vec![])], vec![]);
-            revisions.extend(maker.observe(&grown, &frame, &classes()));
+            revisions.extend(maker.observe(&grown, vec![], &frame, &classes()));
         }
         assert_eq!(revisions.iter().map(|r| r.event.revision).collect::<Vec<_>>(), [2, 3]);
         assert!(revisions.iter().all(|r| r.event.id == event.id && r.event.begin_time == at(0)));
 
         let (ended, frame) = update(6000, vec![], vec![TrackId(1)]);
-        let last = maker.observe(&ended, &frame, &classes());
+        let last = maker.observe(&ended, vec![], &frame, &classes());
         assert_eq!(last.len(), 1);
         assert_eq!(last[0].event.state, EventState::Ended(EndReason::Lost));
         assert_eq!(last[0].event.end_time, at(5000));
         assert!(last[0].event.attributes.direction_degrees.is_some_and(|d| (d - 90.0).abs() < 1.0));
-        assert!(maker.observe(&ended, &frame, &classes()).is_empty());
+        assert!(maker.observe(&ended, vec![], &frame, &classes()).is_empty());
         assert!(maker.end_all(EndReason::EdgeStopped).is_empty());
     }
 
@@ -226,13 +262,13 @@ mod tests {
         let mut maker = maker();
         let history = vec![seen(0, 100.0)];
         let (began, frame) = update(0, vec![track(1, 0, history[0].bbox, history)], vec![]);
-        maker.observe(&began, &frame, &classes());
+        maker.observe(&began, vec![], &frame, &classes());
         let (nearer, frame) = update(2500, vec![track(1, 2500, BoxPx::new(100.0, 50.0, 120.0, 300.0), vec![])], vec![]);
-        let better = maker.observe(&nearer, &frame, &classes());
+        let better = maker.observe(&nearer, vec![], &frame, &classes());
         assert!(better[0].thumbnail.is_some());
         assert_eq!(better[0].event.best_time, at(2500));
         let (farther, frame) = update(5000, vec![track(1, 5000, BoxPx::new(100.0, 50.0, 20.0, 50.0), vec![])], vec![]);
-        let worse = maker.observe(&farther, &frame, &classes());
+        let worse = maker.observe(&farther, vec![], &frame, &classes());
         assert!(worse[0].thumbnail.is_none());
         assert_eq!(worse[0].event.best_time, at(2500));
     }
@@ -242,12 +278,12 @@ mod tests {
         let mut maker = maker();
         let history = vec![seen(0, 100.0)];
         let (began, frame) = update(0, vec![track(1, 0, history[0].bbox, history)], vec![]);
-        maker.observe(&began, &frame, &classes());
+        maker.observe(&began, vec![], &frame, &classes());
         let mut revised = Vec::new();
         for ms in (500..=180_000).step_by(500) {
             let standing = TrackView { stationary: ms < 150_000, ..track(1, ms, seen(ms, 100.0).bbox, vec![]) };
             let (grown, frame) = update(ms, vec![standing], vec![]);
-            revised.extend(maker.observe(&grown, &frame, &classes()).iter().map(|_| ms / 1000));
+            revised.extend(maker.observe(&grown, vec![], &frame, &classes()).iter().map(|_| ms / 1000));
         }
         assert_eq!(revised[..4], [60, 120, 150, 152]);
     }
@@ -258,7 +294,7 @@ mod tests {
         for id in 1..=3 {
             let history = vec![seen(0, 100.0 * id as f32)];
             let (began, frame) = update(0, vec![track(id, 0, history[0].bbox, history)], vec![]);
-            maker.observe(&began, &frame, &classes());
+            maker.observe(&began, vec![], &frame, &classes());
         }
         let ended = maker.end_all(EndReason::StreamLost);
         assert_eq!(ended.len(), 3);

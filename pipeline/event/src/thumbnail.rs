@@ -44,6 +44,12 @@ pub fn crop(frame: &Frame, bbox: BoxPx) -> Option<RgbImage> {
     Some(RgbImage::from_fn(width.max(1), height.max(1), pixel))
 }
 
+/// The object's picture as JPEG; `None` where there is nothing to show, or it cannot be encoded: an event without a
+/// picture is worth more than none.
+pub fn of(frame: &Frame, bbox: BoxPx) -> Option<Bytes> {
+    crop(frame, bbox).and_then(|picture| encode(&picture).ok())
+}
+
 /// The crop as JPEG.
 pub fn encode(picture: &RgbImage) -> Result<Bytes, ThumbnailError> {
     let mut jpeg = Vec::with_capacity(32 * 1024);

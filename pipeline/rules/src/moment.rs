@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use vigil_base::{PointNorm, Timestamp};
 
+pub use vigil_base::evidence::Spot;
+
 /// A moment of a camera's life.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Moment {
@@ -27,15 +29,6 @@ impl Moment {
             watched: part(self.watched, later.watched),
         }
     }
-}
-
-/// Where something was, and when.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Spot {
-    /// Capture time.
-    pub time: Timestamp,
-    /// In the picture.
-    pub at: PointNorm,
 }
 
 /// Where an object is seen, as a rule sees it.

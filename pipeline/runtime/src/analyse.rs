@@ -10,15 +10,18 @@ use vigil_base::{Detections, Frame};
 use vigil_detect::{DetectError, Detector, Regions};
 use vigil_event::{EventConfig, EventContext, EventMaker, Revision};
 use vigil_gate::{Attend, Attention, AttentionConfig, GateConfig, MotionGate, Open};
+use vigil_rules::{Readout, RuleError, RuleSet};
 use vigil_track::{Outlook, TrackUpdate, Tracker, TrackerConfig, stripes};
 
+use crate::rules::Rules;
 use crate::tracking::TrackerTelemetry;
 
 /// How one camera's frames are analysed.
 #[derive(Debug, Clone)]
 pub struct AnalyserConfig {
-    /// Class names that become events; others are not tracked.
-    pub classes: Vec<String>,
+    /// What is watched for; its classes are tracked, too. Classes that become events of their own stand in `events`;
+    /// others are not tracked.
+    pub rules: RuleSet,
     /// Look when and where something moves or is tracked; `None` looks at all of every frame.
     pub gate: Option<GateConfig>,
     /// How much, with a gate.
@@ -38,11 +41,25 @@ pub struct UnknownClass {
     known: String,
 }
 
+/// What is configured does not fit the model.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Unfit {
+    /// A class that should become an event.
+    #[error(transparent)]
+    Class(#[from] UnknownClass),
+    /// A class that a rule names.
+    #[error("the rules do not fit the model")]
+    Rules(#[from] RuleError),
+}
+
 /// What came of one frame.
 #[derive(Debug)]
 pub enum Analysis {
     /// Nothing moved and nothing was tracked: the detector was not asked.
-    Still,
+    Still {
+        /// Event revisions that are due: what the rules say of the picture, and what has ended.
+        revisions: Vec<Revision>,
+    },
     /// What is tracked needs no look yet: the detector was not asked.
     NotDue,
     /// The detector looked at it.
@@ -59,10 +76,13 @@ pub struct Analyser {
     gate: Option<MotionGate>,
     detector: Box<dyn Detector>,
     model: Arc<ModelIdentity>,
-    /// By class index: whether it becomes an event.
+    /// Class names that become events.
+    told: Vec<String>,
+    /// By class index: whether it is tracked.
     wanted: Vec<bool>,
     tracker: Tracker,
     telemetry: TrackerTelemetry,
+    rules: Rules,
     events: EventMaker,
     attention: Attention,
     /// Something is tracked that moves, or is not confirmed yet.
@@ -74,20 +94,19 @@ impl Analyser {
     ///
     /// # Errors
     /// A class is not one of the model's.
-    pub fn new(
-        config: AnalyserConfig,
-        context: EventContext,
-        detector: Box<dyn Detector>,
-    ) -> Result<Self, UnknownClass> {
+    pub fn new(config: AnalyserConfig, context: EventContext, detector: Box<dyn Detector>) -> Result<Self, Unfit> {
         let model = detector.model();
-        let wanted = wanted_classes(&config.classes, &model)?;
+        let told = config.events.classes.clone();
+        let wanted = wanted_classes(&told, &config.rules, &model)?;
         Ok(Self {
             gate: config.gate.map(MotionGate::new),
             detector,
             model,
+            told,
             wanted,
             tracker: Tracker::new(config.tracker),
             telemetry: TrackerTelemetry::new(&context.camera),
+            rules: Rules::new(config.rules),
             events: EventMaker::new(context, config.events),
             attention: Attention::new(config.attention),
             busy: false,
@@ -99,8 +118,9 @@ impl Analyser {
     /// # Errors
     /// The detector failed on this frame; the next may go well.
     pub fn analyse(&mut self, frame: &Frame) -> Result<Analysis, DetectError> {
-        let regions = match self.consider(frame) {
-            Attend::Still => return Ok(Analysis::Still),
+        let (attend, changed) = self.consider(frame);
+        let regions = match attend {
+            Attend::Still => return Ok(Analysis::Still { revisions: self.find_on_still(frame, changed) }),
             Attend::NotDue => return Ok(Analysis::NotDue),
             Attend::Whole => Regions::WHOLE,
             Attend::Parts => {
@@ -114,8 +134,26 @@ impl Analyser {
         self.telemetry.follow(self.tracker.stats());
         self.busy = update.tracks.iter().any(|track| !track.stationary) || self.tracker.has_tentative();
         self.detector.prefer(self.busy);
-        let revisions = self.events.observe(&update, frame, &self.model);
+        let firings = self.rules.observe(&update, frame, changed, &self.model);
+        let mut revisions = self.events.observe(&update, firings, frame, &self.model);
+        self.events.grow(self.rules.open(), frame.capture_time, &mut revisions);
         Ok(Analysis::Seen { update, revisions })
+    }
+
+    /// Takes other rules from the next frame on. A rule that watches for the same keeps what it has seen and counted;
+    /// the events of those that are gone end.
+    ///
+    /// # Errors
+    /// A rule names a class that the model does not find: all stays as it was.
+    pub fn set_rules(&mut self, rules: RuleSet) -> Result<Vec<Revision>, Unfit> {
+        self.wanted = wanted_classes(&self.told, &rules, &self.model)?;
+        let ended = self.rules.replace(rules);
+        Ok(self.events.conclude(ended, EndReason::RuleChanged))
+    }
+
+    /// What the rules count, now; in the rules' order.
+    pub fn readouts(&self) -> impl Iterator<Item = Readout<'_>> {
+        self.rules.readouts()
     }
 
     /// Whether something moves that is tracked, or may turn out to be worth tracking: no frame should be missed now.
@@ -128,15 +166,27 @@ impl Analyser {
         self.tracker.flush();
         self.busy = false;
         self.attention.reset();
-        self.events.end_all(reason)
+        let firings = self.rules.end_all();
+        let mut ended = self.events.conclude(firings, reason);
+        ended.extend(self.events.end_all(reason));
+        ended
     }
 
-    /// The gate sees every frame, so that its background stays true, also while something is tracked.
-    fn consider(&mut self, frame: &Frame) -> Attend {
-        let Some(gate) = &mut self.gate else { return Attend::Whole };
+    /// What the rules say of a picture on which nothing is tracked.
+    fn find_on_still(&mut self, frame: &Frame, changed: f32) -> Vec<Revision> {
+        let firings = self.rules.observe_still(frame, changed, &self.model);
+        let mut revisions = self.events.find(firings, frame, &self.model);
+        self.events.grow(self.rules.open(), frame.capture_time, &mut revisions);
+        revisions
+    }
+
+    /// How to look, and the share of the picture that changed. The gate sees every frame, so that its background stays
+    /// true, also while something is tracked.
+    fn consider(&mut self, frame: &Frame) -> (Attend, f32) {
+        let Some(gate) = &mut self.gate else { return (Attend::Whole, 0.0) };
         let motion = gate.observe(frame);
         let open = self.tracker.outlook(frame.capture_time).map(open);
-        self.attention.consider(frame, &motion, gate, open)
+        (self.attention.consider(frame, &motion, gate, open), motion.share_changed)
     }
 
     /// A model that was promoted finds the same classes; events tell it by its fingerprint.
@@ -159,15 +209,22 @@ fn open(outlook: Outlook) -> Open {
     Open { bbox, speed, known: confirmed, urgent: confirmed || moved }
 }
 
-fn wanted_classes(classes: &[String], model: &ModelIdentity) -> Result<Vec<bool>, UnknownClass> {
-    let mut wanted = vec![false; model.classes.len()];
-    for class in classes {
-        let index = model.classes.iter().position(|known| known == class).ok_or_else(|| UnknownClass {
-            class: class.clone(),
-            model: model.name.clone(),
-            known: model.classes.join(", "),
-        })?;
-        wanted[index] = true;
+/// Whether a camera that makes events of these classes, with these rules, can run with a model.
+///
+/// # Errors
+/// A class is not one of the model's.
+pub fn fits(classes: &[String], rules: &RuleSet, model: &ModelIdentity) -> Result<(), Unfit> {
+    wanted_classes(classes, rules, model).map(drop)
+}
+
+/// By class index: whether it is tracked. Classes that a rule's kind brings along need not be the model's.
+fn wanted_classes(told: &[String], rules: &RuleSet, model: &ModelIdentity) -> Result<Vec<bool>, Unfit> {
+    if let Some(class) = told.iter().find(|class| !model.classes.contains(class)) {
+        let (class, known) = (class.clone(), model.classes.join(", "));
+        return Err(UnknownClass { class, model: model.name.clone(), known }.into());
     }
-    Ok(wanted)
+    rules.check_classes(model)?;
+    let named = rules.classes();
+    let is_wanted = |class: &String| told.contains(class) || named.contains(&class.as_str());
+    Ok(model.classes.iter().map(is_wanted).collect())
 }

@@ -12,8 +12,9 @@ use vigil_base::event::{EndReason, EventState};
 use vigil_base::{CameraId, EncodedPacket, Frame, SharedClock};
 use vigil_camera::{Camera, CameraError, CameraStatus};
 use vigil_event::Revision;
+use vigil_rules::RuleSet;
 
-use crate::analyse::{Analyser, Analysis, UnknownClass};
+use crate::analyse::{Analyser, AnalyserConfig, Analysis, Unfit};
 use crate::config::ChainConfig;
 use crate::ledger::DropCause;
 use crate::reader::Reader;
@@ -32,12 +33,12 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 pub enum StartError {
     /// The configuration asks for a class that the model does not find.
     #[error("camera {camera}")]
-    Class {
+    Unfit {
         /// The camera.
         camera: CameraId,
         /// Which class.
         #[source]
-        source: UnknownClass,
+        source: Unfit,
     },
     /// The machine cannot read cameras at all: GStreamer is not installed.
     #[error("camera {camera}")]
@@ -71,7 +72,7 @@ impl CameraChain {
     pub fn start(config: ChainConfig, sink: Arc<dyn EventSink>, clock: SharedClock) -> Result<Self, StartError> {
         let camera = config.camera.clone();
         let shared = Arc::new(Shared::new(&camera));
-        let analyser = new_analyser(&config)?;
+        let analyser = new_analyser(&config, None)?;
         let reader = Camera::rtsp(camera.clone(), config.source.clone(), clock.clone())
             .map_err(|source| StartError::Camera { camera: camera.clone(), source })?;
         let chain = Self { camera: camera.clone(), shared: shared.clone(), threads: Mutex::default() };
@@ -84,6 +85,11 @@ impl CameraChain {
     /// How the camera is now.
     pub fn health(&self) -> CameraHealth {
         self.shared.status.health(&self.camera, self.shared.ledger.counts())
+    }
+
+    /// Changes the rules, from the next frame on; what waits to be taken over is replaced. They must fit the model.
+    pub fn set_rules(&self, rules: RuleSet) {
+        self.shared.set_rules(rules);
     }
 
     /// Tells the chain to stop; its live events end with [`EndReason::EdgeStopped`].
@@ -114,9 +120,11 @@ impl Drop for CameraChain {
     }
 }
 
-fn new_analyser(config: &ChainConfig) -> Result<Analyser, StartError> {
-    Analyser::new(config.analyser.clone(), config.context.clone(), (config.detector)())
-        .map_err(|source| StartError::Class { camera: config.camera.clone(), source })
+fn new_analyser(config: &ChainConfig, rules: Option<RuleSet>) -> Result<Analyser, StartError> {
+    let analyser = config.analyser.clone();
+    let analyser = AnalyserConfig { rules: rules.unwrap_or_else(|| analyser.rules.clone()), ..analyser };
+    Analyser::new(analyser, config.context.clone(), (config.detector)())
+        .map_err(|source| StartError::Unfit { camera: config.camera.clone(), source })
 }
 
 /// Camera thread: packets in, frames that are to be analysed into the slot, until shutdown.
@@ -162,7 +170,7 @@ fn analyse(mut analyser: Analyser, config: &ChainConfig, shared: &Shared, sink: 
         if keep(sink, shared, last).is_err() || shared.shutdown.wait(RESTART_AFTER) {
             return;
         }
-        analyser = match new_analyser(config) {
+        analyser = match new_analyser(config, shared.rules()) {
             Ok(analyser) => analyser,
             Err(error) => {
                 return tracing::error!(camera = %config.camera, error = %chain(&error), "the analysis cannot be set up");
@@ -174,7 +182,10 @@ fn analyse(mut analyser: Analyser, config: &ChainConfig, shared: &Shared, sink: 
 fn analyse_frames(analyser: &mut Analyser, config: &ChainConfig, shared: &Shared, sink: &dyn EventSink) {
     loop {
         let kept = match shared.slot.take(STREAM_LOST_AFTER) {
-            Taken::Frame(frame) => keep(sink, shared, look_at(analyser, &frame, config, shared)),
+            Taken::Frame(frame) => {
+                let ended = take_rules(analyser, config, shared);
+                keep(sink, shared, ended).and_then(|()| keep(sink, shared, look_at(analyser, &frame, config, shared)))
+            }
             Taken::Nothing if shared.is_resting() => Ok(()),
             Taken::Nothing => keep(sink, shared, analyser.end_all(EndReason::StreamLost)),
             Taken::Closed => {
@@ -191,13 +202,23 @@ fn analyse_frames(analyser: &mut Analyser, config: &ChainConfig, shared: &Shared
     }
 }
 
+/// Takes new rules where some are waiting; the events that ended with the old ones.
+fn take_rules(analyser: &mut Analyser, config: &ChainConfig, shared: &Shared) -> Vec<Revision> {
+    let Some(rules) = shared.take_new_rules() else { return Vec::new() };
+    analyser.set_rules(rules).unwrap_or_else(|error| {
+        // They were checked against the model before they were handed over.
+        tracing::error!(camera = %config.camera, error = %chain(&error), "the new rules cannot be used; the old ones stay");
+        Vec::new()
+    })
+}
+
 fn look_at(analyser: &mut Analyser, frame: &Frame, config: &ChainConfig, shared: &Shared) -> Vec<Revision> {
     let analysis = analyser.analyse(frame);
     shared.set_busy(analyser.is_busy());
     match analysis {
-        Ok(Analysis::Still) => {
+        Ok(Analysis::Still { revisions }) => {
             shared.ledger.still();
-            Vec::new()
+            revisions
         }
         Ok(Analysis::NotDue) => {
             shared.ledger.not_due();

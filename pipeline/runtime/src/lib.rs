@@ -3,7 +3,7 @@
 //! ```text
 //!  thread camera-<id>                                               thread analyse-<id>
 //!  ┌─────────────────────────────────────────────────────┐         ┌─────────────────────────────────────────────┐
-//!  │ vigil_camera::run ─▶ Reader (gate, decode, sample) ─┼▶ slot ─▶│ Analyser (gate, detect, track, event) ─▶ EventSink │
+//!  │ vigil_camera::run ─▶ Reader (gate, decode, sample) ─┼▶ slot ─▶│ Analyser (gate, detect, track, rules, event) ─▶ EventSink │
 //!  └─────────────────────────────────────────────────────┘  (one)  └─────────────────────────────────────────────┘
 //! ```
 //!
@@ -14,6 +14,7 @@ mod chain;
 mod config;
 mod ledger;
 mod reader;
+mod rules;
 mod sampler;
 mod shared;
 mod sink;
@@ -21,7 +22,7 @@ mod slot;
 mod status;
 mod tracking;
 
-pub use analyse::{Analyser, AnalyserConfig, Analysis, UnknownClass};
+pub use analyse::{Analyser, AnalyserConfig, Analysis, Unfit, UnknownClass, fits};
 pub use chain::{CameraChain, StartError};
 pub use config::{ChainConfig, DetectorSource, SightListener, StatusListener};
 pub use ledger::{DropCause, Ledger, LedgerCounts};

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use metrics::{Counter, Gauge, counter, gauge};
+use parking_lot::Mutex;
 use vigil_base::CameraId;
 use vigil_camera::Shutdown;
+use vigil_rules::RuleSet;
 
 use crate::config::ChainConfig;
 use crate::ledger::Ledger;
@@ -26,6 +28,16 @@ pub(crate) struct Shared {
     /// Events whose first, and whose last revision was kept.
     pub events_begun: Counter,
     pub events_ended: Counter,
+    rules: Mutex<NewRules>,
+}
+
+/// Rules that were changed since the start.
+#[derive(Default)]
+struct NewRules {
+    /// As they were last set; an analysis that is set up anew begins with them.
+    set: Option<RuleSet>,
+    /// Not taken over yet.
+    waits: bool,
 }
 
 impl Shared {
@@ -40,6 +52,7 @@ impl Shared {
             blind: gauge!("vigil_camera_blind", "camera" => camera.to_string()),
             events_begun: counter!("vigil_events_begun_total", "camera" => camera.to_string()),
             events_ended: counter!("vigil_events_ended_total", "camera" => camera.to_string()),
+            rules: Mutex::default(),
         }
     }
 
@@ -56,6 +69,21 @@ impl Shared {
             tracing::info!(camera = %config.camera, ?stage, "works again");
         }
         (config.on_sight)(blind.as_deref());
+    }
+
+    pub fn set_rules(&self, rules: RuleSet) {
+        *self.rules.lock() = NewRules { set: Some(rules), waits: true };
+    }
+
+    /// The rules that were last set, where some were.
+    pub fn rules(&self) -> Option<RuleSet> {
+        self.rules.lock().set.clone()
+    }
+
+    /// The rules that wait to be taken over.
+    pub fn take_new_rules(&self) -> Option<RuleSet> {
+        let mut rules = self.rules.lock();
+        std::mem::take(&mut rules.waits).then(|| rules.set.clone()).flatten()
     }
 
     pub fn is_resting(&self) -> bool {

@@ -2,23 +2,27 @@
 
 use std::sync::Arc;
 
-use vigil_base::event::{EndReason, Event, EventKind, EventState, MAX_PATH_POINTS, ModelRef, PathPoint, Plate, Speed};
-use vigil_base::{BoxNorm, CameraId, EdgeId, EventId, RegionId, TimeSource, TrackId};
+use vigil_base::event::{
+    EndReason, Event, EventKind, EventState, Finding, MAX_PATH_POINTS, ModelRef, PathPoint, Plate, Speed,
+};
+use vigil_base::{BoxNorm, CameraId, EdgeId, EventId, RegionId, RuleId, RuleKind, TimeSource, TrackId, ZoneId};
 
 use super::attributes::{attributes_from_wire, attributes_to_wire};
+use super::evidence::{evidence_from_wire, evidence_to_wire};
 use super::{WireError, bounded_text, geo_from_wire, geo_to_wire, required_time, share, time_from_wire, time_to_wire};
 use crate::v1;
 
-/// Longest class, rule, zone and model name and thumbnail key, in bytes.
+/// Longest class and model name and thumbnail key, in bytes.
 const MAX_NAME: usize = 128;
 /// Longest plate text, in bytes.
-const MAX_PLATE: usize = 32;
+pub(super) const MAX_PLATE: usize = 32;
 /// A W3C traceparent of version 00 is exactly this long.
 const TRACE_PARENT_LEN: usize = 55;
 
 /// The event for the wire.
 pub fn event_to_wire(event: &Event) -> v1::Event {
     let (state, end_reason) = state_to_wire(event.state);
+    let finding = event.finding.as_ref();
     v1::Event {
         event_id: event.id.to_string(),
         revision: event.revision,
@@ -27,7 +31,7 @@ pub fn event_to_wire(event: &Event) -> v1::Event {
         region_id: event.region.to_string(),
         edge_id: event.edge.to_string(),
         camera_id: event.camera.to_string(),
-        kind: kind_to_wire(event.kind).into(),
+        kind: kind_to_wire(event.kind()).into(),
         object_class: event.object_class.to_string(),
         track_id: event.track.0,
         begin_time: Some(time_to_wire(event.begin_time)),
@@ -41,8 +45,8 @@ pub fn event_to_wire(event: &Event) -> v1::Event {
         path: event.path.iter().map(point_to_wire).collect(),
         attributes: Some(attributes_to_wire(&event.attributes)),
         location: event.location.map(geo_to_wire),
-        rule_id: optional_text(event.rule.as_ref()),
-        zone_id: optional_text(event.zone.as_ref()),
+        rule_id: finding.map(|finding| finding.rule.to_string()).unwrap_or_default(),
+        zone_id: finding.and_then(|finding| finding.zone.as_ref()).map(ToString::to_string).unwrap_or_default(),
         plate: event.plate.as_ref().map(|p| v1::Plate { text: p.text.clone(), confidence: p.confidence }),
         thumbnail_key: optional_text(event.thumbnail_key.as_ref()),
         model: Some(v1::ModelInfo {
@@ -50,13 +54,18 @@ pub fn event_to_wire(event: &Event) -> v1::Event {
             fingerprint: event.model.fingerprint.to_string(),
         }),
         trace_parent: optional_text(event.trace_parent.as_ref()),
+        evidence: finding.map(|finding| evidence_to_wire(&finding.evidence)),
+        suppressed: finding.map_or(0, |finding| finding.suppressed),
     }
 }
 
 /// The event from the wire, each field checked.
 pub fn event_from_wire(wire: v1::Event) -> Result<Event, WireError> {
     let state = state_from_wire(wire.state(), wire.end_reason())?;
-    let kind = kind_from_wire("kind", wire.kind())?;
+    let finding = match kind_from_wire("kind", wire.kind())? {
+        EventKind::Object => no_finding(&wire)?,
+        EventKind::Rule(kind) => Some(finding_from_wire(kind, &wire)?),
+    };
     let time_source = source_from_wire(wire.time_source())?;
     let begin_time = required_time("begin_time", wire.begin_time)?;
     let end_time = required_time("end_time", wire.end_time)?;
@@ -77,8 +86,7 @@ pub fn event_from_wire(wire: v1::Event) -> Result<Event, WireError> {
         region: RegionId::new(&wire.region_id).map_err(|e| WireError::new("region_id", e))?,
         edge: EdgeId::new(&wire.edge_id).map_err(|e| WireError::new("edge_id", e))?,
         camera: CameraId::new(&wire.camera_id).map_err(|e| WireError::new("camera_id", e))?,
-        kind,
-        object_class: required_text("object_class", wire.object_class)?,
+        object_class: class(wire.object_class, finding.is_some())?,
         track: TrackId(wire.track_id),
         begin_time,
         end_time,
@@ -91,8 +99,7 @@ pub fn event_from_wire(wire: v1::Event) -> Result<Event, WireError> {
         path: wire.path.into_iter().map(point_from_wire).collect::<Result<_, _>>()?,
         attributes: attributes_from_wire(&wire.attributes.unwrap_or_default())?,
         location: wire.location.map(|p| geo_from_wire("location", p)).transpose()?,
-        rule: text("rule_id", wire.rule_id)?,
-        zone: text("zone_id", wire.zone_id)?,
+        finding,
         plate: wire.plate.map(plate_from_wire).transpose()?,
         thumbnail_key: text("thumbnail_key", wire.thumbnail_key)?,
         model: ModelRef {
@@ -100,6 +107,40 @@ pub fn event_from_wire(wire: v1::Event) -> Result<Event, WireError> {
             fingerprint: required_text("model.fingerprint", model.fingerprint)?,
         },
         trace_parent: trace_parent(wire.trace_parent)?,
+    })
+}
+
+/// An event of an object names its class; what a rule found need not be one.
+fn class(value: String, optional: bool) -> Result<Arc<str>, WireError> {
+    match text("object_class", value)? {
+        Some(class) => Ok(class),
+        None if optional => Ok("".into()),
+        None => Err(WireError::new("object_class", "is missing")),
+    }
+}
+
+fn no_finding(wire: &v1::Event) -> Result<Option<Finding>, WireError> {
+    let set = [
+        ("rule_id", !wire.rule_id.is_empty()),
+        ("zone_id", !wire.zone_id.is_empty()),
+        ("evidence", wire.evidence.is_some()),
+        ("suppressed", wire.suppressed > 0),
+    ];
+    match set.into_iter().find(|(_, is_set)| *is_set) {
+        Some((field, _)) => Err(WireError::new(field, "is set on an event that no rule made")),
+        None => Ok(None),
+    }
+}
+
+fn finding_from_wire(kind: RuleKind, wire: &v1::Event) -> Result<Finding, WireError> {
+    let zone = Some(wire.zone_id.as_str()).filter(|zone| !zone.is_empty());
+    let evidence = wire.evidence.clone().ok_or_else(|| WireError::new("evidence", "is missing"))?;
+    Ok(Finding {
+        rule: RuleId::new(&wire.rule_id).map_err(|e| WireError::new("rule_id", e))?,
+        kind,
+        zone: zone.map(ZoneId::new).transpose().map_err(|e| WireError::new("zone_id", e))?,
+        evidence: evidence_from_wire(evidence).map_err(|error| error.within("evidence"))?,
+        suppressed: wire.suppressed,
     })
 }
 
@@ -140,6 +181,9 @@ fn state_to_wire(state: EventState) -> (v1::EventState, v1::EndReason) {
                 EndReason::StreamLost => v1::EndReason::StreamLost,
                 EndReason::EdgeStopped => v1::EndReason::EdgeStopped,
                 EndReason::EdgeRestarted => v1::EndReason::EdgeRestarted,
+                EndReason::Over => v1::EndReason::Over,
+                EndReason::RuleOff => v1::EndReason::RuleOff,
+                EndReason::RuleChanged => v1::EndReason::RuleChanged,
             },
         ),
     }
@@ -153,6 +197,9 @@ fn state_from_wire(state: v1::EventState, reason: v1::EndReason) -> Result<Event
         (v1::EventState::Ended, v1::EndReason::StreamLost) => Ok(EventState::Ended(EndReason::StreamLost)),
         (v1::EventState::Ended, v1::EndReason::EdgeStopped) => Ok(EventState::Ended(EndReason::EdgeStopped)),
         (v1::EventState::Ended, v1::EndReason::EdgeRestarted) => Ok(EventState::Ended(EndReason::EdgeRestarted)),
+        (v1::EventState::Ended, v1::EndReason::Over) => Ok(EventState::Ended(EndReason::Over)),
+        (v1::EventState::Ended, v1::EndReason::RuleOff) => Ok(EventState::Ended(EndReason::RuleOff)),
+        (v1::EventState::Ended, v1::EndReason::RuleChanged) => Ok(EventState::Ended(EndReason::RuleChanged)),
         (v1::EventState::Ended, v1::EndReason::Unspecified) => {
             Err(WireError::new("end_reason", "is missing on an event that has ended"))
         }
@@ -161,16 +208,30 @@ fn state_from_wire(state: v1::EventState, reason: v1::EndReason) -> Result<Event
 }
 
 pub(super) fn kind_to_wire(kind: EventKind) -> v1::EventKind {
+    let EventKind::Rule(kind) = kind else { return v1::EventKind::Object };
     match kind {
-        EventKind::Object => v1::EventKind::Object,
+        RuleKind::LineCrossed => v1::EventKind::LineCrossed,
+        RuleKind::LineCount => v1::EventKind::LineCount,
+        RuleKind::Inside => v1::EventKind::Inside,
+        RuleKind::Entered => v1::EventKind::Entered,
+        RuleKind::Left => v1::EventKind::Left,
+        RuleKind::Loitering => v1::EventKind::Loitering,
+        RuleKind::Occupancy => v1::EventKind::Occupancy,
+        RuleKind::CrowdDensity => v1::EventKind::CrowdDensity,
+        RuleKind::StoppedVehicle => v1::EventKind::StoppedVehicle,
+        RuleKind::WrongWay => v1::EventKind::WrongWay,
+        RuleKind::Speeding => v1::EventKind::Speeding,
+        RuleKind::ObjectAbandoned => v1::EventKind::ObjectAbandoned,
+        RuleKind::ObjectRemoved => v1::EventKind::ObjectRemoved,
+        RuleKind::CameraTampered => v1::EventKind::CameraTampered,
+        RuleKind::PlateListed => v1::EventKind::PlateListed,
     }
 }
 
 pub(super) fn kind_from_wire(field: &str, kind: v1::EventKind) -> Result<EventKind, WireError> {
-    match kind {
-        v1::EventKind::Object => Ok(EventKind::Object),
-        v1::EventKind::Unspecified => Err(WireError::new(field, "is missing or unknown")),
-    }
+    // No rule is of the kind that stands for none, so only what is known is found.
+    let found = EventKind::all().find(|known| kind_to_wire(*known) == kind);
+    found.ok_or_else(|| WireError::new(field, "is missing or unknown"))
 }
 
 fn source_to_wire(source: TimeSource) -> v1::TimeSource {

@@ -1,20 +1,22 @@
 //! The event filter, checked and bounded.
 
 use vigil_base::event::{Colour, Event, EventKind};
-use vigil_base::{CameraId, EdgeId, Polygon, RegionId, Timestamp};
+use vigil_base::{CameraId, EdgeId, Polygon, RegionId, RuleId, Timestamp, ZoneId};
 
 use super::event::{kind_from_wire, kind_to_wire};
 use super::{WireError, bounded_text, geo_from_wire, geo_to_wire, share, time_from_wire, time_to_wire};
 use crate::v1;
 
 /// Most entries of each list of a filter, by the field's name.
-pub const MAX_LIST: [(&str, usize); 6] = [
+pub const MAX_LIST: [(&str, usize); 8] = [
     ("region_ids", 100),
     ("camera_ids", 1000),
     ("edge_ids", 100),
     ("object_classes", 100),
     ("kinds", 16),
     ("colours", 12),
+    ("rule_ids", 100),
+    ("zone_ids", 100),
 ];
 const MAX_CLASS_BYTES: usize = 128;
 const MAX_PLATE_BYTES: usize = 16;
@@ -44,6 +46,10 @@ pub struct Filter {
     pub min_confidence: f32,
     /// Events whose plate holds this text, upper case.
     pub plate: Option<String>,
+    /// Events of these rules.
+    pub rules: Vec<RuleId>,
+    /// Events of rules that watch these zones or lines.
+    pub zones: Vec<ZoneId>,
 }
 
 impl Filter {
@@ -58,12 +64,15 @@ impl Filter {
             && among(&self.regions, &event.region)
             && among(&self.cameras, &event.camera)
             && among(&self.edges, &event.edge)
-            && among(&self.kinds, &event.kind)
+            && among(&self.kinds, &event.kind())
             && (self.classes.is_empty() || self.classes.iter().any(|class| **class == *event.object_class))
             && (self.colours.is_empty()
                 || event.attributes.colours.iter().any(|told| self.colours.contains(&told.colour)))
             && self.area.as_ref().is_none_or(|area| event.location.is_some_and(|at| area.contains(at)))
             && self.plate.as_ref().is_none_or(|part| event.plate.as_ref().is_some_and(|p| p.text.contains(part)))
+            && (self.rules.is_empty() || event.finding.as_ref().is_some_and(|found| self.rules.contains(&found.rule)))
+            && (self.zones.is_empty()
+                || event.finding.as_ref().and_then(|found| found.zone.as_ref()).is_some_and(|z| self.zones.contains(z)))
     }
 }
 
@@ -98,6 +107,8 @@ pub fn filter_from_wire(wire: Option<v1::EventFilter>) -> Result<Filter, WireErr
         area: wire.area.map(polygon_from_wire).transpose()?,
         min_confidence: share("min_confidence", wire.min_confidence)?,
         plate: plate_from_wire(wire.plate)?,
+        rules: parse_all("rule_ids", &wire.rule_ids)?,
+        zones: parse_all("zone_ids", &wire.zone_ids)?,
     })
 }
 
@@ -121,6 +132,8 @@ pub fn filter_to_wire(filter: &Filter) -> v1::EventFilter {
             .map(|area| v1::Polygon { points: area.points().iter().map(|p| geo_to_wire(*p)).collect() }),
         min_confidence: filter.min_confidence,
         plate: filter.plate.clone().unwrap_or_default(),
+        rule_ids: texts(&filter.rules),
+        zone_ids: texts(&filter.zones),
     }
 }
 
@@ -132,6 +145,8 @@ fn check_lengths(wire: &v1::EventFilter) -> Result<(), WireError> {
         wire.object_classes.len(),
         wire.kinds.len(),
         wire.colours.len(),
+        wire.rule_ids.len(),
+        wire.zone_ids.len(),
     ];
     for ((field, most), length) in MAX_LIST.into_iter().zip(lengths) {
         if length > most {
@@ -177,6 +192,8 @@ mod tests {
             colours: vec![Colour::Red],
             min_confidence: 0.5,
             plate: Some("AB1".into()),
+            rules: vec![RuleId::new("gate").unwrap()],
+            zones: vec![ZoneId::new("line").unwrap()],
             ..Filter::default()
         };
         assert_eq!(filter_from_wire(Some(filter_to_wire(&filter))).unwrap(), filter);
@@ -191,6 +208,8 @@ mod tests {
             (v1::EventFilter { plate: "%".into(), ..Default::default() }, "plate"),
             (v1::EventFilter { kinds: vec![99], ..Default::default() }, "kinds"),
             (v1::EventFilter { colours: vec!["mauve".into()], ..Default::default() }, "colours"),
+            (v1::EventFilter { rule_ids: vec!["r".into(); 101], ..Default::default() }, "rule_ids"),
+            (v1::EventFilter { zone_ids: vec!["a b".into()], ..Default::default() }, "zone_ids"),
             (v1::EventFilter { area: Some(v1::Polygon::default()), ..Default::default() }, "area"),
         ];
         for (wire, field) in cases {

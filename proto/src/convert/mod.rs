@@ -2,6 +2,7 @@
 
 mod attributes;
 mod event;
+mod evidence;
 mod filter;
 
 pub use event::{event_from_wire, event_to_wire};

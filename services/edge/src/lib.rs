@@ -3,9 +3,12 @@
 //! [`run`] starts everything in the order of the data's way back: outbox, shipper, model, cameras; and ends it the other way
 //! round, so that the last events of the cameras still reach the outbox and, where the region answers, the region.
 
+mod cameras;
+mod chain;
 mod clock_watch;
 pub mod config;
 mod model;
+mod reload;
 pub mod rollout;
 pub mod ship;
 mod sink;
@@ -15,22 +18,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use vigil_base::event::ModelRef;
 use vigil_base::{SharedClock, SystemClock};
-use vigil_camera::{CameraClock, CameraStatus};
-use vigil_decode::DecoderConfig;
-use vigil_event::{EventConfig, EventContext, EventIds};
-use vigil_gate::{GateConfig, PacketGateConfig};
 use vigil_outbox::{Outbox, OutboxConfig, OutboxError};
-use vigil_runtime::{AnalyserConfig, CameraChain, ChainConfig, SightListener, StartError, StatusListener};
+use vigil_runtime::StartError;
 use vigil_serve::grpc::StartError as GrpcStartError;
 use vigil_serve::{GrpcServer, HealthBoard, ops};
-use vigil_track::TrackerConfig;
 
-use config::{CameraConfig, EdgeConfig};
+use cameras::{Cameras, Common};
+use config::EdgeConfig;
 use model::SharedModel;
 pub use model::{ModelError, default_manifest};
+pub use reload::Reloads;
 use ship::{Shipper, ShipperConfig};
 pub use sink::{OutboxSink, close_open_events};
 
@@ -66,12 +66,12 @@ pub enum EdgeError {
     Stopped,
 }
 
-/// Runs an edge until `shutdown`.
+/// Runs an edge until `shutdown`; its cameras and rules become what `reloads` says while it runs.
 ///
 /// # Errors
 /// Something it cannot do without is missing at the start. Later trouble (a camera, the region, the disk) is reported on
 /// `/healthz` and lived with.
-pub async fn run(config: EdgeConfig, shutdown: CancellationToken) -> Result<(), EdgeError> {
+pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationToken) -> Result<(), EdgeError> {
     let clock = SystemClock::shared();
     let board = HealthBoard::new();
     let ops_error = |source| EdgeError::Ops { address: config.ops_listen, source };
@@ -92,16 +92,17 @@ pub async fn run(config: EdgeConfig, shutdown: CancellationToken) -> Result<(), 
     })
     .await??;
     let sink = Arc::new(OutboxSink::new(outbox.clone(), board.clone()));
-    let chains = Arc::new(start_cameras(&config, &model, &sink, &clock, &board)?);
+    let common = Common { model: model.clone(), sink: sink.clone(), clock: clock.clone(), board: board.clone() };
+    let cameras = Arc::new(Cameras::start(&config, common)?);
     let serving = grpc.spawn(shutdown.clone());
     let following = tokio::spawn(model.follow(shutdown.clone()));
 
     let stop_shipping = CancellationToken::new();
-    let shipper = shipper(&config, outbox, &chains, clock, board);
+    let shipper = shipper(&config, outbox, &cameras, clock, board.clone());
     let shipping = tokio::spawn(ship::run(shipper, stop_shipping.clone()));
-    shutdown.cancelled().await;
+    let changing = reload::serve(reloads, config.clone(), cameras.clone(), board, shutdown).await;
 
-    stop_cameras(&chains, &sink).await;
+    stop_cameras(&cameras, changing, &sink).await;
     stop_shipping.cancel();
     for task in [shipping, serving, following] {
         if task.await.is_err() {
@@ -137,124 +138,42 @@ fn open_outbox(
     Ok(Arc::new(outbox))
 }
 
-fn start_cameras(
-    config: &EdgeConfig,
-    model: &Arc<SharedModel>,
-    sink: &Arc<OutboxSink>,
-    clock: &SharedClock,
-    board: &HealthBoard,
-) -> Result<Vec<CameraChain>, EdgeError> {
-    let start = |camera: &CameraConfig| {
-        let chain = chain_config(config, camera, model, board);
-        Ok(CameraChain::start(chain, sink.clone(), clock.clone())?)
-    };
-    config.cameras.iter().map(start).collect()
-}
-
-fn chain_config(
-    config: &EdgeConfig,
-    camera: &CameraConfig,
-    model: &Arc<SharedModel>,
-    board: &HealthBoard,
-) -> ChainConfig {
-    let analysis = &camera.analysis;
-    let identity = model.identity();
-    ChainConfig {
-        camera: camera.id.clone(),
-        source: camera.analysed.clone(),
-        decoder: DecoderConfig::default(),
-        rate: analysis.frames_per_second(),
-        gate: (analysis.motion_gate && analysis.packet_gate).then(PacketGateConfig::default),
-        analyser: AnalyserConfig {
-            classes: analysis.classes.clone(),
-            gate: analysis.motion_gate.then(GateConfig::default),
-            attention: analysis.attention(),
-            tracker: TrackerConfig::default(),
-            events: EventConfig {
-                update_interval: analysis.update_interval,
-                thumbnails: analysis.thumbnails,
-                ids: EventIds::Random,
-            },
-        },
-        context: EventContext {
-            region: config.region.clone(),
-            edge: config.edge.clone(),
-            camera: camera.id.clone(),
-            location: camera.location,
-            ground: None,
-            model: ModelRef { name: identity.name.as_str().into(), fingerprint: identity.fingerprint.as_str().into() },
-        },
-        detector: model.detector_for(&camera.id, analysis.rate),
-        on_status: on_status(camera, board),
-        on_sight: on_sight(camera, board),
-    }
-}
-
-/// Camera trouble goes to the board; the camera itself logs it, once for each reason.
-fn on_status(camera: &CameraConfig, board: &HealthBoard) -> StatusListener {
-    let (id, component, board) = (camera.id.clone(), format!("camera/{}", camera.id), board.clone());
-    Arc::new(move |status, sentence| match status {
-        CameraStatus::Connecting { .. } => tracing::debug!(camera = %id, "{sentence}"),
-        CameraStatus::Streaming { camera_clock, .. } => {
-            tracing::info!(camera = %id, "streaming {sentence}");
-            board.clear(&component);
-            match clock_trouble(*camera_clock) {
-                Some(trouble) => board.report(&format!("{component}/clock"), trouble, false),
-                None => board.clear(&format!("{component}/clock")),
-            }
-        }
-        CameraStatus::Waiting { .. } | CameraStatus::Down { .. } => board.report(&component, sentence, false),
-    })
-}
-
-/// A camera that streams and is not seen is as good as none; the camera's chain logs it.
-fn on_sight(camera: &CameraConfig, board: &HealthBoard) -> SightListener {
-    let (component, board) = (format!("camera/{}/pictures", camera.id), board.clone());
-    Arc::new(move |trouble| match trouble {
-        Some(why) => board.report(&component, why, false),
-        None => board.clear(&component),
-    })
-}
-
-/// What operators must know of a camera's clock: events that carry wrong times are found at the wrong time.
-fn clock_trouble(clock: CameraClock) -> Option<String> {
-    let (offset_ms, consequence) = match clock {
-        CameraClock::Good { offset_ms } => (offset_ms, "its events carry these times"),
-        CameraClock::Wrong { offset_ms } => (offset_ms, "times of arrival are used instead"),
-        CameraClock::Unknown | CameraClock::Ignored { .. } => return None,
-    };
-    let off = clock_watch::off(offset_ms)?;
-    Some(format!("the camera's clock is {off} this edge's: set it by NTP; {consequence}"))
-}
-
 fn shipper(
     config: &EdgeConfig,
     outbox: Arc<Outbox>,
-    chains: &Arc<Vec<CameraChain>>,
+    cameras: &Arc<Cameras>,
     clock: SharedClock,
     board: HealthBoard,
 ) -> Shipper {
-    let chains = chains.clone();
+    let (announced, cameras) = (cameras.announced(), cameras.clone());
     Shipper {
         config: ShipperConfig {
             region_address: config.region_address.clone(),
             region: config.region.clone(),
             edge: config.edge.clone(),
-            cameras: config.cameras.iter().map(|camera| wire::camera(config, camera)).collect(),
         },
         outbox,
-        cameras: Arc::new(move || chains.iter().map(|chain| wire::camera_health(&chain.health())).collect()),
+        announced,
+        cameras: Arc::new(move || cameras.health()),
         clock,
         board,
     }
 }
 
-async fn stop_cameras(chains: &Arc<Vec<CameraChain>>, sink: &Arc<OutboxSink>) {
-    for chain in chains.iter() {
-        chain.stop();
-    }
-    let waiting = chains.clone();
-    let mut ended = tokio::task::spawn_blocking(move || waiting.iter().for_each(CameraChain::wait));
+/// `changing` is a change of the cameras that is under way.
+async fn stop_cameras(cameras: &Arc<Cameras>, changing: Option<JoinHandle<()>>, sink: &Arc<OutboxSink>) {
+    let mut ended = tokio::spawn({
+        let cameras = cameras.clone();
+        async move {
+            cameras.stop();
+            if let Some(changing) = changing {
+                let _ = changing.await;
+            }
+            // What the change started is told, too.
+            cameras.stop();
+            let _ = tokio::task::spawn_blocking(move || cameras.wait()).await;
+        }
+    });
     if tokio::time::timeout(LAST_EVENTS, &mut ended).await.is_err() {
         tracing::warn!("the cameras do not end: the outbox takes no more events");
         sink.stop();

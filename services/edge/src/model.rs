@@ -254,6 +254,10 @@ impl Detector for FollowingLane {
         self.lane.model()
     }
 
+    fn prefer(&mut self, preferred: bool) {
+        self.lane.prefer(preferred);
+    }
+
     fn detect(&mut self, frame: &Frame) -> Result<Detections, DetectError> {
         self.detect_within(frame, &Regions::WHOLE)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
-use vigil_base::event::Event;
+use vigil_base::event::{Event, ModelRef};
 use vigil_base::{EventId, SimClock};
 use vigil_proto::convert::time_to_wire;
 use vigil_proto::v1;
@@ -109,7 +109,7 @@ async fn a_hostile_filter_is_refused_by_the_name_of_its_field() {
         (v1::EventFilter { camera_ids: vec!["' OR 1=1 --".into()], ..none() }, "filter.camera_ids"),
         (v1::EventFilter { camera_ids: vec!["c".into(); 1_001], ..none() }, "filter.camera_ids"),
         (v1::EventFilter { plate: "%_".into(), ..none() }, "filter.plate"),
-        (v1::EventFilter { kinds: vec![7], ..none() }, "filter.kinds"),
+        (v1::EventFilter { kinds: vec![99], ..none() }, "filter.kinds"),
         (v1::EventFilter { min_confidence: 2.0, ..none() }, "filter.min_confidence"),
         (v1::EventFilter { area: Some(v1::Polygon::default()), ..none() }, "filter.area.points"),
     ];
@@ -233,7 +233,8 @@ async fn a_page_of_large_events_stays_below_what_a_client_takes() {
         let mut large = event(secs(i));
         let point = large.path[0];
         large.path = vec![point; 64];
-        Event { zone: Some("z".repeat(128).into()), trace_parent: None, ..large }
+        let fingerprint = "f".repeat(128).into();
+        Event { model: ModelRef { fingerprint, ..large.model }, trace_parent: None, ..large }
     };
     for batch in 0..4 {
         edge.publish(&(0..500).map(|i| large(batch * 500 + i)).collect::<Vec<_>>()).await;

@@ -38,6 +38,14 @@ pub enum ConfigError {
         /// Where and why.
         fault: Fault,
     },
+    /// What the file says as a whole cannot be.
+    #[error("configuration file {}: {problem}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its key, and what to do.
+        problem: String,
+    },
     /// The values do not fit together.
     #[error("configuration file {}: {key}: {problem}", path.display())]
     Invalid {
@@ -51,6 +59,11 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// Something that does not fit, and says itself where.
+    pub fn unfit(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Unfit { path: path.to_owned(), problem: problem.into() }
+    }
+
     /// A value that does not fit.
     pub fn invalid(path: &Path, key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Invalid { path: path.to_owned(), key: key.into(), problem: problem.into() }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
-use vigil_base::event::{Attributes, EndReason, EventKind, EventState, ModelRef};
+use vigil_base::event::{Attributes, EndReason, EventState, ModelRef};
 use vigil_base::{BoxNorm, CameraId, EdgeId, Event, EventId, RegionId, SystemClock, TimeSource, Timestamp, TrackId};
 use vigil_edge::ship::{self, Shipper, ShipperConfig};
 use vigil_outbox::{Outbox, OutboxConfig, OutboxError, Record};
@@ -37,13 +37,9 @@ async fn main() -> anyhow::Result<()> {
     let outbox = Arc::new(Outbox::open(&OutboxConfig::new(folder), clock.clone())?);
     let shutdown = CancellationToken::new();
     let shipper = Shipper {
-        config: ShipperConfig {
-            region_address: url.parse()?,
-            region: region.clone(),
-            edge: edge.clone(),
-            cameras: vec![],
-        },
+        config: ShipperConfig { region_address: url.parse()?, region: region.clone(), edge: edge.clone() },
         outbox: outbox.clone(),
+        announced: tokio::sync::watch::Sender::default().subscribe(),
         cameras: Arc::new(Vec::new),
         clock: clock.clone(),
         board: HealthBoard::new(),
@@ -111,7 +107,6 @@ fn event(number: u64, region: &RegionId, edge: &EdgeId, now: Timestamp) -> Event
         region: region.clone(),
         edge: edge.clone(),
         camera,
-        kind: EventKind::Object,
         object_class: if number.is_multiple_of(3) { "car".into() } else { "person".into() },
         track: TrackId(number),
         begin_time: now,
@@ -125,8 +120,7 @@ fn event(number: u64, region: &RegionId, edge: &EdgeId, now: Timestamp) -> Event
         path: Vec::new(),
         attributes: Attributes::default(),
         location: None,
-        rule: None,
-        zone: None,
+        finding: None,
         plate: None,
         thumbnail_key: None,
         model: ModelRef { name: "test".into(), fingerprint: "0".into() },

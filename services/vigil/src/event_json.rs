@@ -23,9 +23,9 @@ pub fn event(event: &Event) -> Value {
     put("region", json!(event.region.as_str()));
     put("edge", json!(event.edge.as_str()));
     put("camera", json!(event.camera.as_str()));
-    put("kind", json!(event.kind.to_string()));
-    put("class", json!(&*event.object_class));
-    put("track", json!(event.track.0));
+    put("kind", json!(event.kind().to_string()));
+    put("class", if event.object_class.is_empty() { Value::Null } else { json!(&*event.object_class) });
+    put("track", if event.track.0 == 0 { Value::Null } else { json!(event.track.0) });
     put("begin_time", json!(event.begin_time.to_string()));
     put("end_time", json!(event.end_time.to_string()));
     put("confirm_time", json!(event.confirm_time.to_string()));
@@ -43,8 +43,12 @@ pub fn event(event: &Event) -> Value {
     put("motion_method", json!(event.attributes.motion_method.map(MotionMethod::name)));
     put("position", event.attributes.position.map_or(Value::Null, position));
     put("location", json!(event.location));
-    put("rule", json!(event.rule.as_deref()));
-    put("zone", json!(event.zone.as_deref()));
+    if let Some(finding) = &event.finding {
+        put("rule", json!(finding.rule.as_str()));
+        put("zone", json!(finding.zone.as_ref().map(vigil_base::ZoneId::as_str)));
+        put("evidence", json!(finding.evidence.to_string()));
+        put("suppressed", if finding.suppressed == 0 { Value::Null } else { json!(finding.suppressed) });
+    }
     put("plate", json!(event.plate.as_ref().map(|plate| &plate.text)));
     put("thumbnail_key", json!(event.thumbnail_key.as_deref()));
     put("model", json!({"name": &*event.model.name, "fingerprint": &*event.model.fingerprint}));
@@ -63,6 +67,9 @@ pub fn state(state: EventState) -> (&'static str, Option<&'static str>) {
                 EndReason::StreamLost => "stream_lost",
                 EndReason::EdgeStopped => "edge_stopped",
                 EndReason::EdgeRestarted => "edge_restarted",
+                EndReason::Over => "over",
+                EndReason::RuleOff => "rule_off",
+                EndReason::RuleChanged => "rule_changed",
             }),
         ),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use vigil_base::event::{Colour, EventKind};
-use vigil_base::{CameraId, EdgeId, Polygon, RegionId, Timestamp};
+use vigil_base::{CameraId, EdgeId, Polygon, RegionId, RuleId, Timestamp, ZoneId};
 use vigil_proto::convert::{Filter, filter_to_wire};
 use vigil_proto::v1;
 
@@ -33,7 +33,8 @@ pub struct FilterArgs {
     /// Only these object classes, for example person,car.
     #[arg(long, value_name = "CLASS", value_delimiter = ',')]
     pub class: Vec<String>,
-    /// Only these kinds of event: object.
+    /// Only these kinds of event: object, or a rule's: line_crossed, line_count, inside, entered, left, loitering, occupancy,
+    /// crowd_density, stopped_vehicle, wrong_way, speeding, object_abandoned, object_removed, camera_tampered, plate_listed.
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     pub kind: Vec<EventKind>,
     /// Only objects that show one of these colours: black, white, grey, red, orange, yellow, green, cyan, blue, purple, pink, brown.
@@ -45,6 +46,12 @@ pub struct FilterArgs {
     /// Only vehicles whose plate holds this text.
     #[arg(long, value_name = "TEXT")]
     pub plate: Option<String>,
+    /// Only events that these rules made.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub rule: Vec<RuleId>,
+    /// Only events of rules that watch these zones or lines.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub zone: Vec<ZoneId>,
     /// Only events inside this ring of latitude,longitude points: "52.50,13.37 52.52,13.37 52.51,13.40".
     #[arg(long, value_name = "POINTS")]
     pub area: Option<String>,
@@ -82,6 +89,8 @@ impl FilterArgs {
             area: self.area.as_deref().map(polygon).transpose()?,
             min_confidence: self.min_confidence,
             plate: self.plate.clone(),
+            rules: self.rule.clone(),
+            zones: self.zone.clone(),
         }))
     }
 }

@@ -8,9 +8,8 @@ use clap::Args;
 use serde::Deserialize;
 use vigil_base::ground::RawMark;
 use vigil_base::{GroundPlane, Size};
+use vigil_serve::config;
 use vigil_track::MotFile;
-
-use crate::toml_file;
 
 /// The camera's calibration.
 #[derive(Debug, Args)]
@@ -31,7 +30,7 @@ impl GroundArgs {
     /// Reads the marks, where there are any.
     pub fn load(&self) -> anyhow::Result<Option<Arc<GroundPlane>>> {
         let Some(path) = &self.ground else { return Ok(None) };
-        let raw: RawGround = toml_file::read(path)?;
+        let raw: RawGround = config::load(path)?;
         let plane = GroundPlane::from_marks(&raw.marks).with_context(|| path.display().to_string())?;
         Ok(Some(Arc::new(plane)))
     }

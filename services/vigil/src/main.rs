@@ -27,7 +27,6 @@ mod progress;
 mod rules_trial;
 mod signals;
 #[cfg(feature = "edge")]
-mod toml_file;
 mod when;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! Interrupts.
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Waits for SIGINT or SIGTERM.
@@ -10,6 +11,19 @@ pub async fn terminated() {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
+}
+
+/// A message for each SIGHUP; several that come at once are one.
+pub fn hang_ups() -> mpsc::Receiver<()> {
+    let (sender, receiver) = mpsc::channel(1);
+    let mut hang_up = signal(SignalKind::hangup()).expect("SIGHUP can be caught");
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() && !sender.is_closed() {
+            // Full: the one that waits will read what is there now.
+            let _ = sender.try_send(());
+        }
+    });
+    receiver
 }
 
 /// A token that is cancelled by the first SIGINT or SIGTERM; a second one ends the process at once.

@@ -6,15 +6,7 @@ use serde::Deserialize;
 use vigil_base::ZoneId;
 use vigil_base::config::Share;
 
-/// Which way over a line, seen by somebody who walks along it from its first point to its last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// To the left, coming from the right.
-    Left,
-    /// To the right, coming from the left.
-    Right,
-}
+pub use vigil_base::rule::{Direction, Tamper};
 
 /// Which way over a line a rule listens to (ONVIF: `Direction`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -226,22 +218,6 @@ pub struct RawTampered {
     /// A view that lasts for so long becomes the camera's own; absent: 10 min.
     #[serde(default, with = "humantime_serde")]
     pub accept_after: Option<Duration>,
-}
-
-/// What may be wrong with a camera's picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tamper {
-    /// Something is before the lens: the picture has lost its scene and its detail.
-    Covered,
-    /// The scene is there and its detail is gone.
-    Blurred,
-    /// Another scene, as rich in detail.
-    Moved,
-    /// Black, or nearly.
-    Dark,
-    /// The same picture over and over.
-    Frozen,
 }
 
 /// `plate_listed = { plates = ["B AB 1234"], on = "listed" }`

@@ -1,6 +1,5 @@
 //! Rules as they are meant: every value checked, every reference followed.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,100 +7,12 @@ use vigil_base::config::Share;
 use vigil_base::detection::ModelIdentity;
 use vigil_base::{GroundPlane, RuleId, ZoneId};
 
+pub use vigil_base::rule::RuleKind;
+
 use super::{Anchor, Density, Directions, Fault, PlateMatch, Reach, RuleError, Tamper, listed};
 use crate::plate::PlateList;
 use crate::schedule::{Schedule, TimesOfDay};
 use crate::shape::{Line, Zone};
-
-/// What a rule watches for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)] // The configuration's tables of the same names say it.
-pub enum RuleKind {
-    LineCrossed,
-    LineCount,
-    Inside,
-    Entered,
-    Left,
-    Loitering,
-    Occupancy,
-    CrowdDensity,
-    StoppedVehicle,
-    WrongWay,
-    Speeding,
-    ObjectAbandoned,
-    ObjectRemoved,
-    CameraTampered,
-    PlateListed,
-}
-
-impl RuleKind {
-    /// All kinds.
-    pub const ALL: [Self; 15] = [
-        Self::LineCrossed,
-        Self::LineCount,
-        Self::Inside,
-        Self::Entered,
-        Self::Left,
-        Self::Loitering,
-        Self::Occupancy,
-        Self::CrowdDensity,
-        Self::StoppedVehicle,
-        Self::WrongWay,
-        Self::Speeding,
-        Self::ObjectAbandoned,
-        Self::ObjectRemoved,
-        Self::CameraTampered,
-        Self::PlateListed,
-    ];
-
-    /// The table of the configuration that makes a rule of this kind.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LineCrossed => "line_crossed",
-            Self::LineCount => "line_count",
-            Self::Inside => "inside",
-            Self::Entered => "entered",
-            Self::Left => "left",
-            Self::Loitering => "loitering",
-            Self::Occupancy => "occupancy",
-            Self::CrowdDensity => "crowd_density",
-            Self::StoppedVehicle => "stopped_vehicle",
-            Self::WrongWay => "wrong_way",
-            Self::Speeding => "speeding",
-            Self::ObjectAbandoned => "object_abandoned",
-            Self::ObjectRemoved => "object_removed",
-            Self::CameraTampered => "camera_tampered",
-            Self::PlateListed => "plate_listed",
-        }
-    }
-
-    /// The ONVIF topic below `tns1:` that says the same (Analytics Service Specification 21.12, annex A, and its
-    /// recognition and tampering rules), where there is one. Entering and leaving are the two edges of the property
-    /// `IsInside`.
-    pub fn onvif_topic(self) -> Option<&'static str> {
-        match self {
-            Self::LineCrossed => Some("RuleEngine/LineDetector/Crossed"),
-            Self::LineCount => Some("RuleEngine/CountAggregation/Counter"),
-            Self::Inside | Self::Entered | Self::Left => Some("RuleEngine/FieldDetector/ObjectsInside"),
-            Self::Loitering => Some("RuleEngine/LoiteringDetector/ObjectIsLoitering"),
-            Self::Occupancy => Some("RuleEngine/CountAggregation/OccupancyCounter"),
-            Self::CameraTampered => Some("RuleEngine/TamperDetector/Tamper"),
-            Self::PlateListed => Some("RuleEngine/Recognition/LicensePlate"),
-            Self::CrowdDensity
-            | Self::StoppedVehicle
-            | Self::WrongWay
-            | Self::Speeding
-            | Self::ObjectAbandoned
-            | Self::ObjectRemoved => None,
-        }
-    }
-}
-
-impl fmt::Display for RuleKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// A camera's rules as they are meant.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -125,19 +36,19 @@ impl RuleSet {
         self.rules.iter().map(|rule| (&rule.id, rule.watch.kind()))
     }
 
-    /// Class names that some rule looks at, in alphabetical order: what must be tracked for them, whatever becomes an
-    /// event of its own. `None` when a rule looks at all classes.
-    pub fn classes(&self) -> Option<Vec<&str>> {
+    /// Class names that rules name, or their kinds bring along, in alphabetical order: what must be tracked for them,
+    /// whatever becomes an event of its own. A rule without classes looks at all that is tracked.
+    pub fn classes(&self) -> Vec<&str> {
         let mut names = Vec::new();
         for rule in self.rules.iter().filter(|rule| rule.watch.kind() != RuleKind::CameraTampered) {
-            names.extend(rule.settings.classes.as_ref()?.iter().map(String::as_str));
+            names.extend(rule.settings.classes.iter().flatten().map(String::as_str));
             if let Watch::Abandoned(abandoned) = &rule.watch {
                 names.extend(abandoned.owners.iter().map(String::as_str));
             }
         }
         names.sort_unstable();
         names.dedup();
-        Some(names)
+        names
     }
 
     /// Whether some rule needs [`crate::SceneStatistics`].

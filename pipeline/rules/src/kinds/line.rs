@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use vigil_base::Timestamp;
+
 use super::{Alarm, Interval, Machine};
 use crate::config::{Direction, Directions, LineRule};
-use crate::firing::{Counts, Evidence, Reading};
+use crate::firing::{Counts, Crossing, Evidence, Reading};
 use crate::moment::Moment;
 use crate::report::{Object, Reports};
 use crate::schedule::TimesOfDay;
@@ -12,16 +14,26 @@ use crate::seen::Seen;
 use crate::tracks::Tracks;
 use crate::watch::LineWatch;
 
-impl Counts {
-    fn add(&mut self, direction: Direction) {
-        match direction {
-            Direction::Left => self.left += 1,
-            Direction::Right => self.right += 1,
+/// Crossings counted in both directions, from the first frame or crossing on.
+#[derive(Debug, Default)]
+struct Tally(Option<Counts>);
+
+impl Tally {
+    /// The counts; they begin at `since` where they have not begun.
+    fn begun(&mut self, since: Timestamp) -> &mut Counts {
+        self.0.get_or_insert(Counts { since, ..Counts::default() })
+    }
+
+    fn add(&mut self, crossing: &Crossing) {
+        let counts = self.begun(crossing.at.time);
+        match crossing.direction {
+            Direction::Left => counts.left += 1,
+            Direction::Right => counts.right += 1,
         }
     }
 
-    fn begin(&mut self, now: Moment) {
-        *self = Self { since: now.time, ..Self::default() };
+    fn reading(&self) -> Option<Reading> {
+        self.0.map(Reading::Counts)
     }
 }
 
@@ -41,26 +53,26 @@ pub(super) struct LineCrossed {
     rule: LineRule,
     directions: Directions,
     watch: LineWatch,
-    counts: Option<Counts>,
+    tally: Tally,
 }
 
 impl LineCrossed {
     pub fn new(rule: LineRule, directions: Directions) -> Self {
-        Self { watch: LineWatch::new(rule.clone()), rule, directions, counts: None }
+        Self { watch: LineWatch::new(rule.clone()), rule, directions, tally: Tally::default() }
     }
 }
 
 impl Machine for LineCrossed {
     fn see(&mut self, seen: &Seen, _tracks: &Tracks, reports: &mut Reports) {
         let Some(crossing) = self.watch.see(seen) else { return };
-        self.counts.get_or_insert(Counts { since: crossing.at.time, ..Counts::default() }).add(crossing.direction);
+        self.tally.add(&crossing);
         if self.directions.listens_to(crossing.direction) {
             reports.happened(seen, self.rule.anchor, crossing.at.time, Evidence::Crossing(crossing));
         }
     }
 
     fn conclude(&mut self, now: Moment, _reports: &mut Reports) {
-        self.counts.get_or_insert(Counts { since: now.time, ..Counts::default() });
+        self.tally.begun(now.time);
     }
 
     fn end(&mut self, slot: usize, _object: Object, _reports: &mut Reports) {
@@ -72,7 +84,7 @@ impl Machine for LineCrossed {
     }
 
     fn reading(&self) -> Option<Reading> {
-        self.counts.map(Reading::Counts)
+        self.tally.reading()
     }
 }
 
@@ -80,7 +92,7 @@ impl Machine for LineCrossed {
 #[derive(Debug)]
 pub(super) struct LineCount {
     watch: LineWatch,
-    counts: Option<Counts>,
+    tally: Tally,
     reported: Counts,
     resets: Alarm,
     reports_every: Option<Interval>,
@@ -90,7 +102,7 @@ impl LineCount {
     pub fn new(rule: LineRule, reset: TimesOfDay, report_every: Option<Duration>) -> Self {
         Self {
             watch: LineWatch::new(rule),
-            counts: None,
+            tally: Tally::default(),
             reported: Counts::default(),
             resets: Alarm::new(reset),
             reports_every: report_every.map(Interval::new),
@@ -101,12 +113,12 @@ impl LineCount {
 impl Machine for LineCount {
     fn see(&mut self, seen: &Seen, _tracks: &Tracks, _reports: &mut Reports) {
         if let Some(crossing) = self.watch.see(seen) {
-            self.counts.get_or_insert(Counts { since: crossing.at.time, ..Counts::default() }).add(crossing.direction);
+            self.tally.add(&crossing);
         }
     }
 
     fn conclude(&mut self, now: Moment, reports: &mut Reports) {
-        let counts = self.counts.get_or_insert(Counts { since: now.time, ..Counts::default() });
+        let counts = self.tally.begun(now.time);
         let rings = self.resets.rings(now.time);
         if let Some(interval) = &mut self.reports_every {
             // What was counted before a reset is told with it, not lost.
@@ -119,7 +131,7 @@ impl Machine for LineCount {
             }
         }
         if rings {
-            counts.begin(now);
+            *counts = Counts { since: now.time, ..Counts::default() };
             self.reported = *counts;
         }
     }
@@ -133,6 +145,6 @@ impl Machine for LineCount {
     }
 
     fn reading(&self) -> Option<Reading> {
-        self.counts.map(Reading::Counts)
+        self.tally.reading()
     }
 }

@@ -17,6 +17,7 @@ use vigil_decode::DecoderConfig;
 use vigil_detect::{DetectError, Detector, Model, ModelCatalogue, ModelConfig, Runtime, Scheduler, SchedulerConfig};
 use vigil_event::{EventConfig, EventContext, EventIds, Revision};
 use vigil_gate::{AttentionConfig, GateConfig, PacketGateConfig};
+use vigil_rules::RuleSet;
 use vigil_runtime::{AnalyserConfig, CameraChain, ChainConfig, DetectorSource, EventSink, SinkClosed};
 use vigil_track::TrackerConfig;
 
@@ -150,12 +151,17 @@ pub fn chain_config(url: &str, gate: Option<PacketGateConfig>, detector: Detecto
         rate: RATE,
         gate,
         analyser: AnalyserConfig {
-            classes: model.classes.clone(),
+            rules: RuleSet::default(),
             gate: gate.map(|_| GateConfig::default()),
             // At an even rate, so that a gap is a fault.
             attention: AttentionConfig { max_rate: RATE, min_rate: RATE, ..AttentionConfig::default() },
             tracker: TrackerConfig::default(),
-            events: EventConfig { update_interval: Duration::from_secs(2), thumbnails: false, ids: EventIds::Random },
+            events: EventConfig {
+                classes: model.classes.clone(),
+                update_interval: Duration::from_secs(2),
+                thumbnails: false,
+                ids: EventIds::Random,
+            },
         },
         context: EventContext {
             region: RegionId::new("north").unwrap(),

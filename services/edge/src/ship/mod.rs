@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Uri};
 use vigil_base::{EdgeId, RegionId, SharedClock};
@@ -35,8 +36,6 @@ pub struct ShipperConfig {
     pub region: RegionId,
     /// This edge.
     pub edge: EdgeId,
-    /// Announced with each connection.
-    pub cameras: Vec<v1::Camera>,
 }
 
 /// The state of the edge's cameras, for heartbeats.
@@ -48,6 +47,8 @@ pub struct Shipper {
     pub config: ShipperConfig,
     /// What is shipped.
     pub outbox: Arc<Outbox>,
+    /// The edge's cameras, announced with each connection. When they change, a new connection is made.
+    pub announced: watch::Receiver<Vec<v1::Camera>>,
     /// Told in heartbeats.
     pub cameras: CameraHealthSource,
     /// What time it is.
@@ -71,7 +72,8 @@ pub async fn run(shipper: Shipper, shutdown: CancellationToken) {
         let began = shipper.clock.monotonic();
         let ended = session::run_once(&shipper, &endpoint, &telemetry, &shutdown).await;
         telemetry.disconnected();
-        let Err(error) = ended else { break };
+        // It ended in order: the edge stops, or the cameras are to be announced anew.
+        let Err(error) = ended else { continue };
         report(&shipper, &error, &mut told);
         if shipper.clock.monotonic().saturating_sub(began) > GOOD_SESSION {
             waits = self::waits();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -85,7 +85,8 @@ pub enum ShipError {
     Outbox(#[from] OutboxError),
 }
 
-/// Connects, says hello, and ships until the connection breaks (`Err`) or `shutdown` (`Ok`).
+/// Connects, says hello, and ships until the connection breaks (`Err`), or until `shutdown` or the edge's cameras are
+/// others than were announced (`Ok`).
 pub(super) async fn run_once(
     shipper: &Shipper,
     endpoint: &Endpoint,
@@ -93,8 +94,10 @@ pub(super) async fn run_once(
     shutdown: &CancellationToken,
 ) -> Result<(), ShipError> {
     let (outgoing, receiver) = mpsc::channel(OUTGOING);
+    let mut announced = shipper.announced.clone();
+    let cameras = announced.borrow_and_update().clone();
     let opened = async {
-        send(shipper, &outgoing, hello(shipper)).await?;
+        send(shipper, &outgoing, hello(shipper, cameras)).await?;
         open(shipper, endpoint, receiver).await
     };
     let Some(opened) = shutdown.run_until_cancelled(opened).await else { return Ok(()) };
@@ -104,7 +107,7 @@ pub(super) async fn run_once(
     tracing::info!(region = %shipper.config.region, backlog = shipper.outbox.backlog().records, "connected to the region");
     let under_way = VecDeque::new();
     Session { shipper, telemetry, outgoing, incoming, limits, clock, under_way, sent: 0, batches: 0 }
-        .ship(shutdown)
+        .ship(announced, shutdown)
         .await
 }
 
@@ -137,7 +140,11 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn ship(mut self, shutdown: &CancellationToken) -> Result<(), ShipError> {
+    async fn ship(
+        mut self,
+        mut announced: watch::Receiver<Vec<v1::Camera>>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), ShipError> {
         let mut newest = self.shipper.outbox.newest_sequence();
         let mut heartbeats = tokio::time::interval(HEARTBEAT);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -149,6 +156,7 @@ impl Session<'_> {
             let deadline = self.ack_deadline();
             tokio::select! {
                 () = shutdown.cancelled() => {}
+                Ok(()) = announced.changed() => break,
                 changed = newest.changed() => if changed.is_err() { return Ok(()) },
                 _ = heartbeats.tick() => self.send_heartbeat().await?,
                 answer = self.incoming.message() => self.take(answer).await?,
@@ -321,14 +329,14 @@ async fn open(
     Ok((incoming, limits, clock))
 }
 
-fn hello(shipper: &Shipper) -> Outgoing {
+fn hello(shipper: &Shipper, cameras: Vec<v1::Camera>) -> Outgoing {
     let config = &shipper.config;
     Outgoing::Hello(v1::PublishHello {
         edge_id: config.edge.to_string(),
         instance_id: shipper.outbox.instance_id().to_string(),
         region_id: config.region.to_string(),
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
-        cameras: config.cameras.clone(),
+        cameras,
     })
 }
 

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vigil_base::event::{
-    Attributes, Colour, ColourMethod, ColourShare, EndReason, Event, EventKind, EventState, GroundPosition, ModelRef,
+    Attributes, Colour, ColourMethod, ColourShare, EndReason, Event, EventState, Finding, GroundPosition, ModelRef,
     MotionMethod, Part, PathPoint, Plate, Speed,
 };
+use vigil_base::evidence::Spot;
 use vigil_base::ground::GroundPoint;
-use vigil_base::{BoxNorm, CameraId, EdgeId, EventId, GeoPoint, RegionId, SimClock, TimeSource, Timestamp, TrackId};
+use vigil_base::{
+    BoxNorm, CameraId, EdgeId, EventId, Evidence, GeoPoint, PointNorm, RegionId, RuleId, RuleKind, SimClock,
+    TimeSource, Timestamp, TrackId, ZoneId,
+};
 
 /// A whole hour: 2026-01-05T10:00:00Z.
 pub const NOON: Timestamp = Timestamp::from_micros(1_767_607_200_000_000);
@@ -42,7 +46,6 @@ pub fn event(begin: Timestamp) -> Event {
         region: region(),
         edge: EdgeId::new("edge-1").unwrap(),
         camera: CameraId::new("gate-1").unwrap(),
-        kind: EventKind::Object,
         object_class: "person".into(),
         track: TrackId(7),
         begin_time: begin,
@@ -68,8 +71,7 @@ pub fn event(begin: Timestamp) -> Event {
             position: Some(GroundPosition { place: GroundPoint { x: -4.5, y: 12.25 }, error_metres: 0.25 }),
         },
         location: Some(GeoPoint { latitude: 52.52, longitude: 13.40 }),
-        rule: None,
-        zone: None,
+        finding: None,
         plate: None,
         thumbnail_key: None,
         model: ModelRef { name: "nanodet".into(), fingerprint: "ab".repeat(32).into() },
@@ -84,6 +86,19 @@ fn path(begin: Timestamp) -> Vec<PathPoint> {
         confidence: 0.7,
     };
     (0..8).map(point).collect()
+}
+
+/// The event as a rule found it, at a line.
+pub fn found_by(event: Event, kind: RuleKind, rule: &str, zone: Option<&str>) -> Event {
+    let spot = Spot { time: event.begin_time, at: PointNorm { x: 0.5, y: 0.75 } };
+    let finding = Finding {
+        rule: RuleId::new(rule).unwrap(),
+        kind,
+        zone: zone.map(|zone| ZoneId::new(zone).unwrap()),
+        evidence: Evidence::Border { at: spot, from: spot, to: spot },
+        suppressed: 3,
+    };
+    Event { finding: Some(finding), ..event }
 }
 
 /// The next revision of an event, which ends it.

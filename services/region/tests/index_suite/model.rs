@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use vigil_base::event::{Colour, Event, EventKind};
-use vigil_base::{CameraId, EdgeId, EventId, GeoPoint, Polygon, Timestamp};
+use vigil_base::{CameraId, EdgeId, EventId, GeoPoint, Polygon, RuleId, RuleKind, Timestamp, ZoneId};
 use vigil_proto::convert::Filter;
 use vigil_region::index::{CountGroup, CountQuery, GroupKey, Index, NewRevision, SearchQuery};
 
 use super::{Engine, colours, degrees, open};
-use crate::common::{NOON, camera, class, event, plate};
+use crate::common::{NOON, camera, class, event, found_by, plate};
 
 /// Random runs over one index that grows from run to run.
 const RUNS: u32 = 60;
@@ -24,6 +24,9 @@ const CAMERAS: [&str; 4] = ["gate-1", "gate-2", "gate-3", "yard"];
 const CLASSES: [&str; 3] = ["person", "car", "bicycle"];
 const PLATES: [&str; 3] = ["BAB12", "MXY999", "BCD34"];
 const COLOURS: [Colour; 3] = [Colour::Red, Colour::Blue, Colour::White];
+const KINDS: [RuleKind; 3] = [RuleKind::LineCrossed, RuleKind::Loitering, RuleKind::CameraTampered];
+const RULES: [&str; 3] = ["in", "out", "gate-1"];
+const ZONES: [&str; 3] = ["door", "yard", "in"];
 const HOUR_S: u64 = 3_600;
 
 fn place() -> impl Strategy<Value = GeoPoint> {
@@ -40,8 +43,9 @@ fn new_event() -> impl Strategy<Value = Event> {
         prop::option::weighted(0.3, 0..PLATES.len()),
     );
     let who = (0..CAMERAS.len(), 0..CLASSES.len(), 0u8..2, 0u8..=4);
-    (begin_s, length_s, who, looks).prop_map(
-        |(begin, length, (cam, cls, edge, confidence), (shades, location, read))| {
+    let found = prop::option::weighted(0.4, (0..KINDS.len(), 0..RULES.len(), prop::option::of(0..ZONES.len())));
+    (begin_s, length_s, who, looks, found).prop_map(
+        |(begin, length, (cam, cls, edge, confidence), (shades, location, read), found)| {
             let begin = NOON + Duration::from_secs(begin);
             let plain = class(camera(event(begin), CAMERAS[cam]), CLASSES[cls]);
             let made = Event {
@@ -52,7 +56,9 @@ fn new_event() -> impl Strategy<Value = Event> {
                 location,
                 ..plain
             };
-            read.map_or(made.clone(), |number| plate(made, PLATES[number]))
+            let made = read.map_or(made.clone(), |number| plate(made, PLATES[number]));
+            let Some((kind, rule, zone)) = found else { return made };
+            found_by(made, KINDS[kind], RULES[rule], zone.map(|zone| ZONES[zone]))
         },
     )
 }
@@ -79,7 +85,11 @@ fn filter() -> impl Strategy<Value = Filter> {
         prop::sample::subsequence(CAMERAS.to_vec(), 0..=3),
         prop::sample::subsequence(CLASSES.to_vec(), 0..=2),
         prop::option::weighted(0.2, 0u8..3),
-        prop::option::weighted(0.2, Just(EventKind::Object)),
+        prop::option::weighted(0.3, prop::sample::select(EventKind::all().collect::<Vec<_>>())),
+    );
+    let found = (
+        prop::option::weighted(0.2, prop::sample::subsequence(RULES.to_vec(), 1..=2)),
+        prop::option::weighted(0.2, prop::sample::subsequence(ZONES.to_vec(), 1..=2)),
     );
     let looks = (
         prop::option::weighted(0.3, prop::sample::subsequence(COLOURS.to_vec(), 1..=2)),
@@ -87,25 +97,30 @@ fn filter() -> impl Strategy<Value = Filter> {
         prop::option::weighted(0.2, 1u8..=4),
         prop::option::weighted(0.2, prop::sample::select(vec!["B", "AB1", "9", "X", "BAB12"])),
     );
-    (when, what, looks).prop_map(|((from, until), (cams, classes, edge, kind), (shades, area, confidence, part))| {
-        let (from, until) = match (from, until) {
-            (Some(a), Some(b)) if b <= a => (Some(b), Some(a + Duration::from_micros(1))),
-            other => other,
-        };
-        Filter {
-            from,
-            until,
-            regions: Vec::new(),
-            cameras: cams.into_iter().map(|name| CameraId::new(name).unwrap()).collect(),
-            edges: edge.map(|number| EdgeId::new(format!("edge-{number}")).unwrap()).into_iter().collect(),
-            classes: classes.into_iter().map(str::to_owned).collect(),
-            kinds: kind.into_iter().collect(),
-            colours: shades.unwrap_or_default(),
-            area,
-            min_confidence: f32::from(confidence.unwrap_or(0)) / 4.0,
-            plate: part.map(str::to_owned),
-        }
-    })
+    (when, what, looks, found).prop_map(
+        |(when, (cams, classes, edge, kind), (shades, area, confidence, part), found)| {
+            let ((from, until), (rules, zones)) = (when, found);
+            let (from, until) = match (from, until) {
+                (Some(a), Some(b)) if b <= a => (Some(b), Some(a + Duration::from_micros(1))),
+                other => other,
+            };
+            Filter {
+                from,
+                until,
+                regions: Vec::new(),
+                cameras: cams.into_iter().map(|name| CameraId::new(name).unwrap()).collect(),
+                edges: edge.map(|number| EdgeId::new(format!("edge-{number}")).unwrap()).into_iter().collect(),
+                classes: classes.into_iter().map(str::to_owned).collect(),
+                kinds: kind.into_iter().collect(),
+                colours: shades.unwrap_or_default(),
+                area,
+                min_confidence: f32::from(confidence.unwrap_or(0)) / 4.0,
+                plate: part.map(str::to_owned),
+                rules: rules.unwrap_or_default().into_iter().map(|name| RuleId::new(name).unwrap()).collect(),
+                zones: zones.unwrap_or_default().into_iter().map(|name| ZoneId::new(name).unwrap()).collect(),
+            }
+        },
+    )
 }
 
 type Model = BTreeMap<EventId, Event>;

@@ -22,7 +22,7 @@ use crate::detection_log::DetectionLog;
 use crate::detector::DetectorArgs;
 use crate::ground::{self, GroundArgs};
 use crate::live::LiveArgs;
-use crate::rules_trial::{RulesArgs, RulesTrial};
+use crate::rules_trial::{self, RulesArgs};
 use crate::{event_json, exit, output, progress, when};
 
 /// A live event is not told between its begin and its end: a file's reader wants the whole.
@@ -37,7 +37,7 @@ const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
   vigil analyze street.mp4 --rate 10 --mot tracks.txt
   vigil analyze street.mp4 --gates
   vigil analyze rtsp://10.0.0.20/stream1 --duration 1m --user viewer --password-file camera.pw
-  vigil analyze street.mp4 --rules rules.toml | jq -c 'select(.rule)'
+  vigil analyze street.mp4 --rules rules.toml | jq -c 'select(.rule) | [.kind, .begin_time, .evidence]'
   vigil analyze street.mp4 --classes car,truck --start 2026-05-01T14:00:00Z | jq -c '[.class, .begin_time]'")]
 pub struct AnalyzeArgs {
     /// The video: a file of any container and codec that GStreamer decodes, or an rtsp:// address with --duration.
@@ -109,7 +109,6 @@ struct Run {
     sampler: Sampler,
     recorder: TrackRecorder,
     detections: DetectionLog,
-    rules: Option<RulesTrial>,
     ground: Option<Arc<GroundPlane>>,
     size: Size,
     /// Number (from 1) and capture time of each frame.
@@ -132,29 +131,23 @@ impl Run {
         };
         let tracker = TrackerConfig::default();
         let recorder = TrackRecorder::new(&tracker);
-        let rules = args.rules.load(identity, ground.as_ref())?;
-        let mut classes =
-            if args.classes.is_empty() { AnalysisConfig::default().classes } else { args.classes.clone() };
-        // What a rule names must be tracked.
-        let named = rules.iter().flat_map(|rules| rules.classes().to_vec());
-        classes.extend(named.collect::<Vec<_>>());
+        let classes = if args.classes.is_empty() { AnalysisConfig::default().classes } else { args.classes.clone() };
         let look = if args.detail { LookAt::Detail } else { LookAt::Regions };
         let analysis = AnalysisConfig { rate: args.rate, motion_gate: args.gates, look, ..AnalysisConfig::default() };
         let config = AnalyserConfig {
-            classes,
+            rules: args.rules.load(ground.as_ref())?,
             gate: args.gates.then(GateConfig::default),
             attention: analysis.attention(),
             tracker,
-            events: EventConfig { update_interval: NEVER, thumbnails: false, ids: EventIds::Repeatable },
+            events: EventConfig { classes, update_interval: NEVER, thumbnails: false, ids: EventIds::Repeatable },
         };
         let detections = DetectionLog::default();
-        let detector = detections.listen(Box::new(model.detector()?), &config.classes);
+        let detector = detections.listen(Box::new(model.detector()?), &config.events.classes);
         Ok(Self {
             analyser: Analyser::new(config, context, detector)?,
             sampler: Sampler::new(analysis.frames_per_second()),
             recorder,
             detections,
-            rules,
             ground,
             size: Size::new(1, 1),
             times: Vec::new(),
@@ -179,12 +172,10 @@ impl Run {
         let analysis = self.analyser.analyse(frame)?;
         self.detections.note(number);
         match analysis {
-            Analysis::Still | Analysis::NotDue => Ok(()),
+            Analysis::NotDue => Ok(()),
+            Analysis::Still { revisions } => print_ended(&revisions),
             Analysis::Seen { update, revisions } => {
                 self.recorder.observe(&update);
-                if let Some(rules) = &mut self.rules {
-                    rules.observe(&update, frame)?;
-                }
                 print_ended(&revisions)
             }
         }
@@ -192,7 +183,7 @@ impl Run {
 
     fn finish(mut self, args: &AnalyzeArgs) -> anyhow::Result<()> {
         print_ended(&self.analyser.end_all(EndReason::StreamLost))?;
-        self.rules.map(RulesTrial::finish).transpose()?;
+        rules_trial::print_counts(self.analyser.readouts())?;
         self.progress.finish_and_clear();
         if let Some(path) = &args.detections {
             write(path, &self.detections.into_text())?;

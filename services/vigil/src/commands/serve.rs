@@ -17,13 +17,14 @@ pub struct ServeArgs {
     config: PathBuf,
 }
 
-/// Runs an edge until SIGTERM or an interrupt.
+/// Runs an edge until SIGTERM or an interrupt; SIGHUP makes it read its configuration again.
 #[cfg(feature = "edge")]
 pub async fn edge(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = vigil_edge::config::load(&args.config)?;
     logs::init(config.log, None);
     allow_open_files();
-    vigil_edge::run(config, signals::shutdown()).await?;
+    let reloads = vigil_edge::Reloads { file: args.config, requests: signals::hang_ups() };
+    vigil_edge::run(config, reloads, signals::shutdown()).await?;
     Ok(ExitCode::SUCCESS)
 }
 

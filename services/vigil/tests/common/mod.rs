@@ -102,6 +102,11 @@ impl Process {
         self.signal(Signal::SIGSTOP);
     }
 
+    /// SIGHUP: read the configuration again.
+    pub fn hang_up(&self) {
+        self.signal(Signal::SIGHUP);
+    }
+
     /// SIGTERM, and how the process ended.
     pub fn terminate(mut self) -> std::process::ExitStatus {
         self.signal(Signal::SIGTERM);

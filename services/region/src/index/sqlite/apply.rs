@@ -143,8 +143,9 @@ impl<'t> Applying<'t> {
         let event = &revision.event;
         let thumbnail_revision = if revision.thumbnail.is_empty() { 0 } else { event.revision };
         let sql = "INSERT INTO events (camera, begin_us, event_id, row, revision, commit_seq, receive_us, end_us, span,
-                          kind, class, edge, confidence, colours, latitude, longitude, plate, thumbnail_revision)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+                          kind, class, edge, confidence, colours, latitude, longitude, plate, thumbnail_revision,
+                          rule, zone)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
         self.transaction.prepare_cached(sql)?.execute(params![
             numbers.camera,
             event.begin_time.as_micros(),
@@ -155,7 +156,7 @@ impl<'t> Applying<'t> {
             self.now.as_micros(),
             event.end_time.as_micros(),
             span_of(length_us(event)),
-            kind_number(event.kind),
+            kind_number(event.kind()),
             numbers.class,
             numbers.edge,
             f64::from(event.confidence),
@@ -164,6 +165,8 @@ impl<'t> Applying<'t> {
             event.location.map(|at| at.longitude),
             event.plate.as_ref().map(|plate| &plate.text),
             thumbnail_revision,
+            numbers.rule,
+            numbers.zone,
         ])?;
         self.counts.add(hourly_key(event, numbers), 1);
         self.committed(event, seq, thumbnail_revision);
@@ -212,15 +215,16 @@ impl<'t> Applying<'t> {
         Ok(())
     }
 
-    /// Class, kind and plate are in indexes that most revisions need not touch: SQLite rewrites an index whose columns
+    /// Class, kind, plate, rule and zone are in indexes that most revisions need not touch: SQLite rewrites an index whose columns
     /// are set, changed or not.
     fn reclassify(&self, event: &Event, numbers: &Numbers, stored: &EventRow) -> rusqlite::Result<()> {
-        let kind = kind_number(event.kind);
+        let kind = kind_number(event.kind());
         let plate = event.plate.as_ref().map(|plate| plate.text.as_str());
-        if (stored.class, stored.kind, stored.plate.as_deref()) == (numbers.class, kind, plate) {
+        let before = (stored.class, stored.kind, stored.plate.as_deref(), stored.rule, stored.zone);
+        if before == (numbers.class, kind, plate, numbers.rule, numbers.zone) {
             return Ok(());
         }
-        let sql = "UPDATE events SET class = ?4, kind = ?5, plate = ?6
+        let sql = "UPDATE events SET class = ?4, kind = ?5, plate = ?6, rule = ?7, zone = ?8
                    WHERE camera = ?1 AND begin_us = ?2 AND event_id = ?3";
         let key = stored.key;
         self.transaction.prepare_cached(sql)?.execute(params![
@@ -229,7 +233,9 @@ impl<'t> Applying<'t> {
             key.id,
             numbers.class,
             kind,
-            plate
+            plate,
+            numbers.rule,
+            numbers.zone
         ])?;
         Ok(())
     }
@@ -288,14 +294,22 @@ struct Numbers {
     camera: i64,
     edge: i64,
     class: i64,
+    rule: Option<i64>,
+    zone: Option<i64>,
 }
 
 impl Numbers {
     fn of(names: &mut NameCache, connection: &Connection, event: &Event) -> rusqlite::Result<Self> {
+        let finding = event.finding.as_ref();
+        let rule = finding.map(|finding| names.number(connection, NameKind::Rule, finding.rule.as_str()));
+        let zone = finding.and_then(|finding| finding.zone.as_ref());
+        let zone = zone.map(|zone| names.number(connection, NameKind::Zone, zone.as_str()));
         Ok(Self {
             camera: names.number(connection, NameKind::Camera, event.camera.as_str())?,
             edge: names.number(connection, NameKind::Edge, event.edge.as_str())?,
             class: names.number(connection, NameKind::Class, &event.object_class)?,
+            rule: rule.transpose()?,
+            zone: zone.transpose()?,
         })
     }
 }
@@ -319,7 +333,7 @@ fn hourly_key(event: &Event, numbers: &Numbers) -> HourlyKey {
         camera: numbers.camera,
         hour: event.begin_time.as_micros().div_euclid(HOUR_US),
         class: numbers.class,
-        kind: kind_number(event.kind),
+        kind: kind_number(event.kind()),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use rusqlite::{Connection, params};
-use vigil_base::{CameraId, EdgeId, GeoPoint, Polygon, Timestamp};
+use vigil_base::event::EventKind;
+use vigil_base::{CameraId, EdgeId, GeoPoint, Polygon, RuleId, Timestamp, ZoneId};
 use vigil_proto::convert::Filter;
 
 use super::names::{NameKind, number_of};
@@ -29,6 +30,10 @@ pub(super) struct Conditions {
     area: Option<Polygon>,
     min_confidence: f32,
     plate: Option<String>,
+    rules: Option<HashSet<i64>>,
+    zones: Option<HashSet<i64>>,
+    /// Only events that rules made can match.
+    of_rules: bool,
 }
 
 impl Conditions {
@@ -54,9 +59,14 @@ impl Conditions {
             area: filter.area.clone(),
             min_confidence: filter.min_confidence,
             plate: filter.plate.clone(),
+            rules: numbers(NameKind::Rule, filter.rules.iter().map(RuleId::as_str).collect())?,
+            zones: numbers(NameKind::Zone, filter.zones.iter().map(ZoneId::as_str).collect())?,
+            of_rules: !filter.rules.is_empty()
+                || !filter.zones.is_empty()
+                || (!filter.kinds.is_empty() && !filter.kinds.contains(&EventKind::Object)),
         };
-        let empty = |set: &Option<HashSet<i64>>| set.as_ref().is_some_and(HashSet::is_empty);
-        let impossible = empty(&conditions.cameras) || empty(&conditions.classes) || empty(&conditions.edges);
+        let named = [&conditions.cameras, &conditions.classes, &conditions.edges, &conditions.rules, &conditions.zones];
+        let impossible = named.into_iter().flatten().any(HashSet::is_empty);
         Ok((!impossible).then_some(conditions))
     }
 
@@ -86,6 +96,8 @@ impl Conditions {
             && (self.colours == 0 || row.colours & self.colours != 0)
             && self.area.as_ref().is_none_or(|area| row.location.is_some_and(|at| area.contains(at)))
             && self.plate.as_ref().is_none_or(|part| row.plate.as_ref().is_some_and(|plate| plate.contains(part)))
+            && self.rules.as_ref().is_none_or(|rules| row.rule.is_some_and(|rule| rules.contains(&rule)))
+            && self.zones.as_ref().is_none_or(|zones| row.zone.is_some_and(|zone| zones.contains(&zone)))
     }
 
     /// Whether the kept hourly counts answer a count by these conditions.
@@ -94,6 +106,8 @@ impl Conditions {
             && self.colours == 0
             && self.area.is_none()
             && self.plate.is_none()
+            && self.rules.is_none()
+            && self.zones.is_none()
             && self.min_confidence <= 0.0
     }
 
@@ -104,7 +118,11 @@ impl Conditions {
         {
             return Ok(cameras.iter().map(|camera| Path::Camera(*camera)).collect());
         }
-        Ok(vec![self.plate.clone().map_or(Path::Time, Path::Plate)])
+        Ok(vec![match &self.plate {
+            Some(part) => Path::Plate(part.clone()),
+            None if self.of_rules => Path::Rules,
+            None => Path::Time,
+        }])
     }
 }
 

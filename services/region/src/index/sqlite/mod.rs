@@ -18,12 +18,13 @@
 //!   by_time     begin_us | event_id | class                    newest first over all cameras
 //!   by_span     span | begin_us | event_id | class             only events longer than a minute, see below
 //!   by_plate    begin_us | event_id | class | plate            only events with a plate
+//!   by_rule     begin_us | event_id | class | rule | zone      only events that a rule made
 //!   by_commit   commit_seq                                     the feed
 //! payloads    row -> the event for the wire, without receive time and thumbnail key
 //! thumbnails  row -> JPEG
 //! hourly      hour | camera | class | kind -> events           counts; camera 0 stands for all of them
 //! extents     camera -> the rectangle in which its events lie  polygon to cameras
-//! names       kind | number -> text                            cameras, edges and classes as small numbers
+//! names       kind | number -> text                            cameras, edges, classes, rules and zones as numbers
 //! clock_steps commit_seq -> receive time                       where the region's clock was set back, see `seek`
 //! cameras, edges, meta
 //! ```
@@ -35,8 +36,8 @@
 //!
 //! # Write, read, delete
 //! The writer applies all revisions that wait, and the counts they change, in one transaction. A later revision
-//! replaces the row and takes a new commit number. Searches merge one walk per camera, or walk `by_time`, or
-//! `by_plate`, whichever looks at less (`walk`); every read sees one snapshot. Retention deletes in small
+//! replaces the row and takes a new commit number. Searches merge one walk per camera, or walk `by_time`,
+//! `by_plate` or `by_rule`, whichever looks at less (`walk`); every read sees one snapshot. Retention deletes in small
 //! transactions between the others.
 //!
 //! # Crash cases

@@ -1,4 +1,4 @@
-//! Cameras, edges and classes as small numbers: rows stay narrow, and comparing is comparing integers.
+//! Cameras, edges, classes, rules and zones as small numbers: rows stay narrow, and comparing is comparing integers.
 
 use std::collections::HashMap;
 
@@ -10,6 +10,8 @@ pub(super) enum NameKind {
     Camera = 1,
     Edge = 2,
     Class = 3,
+    Rule = 4,
+    Zone = 5,
 }
 
 /// The number of a name, if it was ever given one.
@@ -33,6 +35,8 @@ pub(super) struct NameCache {
     cameras: HashMap<String, i64>,
     edges: HashMap<String, i64>,
     classes: HashMap<String, i64>,
+    rules: HashMap<String, i64>,
+    zones: HashMap<String, i64>,
 }
 
 impl NameCache {
@@ -42,6 +46,8 @@ impl NameCache {
             NameKind::Camera => &mut self.cameras,
             NameKind::Edge => &mut self.edges,
             NameKind::Class => &mut self.classes,
+            NameKind::Rule => &mut self.rules,
+            NameKind::Zone => &mut self.zones,
         };
         if let Some(number) = numbers.get(name) {
             return Ok(*number);

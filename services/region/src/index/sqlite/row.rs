@@ -2,14 +2,14 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use vigil_base::event::{Colour, EventKind};
-use vigil_base::{Event, EventId, GeoPoint};
+use vigil_base::{Event, EventId, GeoPoint, RuleKind};
 
 use super::walk::Key;
 use crate::index::CommitSeq;
 
 /// Columns of [`EventRow`], in its order.
 pub(super) const COLUMNS: &str = "camera, begin_us, event_id, row, revision, commit_seq, receive_us, end_us, kind, \
-     class, edge, confidence, colours, latitude, longitude, plate, thumbnail_revision";
+     class, edge, confidence, colours, latitude, longitude, plate, thumbnail_revision, rule, zone";
 
 /// One event as its last revision has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,9 @@ pub(super) struct EventRow {
     pub(super) location: Option<GeoPoint>,
     pub(super) plate: Option<String>,
     pub(super) thumbnail_revision: u32,
+    /// The rule that made it, and what that watches.
+    pub(super) rule: Option<i64>,
+    pub(super) zone: Option<i64>,
 }
 
 impl EventRow {
@@ -52,6 +55,8 @@ impl EventRow {
             location: location.map(|(latitude, longitude)| GeoPoint { latitude, longitude }),
             plate: row.get(15)?,
             thumbnail_revision: row.get(16)?,
+            rule: row.get(17)?,
+            zone: row.get(18)?,
         })
     }
 }
@@ -99,8 +104,23 @@ pub(super) fn begin_range(id: EventId) -> (i64, i64) {
 
 /// The stored number of a kind.
 pub(super) fn kind_number(kind: EventKind) -> i64 {
+    let EventKind::Rule(kind) = kind else { return 1 };
     match kind {
-        EventKind::Object => 1,
+        RuleKind::LineCrossed => 2,
+        RuleKind::LineCount => 3,
+        RuleKind::Inside => 4,
+        RuleKind::Entered => 5,
+        RuleKind::Left => 6,
+        RuleKind::Loitering => 7,
+        RuleKind::Occupancy => 8,
+        RuleKind::CrowdDensity => 9,
+        RuleKind::StoppedVehicle => 10,
+        RuleKind::WrongWay => 11,
+        RuleKind::Speeding => 12,
+        RuleKind::ObjectAbandoned => 13,
+        RuleKind::ObjectRemoved => 14,
+        RuleKind::CameraTampered => 15,
+        RuleKind::PlateListed => 16,
     }
 }
 

@@ -52,6 +52,8 @@ pub(super) enum Path {
     Time,
     /// Events with a plate; those whose plate holds this text may match.
     Plate(String),
+    /// Events that rules made.
+    Rules,
     /// Events of one span.
     Span(i64),
 }
@@ -87,6 +89,7 @@ impl<'c> Source<'c> {
         let (low, below, chunk) = (self.low_us, self.below, self.chunk as i64);
         let (may_match, place, argument): (_, _, Option<&dyn ToSql>) = match &self.path {
             Path::Time => ("1", "INDEXED BY events_by_time WHERE", None),
+            Path::Rules => ("1", "INDEXED BY events_by_rule WHERE rule IS NOT NULL AND", None),
             Path::Camera(camera) => ("1", "WHERE camera = ?5 AND", Some(camera)),
             Path::Span(span) => ("1", "INDEXED BY events_by_span WHERE span > 0 AND span = ?5 AND", Some(span)),
             Path::Plate(part) => {
