@@ -41,9 +41,13 @@ fn the_configurations_in_the_readme_are_good() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("camera.pw"), "secret\n").unwrap();
     let examples: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(examples.len(), 3);
-    for example in examples {
-        let name = example.lines().next().unwrap().trim_start_matches("# ");
+    assert_eq!(examples.len(), 4);
+    let name_of = |example: &str| example.trim_start_matches("# ").split([':', '\n']).next().unwrap().to_owned();
+    let (rules, configurations): (Vec<&str>, Vec<&str>) =
+        examples.into_iter().partition(|example| name_of(example).ends_with(".rules.toml"));
+    std::fs::write(folder.path().join(name_of(rules[0])), rules[0]).unwrap();
+    for example in configurations {
+        let name = &name_of(example);
         let (status, stdout, stderr) = check(folder.path(), name, example);
         assert_eq!(status, Some(0), "{name}: {stderr}");
         assert!(stdout.contains("good"), "{stdout}");
