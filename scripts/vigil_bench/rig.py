@@ -14,7 +14,8 @@ START_SECONDS = 300  # the first use of a clip encodes it
 
 
 class Rig:
-    """Cameras are dicts: name, size (WxH), fps; clip, a file of its own; analysis, the camera whose stream is analysed in its
+    """Cameras are dicts: name, size (WxH), fps; clip, a file of its own, and options,
+    how the simulator codes it; analysis, the camera whose stream is analysed in its
     place; served_only for one that the edge does not know; mount, whose stream it shows; full, looked at without gates. Use
     as a context manager."""
 
@@ -58,7 +59,7 @@ class Rig:
         self.region = f"http://127.0.0.1:{region}"
         root = Path(self.folder.name)
         clip = cache() / "clips" / "vtest.avi"
-        mounts = [f"--mount={c['name']}={c.get('clip', clip)},size={c['size']},fps={c['fps']}" for c in self.cameras
+        mounts = [f"--mount={c['name']}={c.get('clip', clip)},size={c['size']},fps={c['fps']}{c.get('options', '')}" for c in self.cameras
                   if "mount" not in c]
         self.camsim = self.run("camsim", [f"--listen=127.0.0.1:{self.rtsp}", *mounts], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, text=True)

@@ -10,12 +10,10 @@ from .machine import cache, tell
 
 NOISE = 3.0  # standard deviation of a sensor's noise at dusk, grey levels, on blocks of 2x2 pixels
 PATTERNS = 16
+SHIFT = 64  # each pattern is laid elsewhere, by up to so many pixels
 KEYFRAMES_SECONDS = 2
-CODING = {  # x264, as cameras are set up: constant quality, variable and constant bit rate
-    "crf": ["pass=qual", "quantizer=23"],
-    "vbr": ["pass=pass1", "bitrate=1500", "vbv-buf-capacity=4000"],
-    "cbr": ["pass=cbr", "bitrate=1500", "vbv-buf-capacity=600"],
-}
+SOURCE = ["pass=qual", "quantizer=12"]  # the camera simulator codes it again, as a camera would
+CODING = {"crf": "", "vbr": ",mean-kbps=1500", "cbr": ",kbps=1500"}  # constant quality, mean and constant bit rate
 
 
 def plaza():
@@ -32,11 +30,11 @@ def plaza():
 class Writer:
     """Pictures (BGR) to an H.264 file. Use as a context manager."""
 
-    def __init__(self, path, size, fps, coding="crf"):
+    def __init__(self, path, size, fps):
         width, height = size
         line = ["gst-launch-1.0", "-q", "fdsrc", "fd=0", "!", "rawvideoparse", "format=bgr", f"width={width}",
                 f"height={height}", f"framerate={fps}/1", "!", "videoconvert", "!", "x264enc", "speed-preset=veryfast",
-                "tune=zerolatency", f"key-int-max={KEYFRAMES_SECONDS * fps}", *CODING[coding], "!", "h264parse", "!",
+                "tune=zerolatency", f"key-int-max={KEYFRAMES_SECONDS * fps}", *SOURCE, "!", "h264parse", "!",
                 "mp4mux", "!", "filesink", f"location={path}"]
         self.process = subprocess.Popen(line, stdin=subprocess.PIPE)
 
@@ -56,17 +54,19 @@ class Sensor:
     """Noise that differs in every picture."""
 
     def __init__(self, size, seed):
-        width, height = size
-        self.random = np.random.default_rng(seed)
+        self.size, self.random = size, np.random.default_rng(seed)
+        width, height = (side + SHIFT for side in size)
         small = self.random.normal(0, NOISE, (PATTERNS, height // 2, width // 2)).astype(np.float32)
-        self.patterns = [cv2.resize(p, (width, height), interpolation=cv2.INTER_NEAREST)[..., None] for p in small]
+        large = (cv2.resize(p, (width, height), interpolation=cv2.INTER_NEAREST) for p in small)
+        self.patterns = [cv2.merge([np.rint(p).astype(np.int16)] * 3) for p in large]
 
     def shoot(self, scene, gain=1.0):
         """The scene under a light, as the sensor gives it."""
-        pattern = self.patterns[self.random.integers(PATTERNS)]
-        rows, columns = (2 * int(self.random.integers(side // 2)) for side in pattern.shape[:2])
-        noise = np.roll(pattern, (rows, columns), (0, 1))
-        return np.clip(scene.astype(np.float32) * gain + noise, 0, 255).astype(np.uint8)
+        lit = cv2.LUT(scene, np.clip(np.arange(256) * gain, 0, 255).astype(np.uint8)) if gain != 1.0 else scene
+        left, top = (2 * int(v) for v in self.random.integers(SHIFT // 2, size=2))
+        width, height = self.size
+        noise = self.patterns[self.random.integers(PATTERNS)][top : top + height, left : left + width]
+        return cv2.add(lit, noise, dtype=cv2.CV_8U)
 
 
 def made(name, make):
@@ -104,14 +104,14 @@ RAIN_SECONDS = (240, 400)
 DROPS = 60
 
 
-def walks(tracks, least=6.0, count=10):
-    """The longest walks of the plaza, each as its boxes by frame, of what `vigil analyze --mot` wrote."""
+def walks(tracks, least=6, most=20):
+    """Walks of the plaza that last so many seconds, each as its boxes by frame, of what `vigil analyze --mot` wrote."""
     found = {}
     for line in Path(tracks).read_text().splitlines():
         frame, track, left, top, width, height = (float(v) for v in line.split(",")[:6])
         found.setdefault(int(track), {})[int(frame) - 1] = (left, top, width, height)
-    long = [boxes for boxes in found.values() if max(boxes) - min(boxes) >= least * WALK_FPS]
-    return sorted(long, key=len, reverse=True)[:count]
+    lasting = ((max(boxes) - min(boxes)) / WALK_FPS for boxes in found.values())
+    return [boxes for boxes, seconds in zip(found.values(), lasting, strict=True) if least <= seconds <= most]
 
 
 def lay(scene, picture, background, box):
@@ -135,7 +135,7 @@ def rain(scene, random):
         cv2.line(scene, (int(x), int(y)), (int(x) - 2, int(y) + 14), (190, 190, 190), 1)
 
 
-def quiet(seconds, coding, tracks):
+def quiet(seconds, tracks):
     """A quiet place with a walk now and then, under changing light, in rain for a while."""
     size = (768, 576)
 
@@ -143,7 +143,7 @@ def quiet(seconds, coding, tracks):
         pictures, background = plaza()
         sensor, random = Sensor(size, 2), np.random.default_rng(3)
         laid = walks(tracks)
-        with Writer(path, size, WALK_FPS, coding) as writer:
+        with Writer(path, size, WALK_FPS) as writer:
             for number in range(seconds * WALK_FPS):
                 now, scene = number / WALK_FPS, background.copy()
                 turn, since = divmod(number, WALK_EVERY_SECONDS * WALK_FPS)
@@ -158,4 +158,4 @@ def quiet(seconds, coding, tracks):
                 gain = dark + (bright - dark) * (0.5 - 0.5 * np.cos(2 * np.pi * now / 300))
                 writer.write(sensor.shoot(scene, gain))
 
-    return made(f"quiet-{coding}-{seconds}", make)
+    return made(f"quiet-{seconds}", make)

@@ -4,13 +4,14 @@
 //!           nothing goes on at a keyframe
 //!   awake ─────────────────────────────────▶ resting
 //!   all is   ◀─────────────────────────────  only keyframes are decoded, as sentinels;
-//!   decoded   a sentinel shows motion,        the packets since the last sentinel are kept
+//!   decoded   a sentinel shows motion,        the packets since the last but one are kept
 //!             packets outgrow their baseline,
 //!             the stream is cut, or no sentinel comes in time
 //! ```
 //!
-//! A sentinel that shows something says that it came since the sentinel before. So everything since then is decoded after all,
-//! from the packets that were kept, and nothing of its beginning is lost. Packet sizes wake the gate sooner, for what is
+//! A sentinel that shows something says that it came since the sentinel before, or a little earlier: who has one foot in the
+//! picture, or is far away and dark, may not show on one sentinel and on the next. So everything since the sentinel before the
+//! last one is decoded after all, from the packets that were kept, and nothing of its beginning is lost. Packet sizes wake the gate sooner, for what is
 //! large; one far person does not show in them (a walker of 62 x 131 pixels moves the mean packet of a noisy 1080p scene by
 //! a third of its deviation), which is why keyframes are looked at whatever the sizes say. The idea of working on the
 //! compressed stream is that of `CoVA` (Hwang et al., USENIX ATC 2022); that of keyframes as sentinels is older than both.
@@ -72,9 +73,11 @@ pub enum WakeCause {
 pub struct PacketGate {
     config: PacketGateConfig,
     state: State,
-    /// Since the last sentinel that showed nothing, that one included; empty while awake.
+    /// Since the last sentinel but one that showed nothing, that one included; empty while awake.
     kept: Vec<EncodedPacket>,
     kept_bytes: usize,
+    /// Where in `kept` the last sentinel is.
+    sentinel: usize,
     sizes: SizeBaseline,
 }
 
@@ -92,7 +95,7 @@ impl PacketGate {
     /// A gate that is awake.
     pub fn new(config: PacketGateConfig) -> Self {
         let (kept, sizes) = (Vec::new(), SizeBaseline::default());
-        Self { config, state: State::Awake { since: None }, kept, kept_bytes: 0, sizes }
+        Self { config, state: State::Awake { since: None }, kept, kept_bytes: 0, sentinel: 0, sizes }
     }
 
     /// Whether only sentinels are decoded now.
@@ -110,17 +113,20 @@ impl PacketGate {
             since.get_or_insert(packet.capture_time);
             return Step::Decode(packet);
         }
-        let first = self.kept.first().map_or(packet.capture_time, |first| first.capture_time);
+        let sentinel = self.kept.get(self.sentinel).map_or(packet.capture_time, |sentinel| sentinel.capture_time);
         let (cut, keyframe) = (packet.discontinuity, packet.keyframe);
-        let waited = packet.capture_time.since(first);
-        let late = waited > self.config.longest_gap || packet.capture_time < first;
-        self.kept_bytes += packet.data.len();
-        let full = self.kept.len() == MAX_KEPT || self.kept_bytes > MAX_KEPT_BYTES;
+        let waited = packet.capture_time.since(sentinel);
+        let late = waited > self.config.longest_gap || packet.capture_time < sentinel;
         if cut {
             // Nothing kept before the cut belongs to what comes.
-            self.kept.clear();
+            self.forget(self.kept.len());
         }
+        self.kept_bytes += packet.data.len();
         self.kept.push(packet.clone());
+        if self.is_full() {
+            self.forget(self.sentinel);
+        }
+        let full = self.is_full();
         let cause = match (cut, full || (late && !keyframe), outgrown) {
             (true, _, _) => WakeCause::Cut,
             (_, true, _) => WakeCause::NoSentinel,
@@ -140,11 +146,9 @@ impl PacketGate {
             return self.wake();
         }
         self.state = State::Resting;
-        // Only what follows the sentinel may be needed from here on.
-        let sentinel = self.kept.pop();
-        self.kept.clear();
-        self.kept_bytes = sentinel.as_ref().map_or(0, |sentinel| sentinel.data.len());
-        self.kept.extend(sentinel);
+        // Only what follows the sentinel before this one may be needed from here on.
+        self.forget(self.sentinel);
+        self.sentinel = self.kept.len().saturating_sub(1);
         Vec::new()
     }
 
@@ -156,7 +160,7 @@ impl PacketGate {
             return false;
         }
         self.state = State::Resting;
-        self.kept.clear();
+        self.forget(self.kept.len());
         self.kept_bytes = keyframe.data.len();
         self.kept.push(keyframe.clone());
         true
@@ -169,10 +173,20 @@ impl PacketGate {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.kept.len() > MAX_KEPT || self.kept_bytes > MAX_KEPT_BYTES
+    }
+
+    /// Drops the oldest packets, so many.
+    fn forget(&mut self, count: usize) {
+        self.kept_bytes -= self.kept.drain(..count).map(|packet| packet.data.len()).sum::<usize>();
+        self.sentinel = self.sentinel.saturating_sub(count);
+    }
+
     fn wake(&mut self) -> Vec<EncodedPacket> {
         let since = self.kept.last().map(|packet| packet.capture_time);
         self.state = State::Awake { since };
-        self.kept_bytes = 0;
+        (self.kept_bytes, self.sentinel) = (0, 0);
         std::mem::take(&mut self.kept)
     }
 }
@@ -252,6 +266,40 @@ mod tests {
     }
 
     #[test]
+    fn what_shows_on_the_second_sentinel_only_is_brought_back_from_before_the_first() {
+        let (mut gate, next) = at_rest();
+        let mut taken = next..;
+        let mut to_sentinel = |gate: &mut PacketGate| loop {
+            let n = taken.next().unwrap();
+            if matches!(gate.take(stream(n)), Step::Look(_)) {
+                return n;
+            }
+        };
+        for _ in 0..3 {
+            to_sentinel(&mut gate);
+            assert!(gate.looked(false).is_empty());
+        }
+        let sentinel = to_sentinel(&mut gate);
+        assert_eq!(numbers(&gate.looked(true)), (sentinel - 2 * GOP..=sentinel).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn where_two_groups_of_pictures_are_too_large_the_older_one_is_dropped() {
+        let (mut gate, next) = at_rest();
+        let large = |n: u64| {
+            packet(n, n.is_multiple_of(GOP), if n.is_multiple_of(GOP) { MAX_KEPT_BYTES * 2 / 5 } else { 2_000 })
+        };
+        for n in next..next + 4 * GOP {
+            match gate.take(large(n)) {
+                Step::Hold => {}
+                Step::Look(_) => assert!(gate.looked(false).is_empty()),
+                _ => panic!("awake at {n}"),
+            }
+            assert!(gate.kept_bytes <= MAX_KEPT_BYTES);
+        }
+    }
+
+    #[test]
     fn packets_that_outgrow_their_baseline_wake_before_the_next_sentinel() {
         let (mut gate, next) = at_rest();
         let woke = (next..next + GOP - 1).find_map(|n| match gate.take(packet(n, false, 6_000)) {
@@ -328,6 +376,8 @@ mod tests {
                     gate.calm(&given);
                 }
                 prop_assert!(gate.kept.len() <= MAX_KEPT + 1);
+                let bytes: usize = gate.kept.iter().map(|packet| packet.data.len()).sum();
+                prop_assert_eq!(gate.kept_bytes, bytes);
             }
         }
     }

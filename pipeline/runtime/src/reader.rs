@@ -176,8 +176,9 @@ impl<'a> Reader<'a> {
             let Some(frame) = self.decoded.lock().pop_front() else { return };
             self.shared.ledger.decoded();
             self.shared.status.frame_at(frame.capture_time);
-            // A sentinel that was analysed comes again when what follows it is decoded.
-            if self.sampler.takes(frame.capture_time) && self.last_put != Some(frame.capture_time) {
+            // A sentinel that was analysed comes again when what is around it is decoded.
+            let again = catching_up && self.last_put.is_some_and(|last| frame.capture_time <= last);
+            if !again && self.sampler.takes(frame.capture_time) {
                 self.put(frame, catching_up);
             } else {
                 self.shared.ledger.not_due();

@@ -84,6 +84,8 @@ pub enum Quality {
     Crf(u8),
     /// Constant bit rate, kbit/s.
     Kbps(u32),
+    /// Mean bit rate, kbit/s, from which single seconds may leave far.
+    MeanKbps(u32),
 }
 
 /// What a coding standard allows and few cameras do. The default is what most do: no B frames, progressive, 4:2:0.

@@ -73,6 +73,7 @@ impl Encoding {
         let (kind, value) = match self.quality {
             Quality::Crf(crf) => (0u8, u32::from(crf)),
             Quality::Kbps(kbps) => (1, kbps),
+            Quality::MeanKbps(kbps) => (2, kbps),
         };
         hasher.update([kind]);
         hasher.update(value.to_le_bytes());

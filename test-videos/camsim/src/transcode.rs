@@ -146,6 +146,8 @@ fn h264_encoder(quality: Quality, coding: Coding) -> String {
     let rate = match quality {
         Quality::Crf(crf) => format!("pass=qual quantizer={crf} vbv-buf-capacity=0"),
         Quality::Kbps(kbps) => format!("pass=cbr bitrate={kbps}"),
+        // The first of two passes, whose notes for the second nobody wants.
+        Quality::MeanKbps(kbps) => format!("pass=pass1 multipass-cache-file=/dev/null bitrate={kbps}"),
     };
     let order = match coding.b_frames {
         0 => "tune=zerolatency".to_owned(),
@@ -167,7 +169,7 @@ fn h264_encoder(quality: Quality, coding: Coding) -> String {
 fn h265_encoder(quality: Quality, coding: Coding) -> String {
     let (rate, option) = match quality {
         Quality::Crf(crf) => (String::new(), format!(":crf={crf}")),
-        Quality::Kbps(kbps) => (format!("bitrate={kbps}"), String::new()),
+        Quality::Kbps(kbps) | Quality::MeanKbps(kbps) => (format!("bitrate={kbps}"), String::new()),
     };
     let (tune, b_frames) = match coding.b_frames {
         0 => ("tune=zerolatency", String::new()),

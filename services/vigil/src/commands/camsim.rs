@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use tokio::sync::mpsc;
 use vigil_base::{Codec, Secret, Size};
-use vigil_camsim::{Command, Credentials, MountConfig, SimConfig, Simulator, Target};
+use vigil_camsim::{Command, Credentials, MountConfig, Quality, SimConfig, Simulator, Target};
 
 use crate::{exit, output, paths, progress};
 
@@ -81,12 +81,16 @@ impl FromStr for MountArg {
                     mount.max_length =
                         Some(humantime::parse_duration(value).with_context(|| format!("length={value}"))?);
                 }
+                "kbps" => mount.quality = Quality::Kbps(value.parse().with_context(|| format!("kbps={value}"))?),
+                "mean-kbps" => {
+                    mount.quality = Quality::MeanKbps(value.parse().with_context(|| format!("mean-kbps={value}"))?);
+                }
                 "start" if value == "play" => mount.starts_on_play = true,
                 "bframes" => mount.coding.b_frames = value.parse().with_context(|| format!("bframes={value}"))?,
                 "scan" if value == "interlaced" => mount.coding.interlaced = true,
                 "chroma" if value == "422" => mount.coding.wide_chroma = true,
                 _ => bail!(
-                    "{part:?} is not one of codec=, size=, fps=, gop=, offset=, length=, start=play, bframes=, scan=interlaced, chroma=422"
+                    "{part:?} is not one of codec=, size=, fps=, gop=, offset=, length=, kbps=, mean-kbps=, start=play, bframes=, scan=interlaced, chroma=422"
                 ),
             }
         }
