@@ -13,22 +13,24 @@ use crate::v1;
 use crate::v1::rule_evidence::Detail;
 
 pub(super) fn evidence_to_wire(evidence: &Evidence) -> v1::RuleEvidence {
+    // On the wire every message may be missing.
     let time = |at| Some(time_to_wire(at));
+    let point = |at| Some(point_to_wire(at));
+    let spot = |at| Some(spot_to_wire(at));
+    let duration = |time| Some(duration_to_wire(time));
     let detail = match evidence {
         Evidence::Crossing(Crossing { direction, at, from, to }) => Detail::Crossing(v1::LineCrossing {
             direction: direction_to_wire(*direction).into(),
-            at: spot_to_wire(*at),
-            from: spot_to_wire(*from),
-            to: spot_to_wire(*to),
+            at: spot(*at),
+            from: spot(*from),
+            to: spot(*to),
         }),
         Evidence::Counts(Counts { left, right, since }) => {
             Detail::Counts(v1::LineCounts { left: *left, right: *right, since: time(*since) })
         }
-        Evidence::Stay { since, dwell } => {
-            Detail::Stay(v1::ZoneStay { since: time(*since), dwell: duration_to_wire(*dwell) })
-        }
+        Evidence::Stay { since, dwell } => Detail::Stay(v1::ZoneStay { since: time(*since), dwell: duration(*dwell) }),
         Evidence::Border { at, from, to } => {
-            let [at, from, to] = [*at, *from, *to].map(spot_to_wire);
+            let [at, from, to] = [*at, *from, *to].map(spot);
             Detail::Border(v1::BorderPassage { at, from, to })
         }
         Evidence::Occupancy { count, capacity, peak } => {
@@ -40,14 +42,12 @@ pub(super) fn evidence_to_wire(evidence: &Evidence) -> v1::RuleEvidence {
             limit: *limit,
             unit: density_unit_to_wire(*unit).into(),
         }),
-        Evidence::Standing { at, since, stood } => Detail::Standing(v1::Standing {
-            at: point_to_wire(*at),
-            since: time(*since),
-            stood: duration_to_wire(*stood),
-        }),
+        Evidence::Standing { at, since, stood } => {
+            Detail::Standing(v1::Standing { at: point(*at), since: time(*since), stood: duration(*stood) })
+        }
         Evidence::WrongWay { from, to, allowed_degrees, went_degrees } => Detail::WrongWay(v1::WrongWay {
-            from: spot_to_wire(*from),
-            to: spot_to_wire(*to),
+            from: spot(*from),
+            to: spot(*to),
             allowed_degrees: *allowed_degrees,
             went_degrees: *went_degrees,
         }),
@@ -55,20 +55,18 @@ pub(super) fn evidence_to_wire(evidence: &Evidence) -> v1::RuleEvidence {
             speed: Some(speed_to_wire(*speed)),
             peak: Some(speed_to_wire(*peak)),
             limit: Some(speed_to_wire(*limit)),
-            from: spot_to_wire(*from),
-            to: spot_to_wire(*to),
+            from: spot(*from),
+            to: spot(*to),
         }),
         Evidence::Abandoned { at, since, unattended, owner } => Detail::Abandoned(v1::ObjectAbandoned {
-            at: point_to_wire(*at),
+            at: point(*at),
             since: time(*since),
-            unattended: duration_to_wire(*unattended),
+            unattended: duration(*unattended),
             owner_track_id: owner.map(|owner| owner.0),
         }),
-        Evidence::Removed { at, since, last_seen } => Detail::Removed(v1::ObjectRemoved {
-            at: point_to_wire(*at),
-            since: time(*since),
-            last_seen: time(*last_seen),
-        }),
+        Evidence::Removed { at, since, last_seen } => {
+            Detail::Removed(v1::ObjectRemoved { at: point(*at), since: time(*since), last_seen: time(*last_seen) })
+        }
         Evidence::Tampered { cause, value, limit } => Detail::Tampering(v1::CameraTampering {
             cause: tamper_to_wire(*cause).into(),
             value: *value,
@@ -203,12 +201,12 @@ fn tamper_from_wire(cause: v1::TamperCause) -> Result<Tamper, WireError> {
     }
 }
 
-fn point_to_wire(at: PointNorm) -> Option<v1::Point> {
-    Some(v1::Point { x: at.x, y: at.y })
+fn point_to_wire(at: PointNorm) -> v1::Point {
+    v1::Point { x: at.x, y: at.y }
 }
 
-fn spot_to_wire(spot: Spot) -> Option<v1::Spot> {
-    Some(v1::Spot { time: Some(time_to_wire(spot.time)), at: point_to_wire(spot.at) })
+fn spot_to_wire(spot: Spot) -> v1::Spot {
+    v1::Spot { time: Some(time_to_wire(spot.time)), at: Some(point_to_wire(spot.at)) }
 }
 
 /// A place of an object; a box that is cut off by the picture's edge may stand a little outside of it.
@@ -225,9 +223,9 @@ fn spot(field: &str, wire: Option<v1::Spot>) -> Result<Spot, WireError> {
     Ok(Spot { time: required_time(&format!("{field}.time"), wire.time)?, at: point(&format!("{field}.at"), wire.at)? })
 }
 
-fn duration_to_wire(time: Duration) -> Option<WireDuration> {
+fn duration_to_wire(time: Duration) -> WireDuration {
     // Capped at some 300 billion years, where the wire's seconds end.
-    Some(WireDuration::try_from(time).unwrap_or(WireDuration { seconds: i64::MAX, nanos: 0 }))
+    WireDuration::try_from(time).unwrap_or(WireDuration { seconds: i64::MAX, nanos: 0 })
 }
 
 fn duration(field: &str, wire: Option<WireDuration>) -> Result<Duration, WireError> {

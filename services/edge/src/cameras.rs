@@ -107,7 +107,9 @@ impl Cameras {
         let wanted: BTreeMap<&CameraId, &CameraConfig> = config.cameras.iter().map(|c| (&c.id, c)).collect();
         let gone: Vec<CameraId> = self.running.lock().keys().filter(|id| !wanted.contains_key(id)).cloned().collect();
         changes.removed = gone.len();
-        gone.iter().for_each(|id| self.stop_one(id));
+        for id in &gone {
+            self.stop_one(id);
+        }
         let mut failed = None;
         for camera in &config.cameras {
             match self.difference(camera) {
@@ -137,13 +139,17 @@ impl Cameras {
 
     /// Tells all to stop.
     pub fn stop(&self) {
-        self.running.lock().values().for_each(|running| running.chain.stop());
+        for running in self.running.lock().values() {
+            running.chain.stop();
+        }
     }
 
     /// Waits until the last events of all are with the sink. [`Cameras::stop`] them first.
     pub fn wait(&self) {
         let chains: Vec<_> = self.running.lock().values().map(|running| running.chain.clone()).collect();
-        chains.iter().for_each(|chain| chain.wait());
+        for chain in chains {
+            chain.wait();
+        }
     }
 
     fn start_one(&self, config: &EdgeConfig, camera: &CameraConfig) -> Result<(), StartError> {

@@ -33,9 +33,8 @@ pub struct FilterArgs {
     /// Only these object classes, for example person,car.
     #[arg(long, value_name = "CLASS", value_delimiter = ',')]
     pub class: Vec<String>,
-    /// Only these kinds of event: object, or a rule's: line_crossed, line_count, inside, entered, left, loitering, occupancy,
-    /// crowd_density, stopped_vehicle, wrong_way, speeding, object_abandoned, object_removed, camera_tampered, plate_listed.
-    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    /// Only these kinds of event.
+    #[arg(long, value_name = "KIND", value_delimiter = ',', help = kinds_help())]
     pub kind: Vec<EventKind>,
     /// Only objects that show one of these colours: black, white, grey, red, orange, yellow, green, cyan, blue, purple, pink, brown.
     #[arg(long, alias = "color", value_name = "COLOUR", value_delimiter = ',')]
@@ -93,6 +92,11 @@ impl FilterArgs {
             zones: self.zone.clone(),
         }))
     }
+}
+
+fn kinds_help() -> String {
+    let kinds: Vec<String> = EventKind::all().map(|kind| kind.to_string()).collect();
+    format!("Only these kinds of event: {}", kinds.join(", "))
 }
 
 fn polygon(text: &str) -> anyhow::Result<Polygon> {
