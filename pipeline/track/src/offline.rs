@@ -188,7 +188,7 @@ mod tests {
         let tracks = track_mot(&MotFile { rows: rows.collect() }, rate, &sure());
         assert_eq!(tracks.rows.iter().map(|r| r.frame).collect::<Vec<_>>(), (1..=58).collect::<Vec<_>>());
         assert!(tracks.rows.iter().all(|r| r.id == Some(1)));
-        let with_boxes = |frames: &[u32]| frames.iter().map(|f| (*f, ())).collect::<BTreeMap<_, _>>();
+        let with_boxes = |frames: &[u32]| frames.iter().map(|f| (*f, true)).collect::<BTreeMap<_, _>>();
         assert!(!rate.was_looked_at(31, 26, &with_boxes(&[33, 38])), "33 was looked at in its place");
         assert!(rate.was_looked_at(31, 26, &with_boxes(&[36, 41])), "nothing was found");
         assert!(!rate.was_looked_at(30, 26, &with_boxes(&[36, 41])), "not due");
