@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import scene
 from .cost import LARGE, RATE, camera
-from .floors import Inference, decode_ms
+from .floors import Inference, decode_ms, record
 from .machine import cache, cpu_seconds, emit, tell, vigil
 from .rig import Rig
 
@@ -72,11 +72,15 @@ def price(options):
     size, fps = LARGE
     clip = scene.still(size, fps, STILL_SECONDS)
     with Rig([camera("still", LARGE, clip=clip)], RATE, gates=True) as rig:
+        floor_clip = rig.path("floor.mkv")
+        recorder = record(rig.address("still"), fps * STILL_SECONDS, floor_clip)
         time.sleep(SETTLE_SECONDS)
+        if recorder.wait(SETTLE_SECONDS):
+            raise RuntimeError("the camera could not be recorded")
         before, cpu = rig.counters(), cpu_seconds(rig.edge_pid())
         begun = time.monotonic()
         with Inference(RATE) as inference:
-            decode = decode_ms(clip, STILL_SECONDS, max(1, options.seconds // STILL_SECONDS))
+            decode = decode_ms(floor_clip, STILL_SECONDS, max(1, options.seconds // STILL_SECONDS))
         lasted, cpu, after = time.monotonic() - begun, cpu_seconds(rig.edge_pid()) - cpu, rig.counters()
     floor, edge = decode + RATE * inference.ms, 1000 * cpu / lasted
     decoded = (after["vigil_frames_decoded_total"] - before["vigil_frames_decoded_total"]) / lasted
