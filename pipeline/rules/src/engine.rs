@@ -181,6 +181,11 @@ impl RuleEngine {
         std::mem::take(&mut self.firings.made)
     }
 
+    /// Whether any rule is armed and within its schedule, as of the last frame.
+    pub fn is_watching(&self) -> bool {
+        self.rules.iter().any(LiveRule::is_on)
+    }
+
     /// What the rules count, now; in the rules' order.
     pub fn readouts(&self) -> impl Iterator<Item = Readout<'_>> {
         self.rules.iter().filter_map(|live| {

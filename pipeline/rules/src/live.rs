@@ -124,6 +124,11 @@ impl LiveRule {
         is_on
     }
 
+    /// Whether it was on when it was last asked to [`LiveRule::switch`].
+    pub fn is_on(&self) -> bool {
+        self.is_on
+    }
+
     /// Whether it must be told of all plates that are known: it has just begun.
     pub fn wants_plates(&mut self) -> bool {
         !std::mem::replace(&mut self.knows_plates, true) && self.rule.watch.kind() == RuleKind::PlateListed

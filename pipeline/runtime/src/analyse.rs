@@ -133,8 +133,9 @@ impl Analyser {
         let update = self.tracker.update_looking(&detections, &|bbox| stripes(frame, bbox));
         self.telemetry.follow(self.tracker.stats());
         self.busy = update.tracks.iter().any(|track| !track.stationary) || self.tracker.has_tentative();
-        self.detector.prefer(self.busy);
         let firings = self.rules.observe(&update, frame, changed, &self.model);
+        // What stands still matters where rules watch it: a bag, a car.
+        self.detector.prefer(self.busy || (!update.tracks.is_empty() && self.rules.are_watching()));
         let mut revisions = self.events.observe(&update, firings, frame, &self.model);
         self.events.grow(self.rules.open(), frame.capture_time, &mut revisions);
         Ok(Analysis::Seen { update, revisions })

@@ -55,6 +55,11 @@ impl Rules {
         self.engine.end_all()
     }
 
+    /// Whether any of them is armed and within its schedule.
+    pub fn are_watching(&self) -> bool {
+        self.engine.is_watching()
+    }
+
     pub fn open(&self) -> impl Iterator<Item = OpenFiring<'_>> {
         self.engine.open()
     }

@@ -131,6 +131,7 @@ fn a_rule_that_is_disarmed_sees_nothing() {
     let mut stage = gate("armed = false");
     stage.play(0.0, 5.0, 5.0, &[crossing(1, PERSON, 0.0)]);
     assert!(stage.fired.is_empty() && stage.engine.readouts().next().is_none());
+    assert!(!stage.engine.is_watching());
 }
 
 const NIGHT: &str = r#"
@@ -156,7 +157,10 @@ loitering = { zone = "yard", time_threshold = "20s" }
 fn a_rule_begins_anew_with_its_schedule_and_ends_with_it() {
     let mut stage = Stage::new(NIGHT);
     let actor = Actor::person(1, &[(0.0, 0.1, 0.5), (5.0, 0.5, 0.5), (200.0, 0.5, 0.5)]);
-    let fired = stage.play(0.0, 120.0, 2.0, &[actor]);
+    let mut fired = stage.play(0.0, 60.0, 2.0, std::slice::from_ref(&actor));
+    assert!(stage.engine.is_watching());
+    fired.extend(stage.play(60.5, 120.0, 2.0, &[actor]));
+    assert!(!stage.engine.is_watching());
     assert_eq!(brief(&fired), ["inside 1 +", "loiters 1 +", "inside 1 -off", "loiters 1 -off"]);
     let times: Vec<f64> = fired.iter().map(|firing| seconds(firing.time)).collect();
     assert_eq!(times, [30.5, 50.0, 89.5, 89.5]);
