@@ -99,3 +99,20 @@ fn tracker_config(analysis: &AnalysisConfig) -> TrackerConfig {
     }
     config
 }
+
+#[cfg(test)]
+mod tests {
+    use vigil_base::config::Share;
+
+    use super::*;
+
+    #[test]
+    fn the_least_confidence_that_is_configured_is_what_can_begin_a_track() {
+        let begins_at = |least| {
+            let analysis = AnalysisConfig { min_confidence: least, ..AnalysisConfig::default() };
+            tracker_config(&analysis).least_beginning_confidence()
+        };
+        assert!((begins_at(Share::new(0.8)) - 0.8).abs() < 1e-3);
+        assert!((begins_at(None) - 0.6).abs() < 1e-3, "the default detector's own");
+    }
+}
