@@ -10,7 +10,7 @@ use vigil_base::{BoxNorm, EventId, Frame, Timestamp, TrackId};
 use vigil_rules::{Ending, Firing, OpenFiring, Phase};
 
 use crate::live::{LiveEvent, Snapshot};
-use crate::maker::{EventConfig, EventContext, EventIds, Revision};
+use crate::maker::{EventConfig, EventContext, EventIds, Revision, STANDING_INTERVAL};
 use crate::thumbnail;
 
 /// Set in the numbers of repeatable ids, so that a firing never gets the id of a track.
@@ -80,8 +80,9 @@ impl Findings {
     ) {
         for firing in open {
             let Some(known) = self.open.get_mut(&firing.number) else { continue };
+            let interval = config.interval(now >= known.event.confirm_time + STANDING_INTERVAL);
             // A clock that was set back must not silence an event for as long.
-            if now >= known.revised_at + config.update_interval || now < known.revised_at {
+            if now >= known.revised_at + interval || now < known.revised_at {
                 if let Some(finding) = &mut known.event.finding {
                     finding.evidence = firing.evidence.clone();
                 }

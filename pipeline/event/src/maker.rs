@@ -16,8 +16,9 @@ use crate::live::LiveEvent;
 
 /// Intersection over union above which a nearer object hides a part that matters.
 const HIDDEN_OVERLAP: f32 = 0.05;
-/// Least time between two revisions of what stands: a car that is parked for a week must not fill the outbox, the line and the index.
-const STANDING_INTERVAL: Duration = Duration::from_mins(1);
+/// Least time between two revisions of what stands, or of what a rule has found for so long: a car that is parked for a week must not
+/// fill the outbox, the line and the index.
+pub(crate) const STANDING_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Whose events they are.
 #[derive(Debug, Clone)]
@@ -41,7 +42,8 @@ pub struct EventContext {
 pub struct EventConfig {
     /// Class names that become events of their own; others are followed for the rules alone.
     pub classes: Vec<String>,
-    /// A live event is revised at most this often; one whose object stands, at most once a minute.
+    /// A live event is revised at most this often; one whose object stands, or of which a rule has told for a minute, at most
+    /// once a minute.
     pub update_interval: Duration,
     /// Make pictures of best moments.
     pub thumbnails: bool,
@@ -50,8 +52,9 @@ pub struct EventConfig {
 }
 
 impl EventConfig {
-    fn interval(&self, stationary: bool) -> Duration {
-        if stationary { self.update_interval.max(STANDING_INTERVAL) } else { self.update_interval }
+    /// Between two revisions of what goes on as it is, or changes.
+    pub(crate) fn interval(&self, steady: bool) -> Duration {
+        if steady { self.update_interval.max(STANDING_INTERVAL) } else { self.update_interval }
     }
 }
 
@@ -106,10 +109,10 @@ impl EventMaker {
                 .live
                 .entry(track.id)
                 .or_insert_with(|| LiveEvent::begin(&self.context, self.config.ids, track, class, frame));
-            live.see(track, class, frame, self.config.thumbnails);
-            live.look_at_colours(track.bbox, frame, || is_hidden(track, update));
             let first_told = !live.is_told && self.config.classes.iter().any(|told| told == class);
             live.is_told |= first_told;
+            live.see(track, class, frame, self.config.thumbnails && live.is_told);
+            live.look_at_colours(track.bbox, frame, || is_hidden(track, update));
             let grown = update.capture_time >= live.revised_at + self.config.interval(track.stationary);
             // A clock that was set back must not silence an event for as long.
             let set_back = update.capture_time < live.revised_at;

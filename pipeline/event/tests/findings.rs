@@ -141,6 +141,19 @@ fn what_goes_on_is_one_event_that_grows_at_the_interval_and_ends_with_its_object
 }
 
 #[test]
+fn what_goes_on_for_hours_is_told_once_a_minute() {
+    let mut camera = Camera::new(&["person"]);
+    let mut told = Vec::new();
+    for step in 0..(10 * 60 * 5) {
+        let due = camera.show(step * STEP_MS, Some(400.0 + (step % 2) as f32), &[]);
+        told.extend(of(&due, RuleKind::Inside).iter().map(|_| step * STEP_MS / 1000));
+    }
+    let (early, late): (Vec<i64>, Vec<i64>) = told.into_iter().partition(|second| *second <= 60);
+    assert!((28..=32).contains(&early.len()), "every other second at first: {early:?}");
+    assert!((8..=10).contains(&late.len()), "then each minute: {late:?}");
+}
+
+#[test]
 fn a_class_that_no_event_is_wanted_of_is_followed_for_the_rules_alone() {
     let due = Camera::new(&[]).walk();
     assert!(due.iter().all(|revision| revision.event.kind() != EventKind::Object));
