@@ -47,7 +47,18 @@ apt_install() {
       "the lines above name it; Vigil needs Debian 12 with its main and security sections"
 }
 
+# A program that replaces its output by renaming, run as root with /dev/null for it, leaves an ordinary file there. What
+# others throw away is then kept and read by the next: compilers that ask for an empty input get it and fail.
+mend_null_device() {
+  if [[ -c /dev/null ]]; then return; fi
+  local repair="rm -f /dev/null && mknod -m 666 /dev/null c 1 3"
+  require_root "/dev/null is not a device but an ordinary file" "$repair"
+  doing "/dev/null is not a device but an ordinary file: making it anew"
+  as_root sh -c "$repair" || die "/dev/null could not be made anew" "as root run: $repair"
+}
+
 install_system_packages() {
+  mend_null_device
   apt_install "${SYSTEM_PACKAGES[@]}"
   local version
   version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')

@@ -36,11 +36,18 @@ pub fn event_row(event: &Event) -> [String; 8] {
         format!("{seconds:.1} s"),
         event.region.to_string(),
         event.camera.to_string(),
-        event.object_class.to_string(),
+        what(event),
         format!("{:.2}", event.confidence),
         colours(event),
         format!("{} {}", event.id, reason.unwrap_or(state)),
     ]
+}
+
+/// The object's class, and what a rule found: "person loitering (nobody-at-night)".
+fn what(event: &Event) -> String {
+    let class = (!event.object_class.is_empty()).then(|| event.object_class.to_string());
+    let found = event.finding.as_ref().map(|found| format!("{} ({})", found.kind, found.rule));
+    class.into_iter().chain(found).collect::<Vec<_>>().join(" ")
 }
 
 /// The colours, a person's upper body before the lower: "red black / blue".
@@ -54,7 +61,7 @@ fn colours(event: &Event) -> String {
 }
 
 /// Header of [`event_row`].
-pub const EVENT_HEADER: [&str; 8] = ["begin", "for", "region", "camera", "class", "conf", "colours", "event"];
+pub const EVENT_HEADER: [&str; 8] = ["begin", "for", "region", "camera", "what", "conf", "colours", "event"];
 
 /// What became of the question in each region, for people. Nothing is written when all answered and hold everything.
 pub fn region_lines(reports: &[v1::RegionReport], now: Timestamp) -> Vec<String> {

@@ -5,7 +5,7 @@ mod common;
 
 use common::edge::{EdgePlan, camera, simulator};
 use common::look::{camera_until, eventually, health_until, http_get, metric, problem};
-use common::{Process, connect, free_address};
+use common::{Process, connect, free_address, run, vigil};
 use tonic::transport::Channel;
 use vigil_proto::v1;
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
@@ -79,6 +79,12 @@ async fn what_rules_find_reaches_the_region_and_rules_and_cameras_change_without
     assert_eq!((crossing.zone_id.as_str(), crossing.object_class.as_str()), ("middle", "person"));
     let Some(Detail::Crossing(evidence)) = crossing.evidence.unwrap().detail else { panic!("no crossing") };
     assert!((evidence.at.unwrap().at.unwrap().x - 0.5).abs() < 1e-3);
+
+    // People are shown what was found, by which rule.
+    let mut asked = vigil();
+    asked.args(["query", "--rule", "over", "--server"]).arg(format!("http://{region}"));
+    let (status, shown, _) = run(&mut asked);
+    assert!(status == Some(0) && shown.contains("person line_crossed (over)"), "{shown}");
 
     // Another rule for the one camera, and a second camera.
     let two = ruled("two", &simulator.url("two"), "present.toml");
