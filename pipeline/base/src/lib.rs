@@ -12,6 +12,7 @@
 pub mod attributes;
 pub mod clock;
 pub mod config;
+pub mod coverage;
 pub mod detection;
 pub mod error;
 pub mod event;

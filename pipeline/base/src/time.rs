@@ -46,6 +46,13 @@ impl Timestamp {
         (self.0.saturating_sub(earlier.0)) as f64 / 1e6
     }
 
+    /// The last multiple of `step` since 1970 that is not later: the begin of the UTC minute, hour or day.
+    #[must_use]
+    pub fn round_down(self, step: Duration) -> Self {
+        let step_us = i64::try_from(step.as_micros()).unwrap_or(i64::MAX).max(1);
+        Self(self.0.div_euclid(step_us).saturating_mul(step_us))
+    }
+
     /// Parses RFC 3339, with any offset.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
         let parsed =
@@ -111,6 +118,15 @@ mod tests {
         assert_eq!(at.to_string(), "2026-05-01T14:00:00.250Z");
         assert_eq!(Timestamp::parse(&at.to_string()).unwrap(), at);
         assert!(Timestamp::parse("yesterday").unwrap_err().to_string().contains("\"yesterday\""));
+    }
+
+    #[test]
+    fn a_time_is_rounded_down_to_the_step_it_lies_in() {
+        let at = |text| Timestamp::parse(text).unwrap();
+        let minute = Duration::from_mins(1);
+        assert_eq!(at("2026-05-01T14:03:59.999999Z").round_down(minute), at("2026-05-01T14:03:00Z"));
+        assert_eq!(at("2026-05-01T14:04:00Z").round_down(minute), at("2026-05-01T14:04:00Z"));
+        assert_eq!(at("2026-05-01T14:04:00Z").round_down(24 * 60 * minute), at("2026-05-01T00:00:00Z"));
     }
 
     #[test]

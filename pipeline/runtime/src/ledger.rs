@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::{Counter, counter};
 use vigil_base::CameraId;
+use vigil_base::coverage::FrameCounts;
 use vigil_gate::WakeCause;
 
 /// Why a frame was not analysed although it was meant to be.
@@ -37,10 +38,8 @@ impl Tally {
     }
 }
 
-/// Packets and frames of one camera since the edge started.
-///
-/// A packet is decoded, or passed over by the gate before the decoder; those that a gate which wakes decodes after all count
-/// as both. Of frames, decoded = not due + still + analysed + dropped + at most one that waits. Counters are `vigil_frames_*_total{camera}`.
+/// Packets and frames of one camera since the edge started. Counters are `vigil_packets_*_total{camera}` and
+/// `vigil_frames_*_total{camera}`.
 #[derive(Debug)]
 pub struct Ledger {
     received: Tally,
@@ -52,25 +51,6 @@ pub struct Ledger {
     analysed: Tally,
     dropped_overload: Tally,
     dropped_detector: Tally,
-}
-
-/// A ledger read at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LedgerCounts {
-    /// Packets that came from the camera.
-    pub received: u64,
-    /// Packets that were not decoded when they came, because nothing went on.
-    pub gated: u64,
-    /// Frames that came out of the decoder.
-    pub decoded: u64,
-    /// Passed over because the analysis rate did not ask for them.
-    pub not_due: u64,
-    /// Passed over by the motion gate: nothing moved and nothing was tracked.
-    pub still: u64,
-    /// Looked at by the detector.
-    pub analysed: u64,
-    /// Meant for analysis and dropped, for any [`DropCause`].
-    pub dropped: u64,
 }
 
 impl Ledger {
@@ -147,15 +127,16 @@ impl Ledger {
     }
 
     /// All counts now.
-    pub fn counts(&self) -> LedgerCounts {
-        LedgerCounts {
+    pub fn counts(&self) -> FrameCounts {
+        FrameCounts {
             received: self.received.get(),
             gated: self.gated.get(),
             decoded: self.decoded.get(),
             not_due: self.not_due.get(),
             still: self.still.get(),
             analysed: self.analysed.get(),
-            dropped: self.dropped_overload.get() + self.dropped_detector.get(),
+            dropped_overload: self.dropped_overload.get(),
+            dropped_detector: self.dropped_detector.get(),
         }
     }
 }

@@ -25,7 +25,7 @@ mod tracking;
 pub use analyse::{Analyser, AnalyserConfig, Analysis, Unfit, UnknownClass, fits};
 pub use chain::{CameraChain, StartError};
 pub use config::{ChainConfig, DetectorSource, SightListener, StatusListener};
-pub use ledger::{DropCause, Ledger, LedgerCounts};
+pub use ledger::{DropCause, Ledger};
 pub use sampler::Sampler;
 pub use sink::{EventSink, SinkClosed};
 pub use status::{CameraHealth, CameraState};

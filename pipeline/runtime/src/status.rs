@@ -1,10 +1,9 @@
 //! How one camera is, for health, heartbeats and logs.
 
 use parking_lot::Mutex;
+use vigil_base::coverage::FrameCounts;
 use vigil_base::{CameraId, TimeSource, Timestamp};
-use vigil_camera::{Awaited, CameraStatus};
-
-use crate::ledger::LedgerCounts;
+use vigil_camera::{Awaited, CameraClock, CameraStatus};
 
 /// What a camera does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +27,10 @@ pub struct CameraHealth {
     pub detail: String,
     /// Capture time of the newest frame.
     pub last_frame_time: Option<Timestamp>,
-    /// What became of its frames.
-    pub counts: LedgerCounts,
+    /// Its clock less this machine's, milliseconds; none while it tells no time.
+    pub clock_offset_ms: Option<i64>,
+    /// What became of its frames since the start.
+    pub counts: FrameCounts,
 }
 
 /// A stage without which a picture is not seen.
@@ -50,6 +51,7 @@ struct Known {
     state: CameraState,
     detail: String,
     last_frame_time: Option<Timestamp>,
+    clock_offset_ms: Option<i64>,
     /// Why packets give no pictures.
     not_decoded: Option<String>,
     /// Why pictures are not looked at.
@@ -63,6 +65,7 @@ impl StatusCell {
                 state: CameraState::Connecting,
                 detail: "connecting".to_owned(),
                 last_frame_time: None,
+                clock_offset_ms: None,
                 not_decoded: None,
                 not_detected: None,
             }),
@@ -77,6 +80,9 @@ impl StatusCell {
         if known.state != CameraState::Down || state != CameraState::Connecting {
             known.state = state;
             known.detail.clone_from(&detail);
+        }
+        if let CameraStatus::Streaming { camera_clock, .. } = status {
+            known.clock_offset_ms = offset_ms(*camera_clock);
         }
         detail
     }
@@ -104,19 +110,35 @@ impl StatusCell {
         self.inner.lock().blind().cloned()
     }
 
-    pub(crate) fn health(&self, camera: &CameraId, counts: LedgerCounts) -> CameraHealth {
+    pub(crate) fn health(&self, camera: &CameraId, counts: FrameCounts) -> CameraHealth {
         let known = self.inner.lock();
         let (state, detail) = match known.blind() {
             Some(why) if known.state == CameraState::Streaming => (CameraState::Down, why.clone()),
             _ => (known.state, known.detail.clone()),
         };
-        CameraHealth { camera: camera.clone(), state, detail, last_frame_time: known.last_frame_time, counts }
+        CameraHealth {
+            camera: camera.clone(),
+            state,
+            detail,
+            last_frame_time: known.last_frame_time,
+            clock_offset_ms: known.clock_offset_ms,
+            counts,
+        }
     }
 }
 
 impl Known {
     fn blind(&self) -> Option<&String> {
         self.not_decoded.as_ref().or(self.not_detected.as_ref())
+    }
+}
+
+fn offset_ms(clock: CameraClock) -> Option<i64> {
+    match clock {
+        CameraClock::Unknown => None,
+        CameraClock::Good { offset_ms } | CameraClock::Wrong { offset_ms } | CameraClock::Ignored { offset_ms } => {
+            Some(offset_ms)
+        }
     }
 }
 
@@ -154,7 +176,7 @@ mod tests {
     fn a_lost_camera_stays_down_while_it_is_tried_again() {
         let cell = StatusCell::new();
         let camera = CameraId::new("gate").unwrap();
-        let state = || cell.health(&camera, LedgerCounts::default()).state;
+        let state = || cell.health(&camera, FrameCounts::default()).state;
         assert_eq!(state(), CameraState::Connecting);
         cell.inner.lock().state = CameraState::Down;
         cell.follow(&CameraStatus::Connecting { attempt: 2 });
@@ -165,7 +187,7 @@ mod tests {
     fn a_camera_that_streams_and_is_not_seen_is_down_with_the_reason() {
         let cell = StatusCell::new();
         cell.inner.lock().state = CameraState::Streaming;
-        let health = || cell.health(&CameraId::new("gate").unwrap(), LedgerCounts::default());
+        let health = || cell.health(&CameraId::new("gate").unwrap(), FrameCounts::default());
         assert!(cell.sight(Stage::Detect, Some("the model fails")));
         assert!(cell.sight(Stage::Decode, Some("no decoder")));
         assert!(!cell.sight(Stage::Decode, Some("no decoder")), "no news");

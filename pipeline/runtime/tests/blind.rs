@@ -54,7 +54,7 @@ fn every_fault_of_a_camera_is_told_in_time_and_disturbs_no_other() {
     let (after, health) = (beside.chain.health().counts, beside.chain.health());
     let decoded = (after.decoded - before.decoded) as f64 / clock.monotonic().as_secs_f64();
     assert!((8.0..12.0).contains(&decoded), "{decoded} pictures a second beside the faults");
-    assert_eq!((health.state, after.dropped), (CameraState::Streaming, 0), "{health:?}");
+    assert_eq!((health.state, after.dropped()), (CameraState::Streaming, 0), "{health:?}");
     assert_eq!(simulator.stats("beside").unwrap().sessions, 1);
 }
 
@@ -97,7 +97,7 @@ fn a_model_that_fails_is_told_as_the_cameras_blindness_until_it_works_again() {
     fails.store(true, Ordering::Relaxed);
     camera.until("trouble", |camera| camera.chain.health().state == CameraState::Down);
     assert!(camera.chain.health().detail.contains("model failing: a run panicked"), "{:?}", camera.chain.health());
-    camera.until("several failures", |camera| camera.chain.health().counts.dropped >= 3);
+    camera.until("several failures", |camera| camera.chain.health().counts.dropped() >= 3);
     fails.store(false, Ordering::Relaxed);
     camera.until("recovery", |camera| camera.chain.health().state == CameraState::Streaming);
     let told = told.lock();

@@ -79,7 +79,7 @@ fn a_camera_with_one_picture_a_second_is_analysed_and_never_taken_for_dead() {
     let camera = Watched::start(&simulator.url("slow"), &scheduler("fixed-yolov8"));
     camera.sees(7);
     let health = camera.chain.health();
-    assert_eq!((health.state, health.counts.dropped), (CameraState::Streaming, 0), "{health:?}");
+    assert_eq!((health.state, health.counts.dropped()), (CameraState::Streaming, 0), "{health:?}");
     assert_eq!(simulator.stats("slow").unwrap().sessions, 1);
 }
 
@@ -133,6 +133,6 @@ fn time_stamps_that_stand_still_or_jump_neither_stop_the_analysis_nor_move_its_t
         camera.sees(SOME);
     }
     let health = camera.chain.health();
-    assert_eq!((health.state, health.counts.dropped), (CameraState::Streaming, 0), "{health:?}");
+    assert_eq!((health.state, health.counts.dropped()), (CameraState::Streaming, 0), "{health:?}");
     assert_eq!(simulator.stats("cam").unwrap().sessions, 1, "the connection is kept");
 }

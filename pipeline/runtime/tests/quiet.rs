@@ -111,7 +111,7 @@ fn a_walk_through_a_quiet_scene_is_found_from_its_first_moment_and_little_is_dec
 
     let counts = with_gate.health().counts;
     assert!(counts.gated >= 40, "decoded everything before the walk: {counts:?}");
-    assert_eq!(counts.dropped, 0, "{counts:?}");
+    assert_eq!(counts.dropped(), 0, "{counts:?}");
     assert_eq!(without.health().counts.gated, 0);
     for chain in [with_gate, without] {
         chain.stop();

@@ -1,10 +1,16 @@
 //! Checked conversions between the wire's messages and the pipeline's types.
 
 mod attributes;
+mod coverage;
+mod coverage_question;
+mod coverage_sums;
 mod event;
 mod evidence;
 mod filter;
 
+pub use coverage::{analysis_to_wire, coverage_from_wire, coverage_to_wire, tally_from_wire, tally_to_wire};
+pub use coverage_question::{CoverageQuestion, CoverageStep, coverage_question_from_wire, coverage_question_to_wire};
+pub use coverage_sums::CoverageSums;
 pub use event::{event_from_wire, event_to_wire};
 pub use filter::{Filter, MAX_LIST, filter_from_wire, filter_to_wire};
 

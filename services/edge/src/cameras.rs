@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use vigil_base::coverage::{Analysis, FrameCounts};
 use vigil_base::{CameraId, SharedClock};
 use vigil_proto::v1;
-use vigil_runtime::{CameraChain, StartError, Unfit};
+use vigil_runtime::{CameraChain, CameraState, StartError, Unfit};
 use vigil_serve::HealthBoard;
 
 use crate::chain::chain_config;
 use crate::config::{CameraConfig, EdgeConfig};
+use crate::coverage::Sample;
 use crate::model::SharedModel;
 use crate::sink::OutboxSink;
 use crate::wire;
@@ -35,6 +37,24 @@ pub(crate) struct Cameras {
 struct Running {
     config: CameraConfig,
     chain: Arc<CameraChain>,
+    /// What the coverage ledger was told so far.
+    told: FrameCounts,
+}
+
+impl Running {
+    /// What happened since the last sample.
+    fn sample(&mut self, analysis: &Analysis) -> Sample {
+        let health = self.chain.health();
+        let frames = health.counts - self.told;
+        self.told = health.counts;
+        Sample {
+            camera: health.camera,
+            frames,
+            watched: health.state == CameraState::Streaming,
+            analysis: Analysis { rate: self.config.analysis.rate as f32, ..analysis.clone() },
+            clock_offset_ms: health.clock_offset_ms,
+        }
+    }
 }
 
 /// What a changed configuration did to the cameras.
@@ -86,6 +106,12 @@ impl Cameras {
     /// How they are.
     pub fn health(&self) -> Vec<v1::CameraHealth> {
         self.running.lock().values().map(|running| wire::camera_health(&running.chain.health())).collect()
+    }
+
+    /// What happened to each since the last call, for the coverage ledger.
+    pub fn samples(&self) -> Vec<Sample> {
+        let analysis = self.common.model.analysis();
+        self.running.lock().values_mut().map(|running| running.sample(&analysis)).collect()
     }
 
     /// Whether each camera of `config` can run with the model there is.
@@ -155,7 +181,7 @@ impl Cameras {
     fn start_one(&self, config: &EdgeConfig, camera: &CameraConfig) -> Result<(), StartError> {
         let Common { model, sink, clock, board } = &self.common;
         let chain = CameraChain::start(chain_config(config, camera, model, board), sink.clone(), clock.clone())?;
-        let running = Running { config: camera.clone(), chain: Arc::new(chain) };
+        let running = Running { config: camera.clone(), chain: Arc::new(chain), told: FrameCounts::default() };
         self.running.lock().insert(camera.id.clone(), running);
         Ok(())
     }

@@ -7,6 +7,7 @@ mod cameras;
 mod chain;
 mod clock_watch;
 pub mod config;
+mod coverage;
 mod model;
 mod reload;
 pub mod rollout;
@@ -28,6 +29,7 @@ use vigil_serve::{GrpcServer, HealthBoard, ops};
 
 use cameras::{Cameras, Common};
 use config::EdgeConfig;
+use coverage::{CoverageLog, Journal};
 use model::SharedModel;
 pub use model::{ModelError, default_manifest};
 pub use reload::Reloads;
@@ -91,21 +93,31 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
         move || SharedModel::load(&model, &data_dir, clock, &board)
     })
     .await??;
+    let journal = blocking({
+        let (data_dir, clock, board) = (config.data_dir.clone(), clock.clone(), board.clone());
+        move || Journal::open(&data_dir, clock, &board)
+    })
+    .await??;
+    let journal = Arc::new(journal);
     let sink = Arc::new(OutboxSink::new(outbox.clone(), board.clone()));
     let common = Common { model: model.clone(), sink: sink.clone(), clock: clock.clone(), board: board.clone() };
     let cameras = Arc::new(Cameras::start(&config, common)?);
+    let grpc = grpc.add_service(CoverageLog::server(journal.clone(), config.region.clone()));
     let serving = grpc.spawn(shutdown.clone());
+    let recording = tokio::spawn(coverage::run(cameras.clone(), journal.clone(), clock.clone(), shutdown.clone()));
     let following = tokio::spawn(model.follow(shutdown.clone()));
 
     let stop_shipping = CancellationToken::new();
-    let shipper = shipper(&config, outbox, &cameras, clock, board.clone());
+    let shipper = shipper(&config, (outbox, journal.outbox()), &cameras, clock, board.clone());
     let shipping = tokio::spawn(ship::run(shipper, stop_shipping.clone()));
     let changing = reload::serve(reloads, config.clone(), cameras.clone(), board, shutdown).await;
 
     stop_cameras(&cameras, changing, &sink).await;
+    // The last minute's report is to be shipped, too.
+    let recorded = recording.await;
     stop_shipping.cancel();
-    for task in [shipping, serving, following] {
-        if task.await.is_err() {
+    for ended in [recorded, shipping.await, serving.await, following.await] {
+        if ended.is_err() {
             tracing::error!("a task of the edge panicked");
         }
     }
@@ -140,7 +152,7 @@ fn open_outbox(
 
 fn shipper(
     config: &EdgeConfig,
-    outbox: Arc<Outbox>,
+    (outbox, coverage): (Arc<Outbox>, Arc<Outbox>),
     cameras: &Arc<Cameras>,
     clock: SharedClock,
     board: HealthBoard,
@@ -153,6 +165,7 @@ fn shipper(
             edge: config.edge.clone(),
         },
         outbox,
+        coverage,
         announced,
         cameras: Arc::new(move || cameras.health()),
         clock,

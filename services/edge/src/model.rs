@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
+use vigil_base::coverage::Analysis;
 use vigil_base::detection::ModelIdentity;
 use vigil_base::error::chain;
 use vigil_base::{CameraId, Detections, Frame, SharedClock};
 use vigil_detect::{
-    CameraLane, DetectError, Detector, ManifestError, Model, ModelCatalogue, ModelConfig as DetectorConfig,
+    CameraLane, DetectError, Detector, ManifestError, Model, ModelCatalogue, ModelConfig as DetectorConfig, Provider,
     ProviderChoice, Regions, Runtime, RuntimeError, Scheduler, SchedulerConfig, Shadow,
 };
 use vigil_runtime::DetectorSource;
@@ -75,6 +76,8 @@ pub(crate) struct SharedModel {
 #[derive(Clone)]
 struct InUse {
     scheduler: Scheduler,
+    /// What it really runs on.
+    provider: Provider,
     /// Confidence from which the model's maker takes a box for real.
     cutoff: f32,
     shadow: Option<(Arc<Shadow>, f32)>,
@@ -112,10 +115,11 @@ impl Loader {
 
     fn in_use(&self, name: &str, board: &HealthBoard) -> Result<InUse, ModelError> {
         let model = self.model(name, board)?;
-        let cutoff = model.thresholds().confidence;
+        let (cutoff, provider) = (model.thresholds().confidence, model.provider().active);
         let workers = self.config.workers.unwrap_or(SchedulerConfig::default().workers);
         let config = SchedulerConfig { workers, ..SchedulerConfig::default() };
-        Ok(InUse { scheduler: Scheduler::start(model, config, self.clock.clone())?, cutoff, shadow: None })
+        let scheduler = Scheduler::start(model, config, self.clock.clone())?;
+        Ok(InUse { scheduler, provider, cutoff, shadow: None })
     }
 
     fn shadow(&self, plan: &ShadowPlan, cutoff: f32, board: &HealthBoard) -> Result<Shadow, ModelError> {
@@ -159,6 +163,18 @@ impl SharedModel {
     /// Who detects.
     pub(crate) fn identity(&self) -> Arc<ModelIdentity> {
         self.in_use.read().scheduler.model().clone()
+    }
+
+    /// What analyses now, but for the camera's rate.
+    pub(crate) fn analysis(&self) -> Analysis {
+        let in_use = self.in_use.read();
+        let model = in_use.scheduler.model();
+        Analysis {
+            provider: in_use.provider.to_string().into(),
+            model: model.name.as_str().into(),
+            fingerprint: model.fingerprint.as_str().into(),
+            rate: 0.0,
+        }
     }
 
     /// A camera's place at the model.

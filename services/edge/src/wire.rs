@@ -36,6 +36,6 @@ pub(crate) fn camera_health(health: &CameraHealth) -> v1::CameraHealth {
         detail: health.detail.chars().take(MAX_DETAIL).collect(),
         frames_received: health.counts.decoded,
         frames_analysed: health.counts.analysed,
-        frames_dropped: health.counts.dropped,
+        frames_dropped: health.counts.dropped(),
     }
 }

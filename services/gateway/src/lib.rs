@@ -26,6 +26,7 @@ mod admission;
 mod aggregate;
 mod cameras;
 pub mod config;
+mod coverage;
 mod deadline;
 mod federation;
 mod link;

@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vigil_base::{SharedClock, SystemClock};
 use vigil_proto::v1::camera_service_server::CameraServiceServer;
+use vigil_proto::v1::coverage_service_server::CoverageServiceServer;
 use vigil_proto::v1::event_query_service_server::EventQueryServiceServer;
 use vigil_proto::v1::event_stream_service_server::EventStreamServiceServer;
 use vigil_proto::v1::region_service_server::RegionServiceServer;
@@ -16,6 +17,7 @@ use vigil_serve::{GrpcServer, HealthBoard, TokenKey, grpc, ops};
 use crate::admission::Admission;
 use crate::cameras::Cameras;
 use crate::config::GatewayConfig;
+use crate::coverage::Coverage;
 use crate::federation::{Context, Federation};
 use crate::query::Query;
 use crate::status::RegionsStatus;
@@ -136,6 +138,9 @@ fn add_services(
         .add_service(EventStreamServiceServer::new(streams).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(
             CameraServiceServer::new(Cameras::new(context.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
+        )
+        .add_service(
+            CoverageServiceServer::new(Coverage::new(context.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
         )
         .add_service(
             RegionServiceServer::new(RegionsStatus::new(context.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),

@@ -20,6 +20,7 @@
 mod cameras;
 pub mod config;
 mod context;
+mod coverage;
 mod edges;
 mod error;
 mod figures;

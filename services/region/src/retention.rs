@@ -1,4 +1,4 @@
-//! Retention: events older than the configured time are removed, every hour, in small steps between the commits.
+//! Retention: events and coverage older than the configured time are removed, every hour, in small steps between the commits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,7 @@ async fn run_once(context: &Context) -> Result<usize, IndexError> {
             break;
         }
     }
+    while context.index.purge_coverage(older_than).await? > 0 {}
     context.edges.forget_unseen(older_than).await?;
     Ok(removed)
 }

@@ -14,6 +14,7 @@ use vigil_serve::{GrpcServer, HealthBoard, TokenKey};
 use crate::cameras::RegistryService;
 use crate::config::RegionConfig;
 use crate::context::Context;
+use crate::coverage::LedgerService;
 use crate::edges::Edges;
 use crate::error::RegionError;
 use crate::index::sqlite::{SqliteConfig, SqliteIndex};
@@ -165,5 +166,6 @@ fn add_services(grpc: GrpcServer, context: &Arc<Context>, shutdown: &Cancellatio
         .add_service(QueryService::server(shared()))
         .add_service(StreamService::server(shared(), shutdown.clone()))
         .add_service(RegistryService::server(shared()))
+        .add_service(LedgerService::server(shared()))
         .add_service(StatusService::server(shared()))
 }

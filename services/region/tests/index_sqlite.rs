@@ -63,6 +63,9 @@ index_suite!(
     an_announcement_does_not_overrule_an_operator,
     edges_are_remembered_until_they_are_forgotten,
     searches_and_counts_agree_with_the_model,
+    coverage_is_counted_once_and_adds_up_by_steps,
+    many_cameras_coverage_is_found_like_fews,
+    old_coverage_goes_and_registered_cameras_are_named_all_the_same,
 );
 
 #[test]

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout)] // What it prints is its purpose.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -34,11 +35,13 @@ async fn main() -> anyhow::Result<()> {
     let (folder, url, region, edge) = (next("DATA_DIR")?, next("REGION_URL")?, next("REGION_ID")?, next("EDGE_ID")?);
     let (region, edge) = (RegionId::new(region)?, EdgeId::new(edge)?);
     let clock = SystemClock::shared();
-    let outbox = Arc::new(Outbox::open(&OutboxConfig::new(folder), clock.clone())?);
+    let open = |folder: &Path| Outbox::open(&OutboxConfig::new(folder), clock.clone()).map(Arc::new);
+    let (outbox, coverage) = (open(Path::new(&folder))?, open(&Path::new(&folder).join("coverage"))?);
     let shutdown = CancellationToken::new();
     let shipper = Shipper {
         config: ShipperConfig { region_address: url.parse()?, region: region.clone(), edge: edge.clone() },
         outbox: outbox.clone(),
+        coverage,
         announced: tokio::sync::watch::Sender::default().subscribe(),
         cameras: Arc::new(Vec::new),
         clock: clock.clone(),

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use vigil_proto::v1;
 use vigil_proto::v1::camera_service_client::CameraServiceClient;
+use vigil_proto::v1::coverage_service_client::CoverageServiceClient;
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
 use vigil_proto::v1::event_stream_service_client::EventStreamServiceClient;
 use vigil_proto::v1::region_service_client::RegionServiceClient;
@@ -84,6 +85,11 @@ pub fn streams(channel: Channel) -> EventStreamServiceClient<Channel> {
 /// The camera registry.
 pub fn cameras(channel: Channel) -> CameraServiceClient<Channel> {
     CameraServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER)
+}
+
+/// What was watched.
+pub fn coverage(channel: Channel) -> CoverageServiceClient<Channel> {
+    CoverageServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER)
 }
 
 /// The regions' state.

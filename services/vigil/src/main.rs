@@ -26,7 +26,7 @@ mod progress;
 #[cfg(feature = "edge")]
 mod rules_trial;
 mod signals;
-#[cfg(feature = "edge")]
+mod watched;
 mod when;
 
 use std::process::ExitCode;
@@ -60,6 +60,7 @@ enum Command {
     Subscribe(commands::subscribe::SubscribeArgs),
     Cameras(commands::cameras::CamerasArgs),
     Status(commands::status::StatusArgs),
+    Coverage(commands::coverage::CoverageArgs),
     #[cfg(feature = "edge")]
     Analyze(commands::analyze::AnalyzeArgs),
     Track(commands::track::TrackArgs),
@@ -97,6 +98,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Subscribe(args) => client(commands::subscribe::run(args)),
         Command::Cameras(args) => client(commands::cameras::run(args)),
         Command::Status(args) => client(commands::status::run(args)),
+        Command::Coverage(args) => client(commands::coverage::run(args)),
         #[cfg(feature = "edge")]
         Command::Analyze(args) => {
             // A camera's fault ends the command, and is its error.

@@ -33,6 +33,11 @@ pub fn show(at: Timestamp) -> String {
     zoned(at).strftime("%Y-%m-%d %H:%M:%S%.3f %:z").to_string()
 }
 
+/// The same to the minute.
+pub fn show_minute(at: Timestamp) -> String {
+    zoned(at).strftime("%Y-%m-%d %H:%M %:z").to_string()
+}
+
 fn zoned(at: Timestamp) -> jiff::Zoned {
     let micros = at.as_micros().clamp(Timestamp::MIN.as_micros(), Timestamp::MAX.as_micros());
     jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_zoned(TimeZone::system())

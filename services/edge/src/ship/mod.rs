@@ -2,6 +2,7 @@
 //!
 //! [`run`] never gives up; `session::run_once` is one connection, from hello to its end.
 
+mod coverage;
 mod session;
 mod telemetry;
 
@@ -47,6 +48,8 @@ pub struct Shipper {
     pub config: ShipperConfig,
     /// What is shipped.
     pub outbox: Arc<Outbox>,
+    /// Reports of what was watched, shipped beside it to a region that takes them.
+    pub coverage: Arc<Outbox>,
     /// The edge's cameras, announced with each connection. When they change, a new connection is made.
     pub announced: watch::Receiver<Vec<v1::Camera>>,
     /// Told in heartbeats.

@@ -18,6 +18,7 @@ use vigil_proto::v1::event_ingest_service_client::EventIngestServiceClient;
 use vigil_proto::v1::publish_request::Message as Outgoing;
 use vigil_proto::v1::publish_response::Message as Incoming;
 
+use super::coverage::CoverageShipment;
 use super::telemetry::Telemetry;
 use super::{COMPONENT, Shipper};
 use crate::clock_watch::ClockWatch;
@@ -101,12 +102,13 @@ pub(super) async fn run_once(
         open(shipper, endpoint, receiver).await
     };
     let Some(opened) = shutdown.run_until_cancelled(opened).await else { return Ok(()) };
-    let (incoming, limits, clock) = opened?;
+    let Opened { incoming, limits, clock, takes_coverage } = opened?;
     telemetry.connected();
     shipper.board.clear(COMPONENT);
     tracing::info!(region = %shipper.config.region, backlog = shipper.outbox.backlog().records, "connected to the region");
     let under_way = VecDeque::new();
-    Session { shipper, telemetry, outgoing, incoming, limits, clock, under_way, sent: 0, batches: 0 }
+    let coverage = takes_coverage.then(|| CoverageShipment::new(shipper.coverage.clone()));
+    Session { shipper, telemetry, outgoing, incoming, limits, clock, under_way, coverage, sent: 0, batches: 0 }
         .ship(announced, shutdown)
         .await
 }
@@ -134,6 +136,8 @@ struct Session<'a> {
     clock: Option<ClockWatch>,
     /// In the order they were sent, at most [`WINDOW`].
     under_way: VecDeque<UnderWay>,
+    /// None where the region takes no coverage.
+    coverage: Option<CoverageShipment>,
     /// The outbox's sequence of the last record that was sent.
     sent: u64,
     batches: u64,
@@ -146,6 +150,7 @@ impl Session<'_> {
         shutdown: &CancellationToken,
     ) -> Result<(), ShipError> {
         let mut newest = self.shipper.outbox.newest_sequence();
+        let mut newest_coverage = self.shipper.coverage.newest_sequence();
         let mut heartbeats = tokio::time::interval(HEARTBEAT);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !shutdown.is_cancelled() {
@@ -153,11 +158,15 @@ impl Session<'_> {
             if behind && self.under_way.len() < WINDOW && self.send_batch().await? {
                 continue;
             }
+            newest_coverage.mark_unchanged();
+            self.send_coverage().await?;
             let deadline = self.ack_deadline();
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 Ok(()) = announced.changed() => break,
                 changed = newest.changed() => if changed.is_err() { return Ok(()) },
+                // Its outbox lives as long as the events'.
+                Ok(()) = newest_coverage.changed() => {}
                 _ = heartbeats.tick() => self.send_heartbeat().await?,
                 answer = self.incoming.message() => self.take(answer).await?,
                 () = tokio::time::sleep_until(deadline) => {
@@ -169,8 +178,19 @@ impl Session<'_> {
     }
 
     fn ack_deadline(&self) -> Instant {
+        let events = self.under_way.front().map(|batch| batch.sent_at);
+        let coverage = self.coverage.as_ref().and_then(CoverageShipment::sent_at);
+        let oldest = events.into_iter().chain(coverage).min();
         // Nothing under way: far enough that something else happens first.
-        self.under_way.front().map_or_else(|| Instant::now() + 2 * ACK_TIMEOUT, |batch| batch.sent_at + ACK_TIMEOUT)
+        oldest.map_or_else(|| Instant::now() + 2 * ACK_TIMEOUT, |sent_at| sent_at + ACK_TIMEOUT)
+    }
+
+    /// Sends the reports that wait, where the region takes them and none are under way.
+    async fn send_coverage(&mut self) -> Result<bool, ShipError> {
+        let Some(coverage) = &mut self.coverage else { return Ok(false) };
+        let Some(batch) = coverage.next().await? else { return Ok(false) };
+        send(self.shipper, &self.outgoing, Outgoing::Coverage(batch)).await?;
+        Ok(true)
     }
 
     /// Sends the next records after those that were sent; says whether there were any.
@@ -232,6 +252,7 @@ impl Session<'_> {
         let answer = answer.ok_or_else(|| self.protocol("ended the stream".to_owned()))?;
         match answer.message {
             Some(Incoming::Ack(ack)) => self.acknowledged(ack).await,
+            Some(Incoming::CoverageAck(ack)) => self.coverage_acknowledged(ack).await,
             Some(Incoming::Welcome(_)) => Err(self.protocol("said welcome twice".to_owned())),
             // A message of a later version of the contract.
             None => Ok(()),
@@ -259,6 +280,18 @@ impl Session<'_> {
         Ok(done.map_err(|_| OutboxError::Closed)??)
     }
 
+    async fn coverage_acknowledged(&mut self, ack: v1::CoverageAck) -> Result<(), ShipError> {
+        let sequence = ack.sequence;
+        let acknowledged = match &mut self.coverage {
+            Some(coverage) => coverage.acknowledged(ack).await?,
+            None => false,
+        };
+        if acknowledged {
+            return Ok(());
+        }
+        Err(self.protocol(format!("acknowledged coverage {sequence}, which is not under way")))
+    }
+
     async fn set_aside(&self, event_id: EventId, revision: u32, reason: String) -> Result<(), ShipError> {
         let outbox = self.shipper.outbox.clone();
         let done = tokio::task::spawn_blocking(move || outbox.set_aside(event_id, revision, &reason)).await;
@@ -268,7 +301,7 @@ impl Session<'_> {
     /// An orderly end: what is in the outbox is sent and acknowledged, for as long as [`LINGER`].
     async fn linger(mut self) -> Result<(), ShipError> {
         let last = async {
-            while self.send_batch().await? || !self.under_way.is_empty() {
+            while self.send_batch().await? || self.send_coverage().await? || self.is_waiting() {
                 let answer = self.incoming.message().await;
                 self.take(answer).await?;
             }
@@ -282,9 +315,21 @@ impl Session<'_> {
         Ok(())
     }
 
+    fn is_waiting(&self) -> bool {
+        !self.under_way.is_empty() || self.coverage.as_ref().is_some_and(|coverage| coverage.sent_at().is_some())
+    }
+
     fn protocol(&self, problem: String) -> ShipError {
         ShipError::Protocol { region: self.shipper.config.region.clone(), problem }
     }
+}
+
+/// A stream that was opened.
+struct Opened {
+    incoming: Streaming<v1::PublishResponse>,
+    limits: Limits,
+    clock: Option<ClockWatch>,
+    takes_coverage: bool,
 }
 
 /// Opens the stream and waits for the region's welcome.
@@ -292,7 +337,7 @@ async fn open(
     shipper: &Shipper,
     endpoint: &Endpoint,
     outgoing: mpsc::Receiver<v1::PublishRequest>,
-) -> Result<(Streaming<v1::PublishResponse>, Limits, Option<ClockWatch>), ShipError> {
+) -> Result<Opened, ShipError> {
     let region = &shipper.config.region;
     let channel = endpoint.connect().await.map_err(|source| ShipError::Connect {
         region: region.clone(),
@@ -326,7 +371,7 @@ async fn open(
         records: welcome.max_batch_records.clamp(1, MAX_BATCH_RECORDS) as usize,
         bytes: (welcome.max_batch_bytes.min(MAX_BATCH_BYTES) as usize).max(MAX_RECORD_BYTES),
     };
-    Ok((incoming, limits, clock))
+    Ok(Opened { incoming, limits, clock, takes_coverage: welcome.takes_coverage })
 }
 
 fn hello(shipper: &Shipper, cameras: Vec<v1::Camera>) -> Outgoing {

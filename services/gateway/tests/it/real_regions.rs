@@ -14,6 +14,7 @@ use vigil_proto::v1;
 use vigil_proto::v1::RegionOutcome::{Answered, Failed, Unreachable};
 use vigil_proto::v1::event_ingest_service_client::EventIngestServiceClient;
 use vigil_proto::v1::publish_request::Message as Publish;
+use vigil_proto::v1::publish_response::Message as Answer;
 use vigil_proto::v1::subscribe_response::Message;
 use vigil_region::{RegionConfig, RegionServer};
 
@@ -63,6 +64,15 @@ impl Region {
 
     /// Publishes as an edge does, and waits for the acknowledgement.
     async fn publish(&self, events: Vec<v1::Event>) {
+        let count = events.len() as u32;
+        let record = |event| v1::EventRecord { event: Some(event), thumbnail_jpeg: vec![0xff, 0xd8, 0xff].into() };
+        let batch = v1::EventBatch { sequence: 1, records: events.into_iter().map(record).collect() };
+        let Answer::Ack(ack) = self.tell(Publish::Batch(batch)).await else { panic!("no acknowledgement") };
+        assert_eq!((ack.accepted, ack.rejections), (count, Vec::new()));
+    }
+
+    /// Says one thing as an edge does; the answer to it.
+    async fn tell(&self, message: Publish) -> Answer {
         let channel = Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap();
         let mut client = EventIngestServiceClient::new(channel);
         let camera = v1::Camera { camera_id: "gate".into(), region_id: self.id.into(), ..Default::default() };
@@ -73,26 +83,22 @@ impl Region {
             software_version: "test".into(),
             cameras: vec![camera],
         };
-        let count = events.len() as u32;
-        let record = |event| v1::EventRecord { event: Some(event), thumbnail_jpeg: vec![0xff, 0xd8, 0xff].into() };
-        let batch = v1::EventBatch { sequence: 1, records: events.into_iter().map(record).collect() };
         // The stream stays open until the answer is there.
         let (requests, receiver) = tokio::sync::mpsc::channel(2);
-        for message in [Publish::Hello(hello), Publish::Batch(batch)] {
+        for message in [Publish::Hello(hello), message] {
             requests.send(v1::PublishRequest { message: Some(message) }).await.unwrap();
         }
         let requests_stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
         let mut answers = client.publish(requests_stream).await.unwrap().into_inner();
-        let acked = async {
+        let answered = async {
             loop {
-                let answer = answers.next().await.unwrap().unwrap().message.unwrap();
-                if let v1::publish_response::Message::Ack(ack) = answer {
-                    return ack;
+                match answers.next().await.unwrap().unwrap().message.unwrap() {
+                    Answer::Welcome(_) => {}
+                    answer => return answer,
                 }
             }
         };
-        let ack = tokio::time::timeout(PATIENCE, acked).await.unwrap();
-        assert_eq!((ack.accepted, ack.rejections), (count, Vec::new()));
+        tokio::time::timeout(PATIENCE, answered).await.unwrap()
     }
 }
 
@@ -198,6 +204,44 @@ async fn a_region_that_restarts_between_pages_loses_nothing() {
     let mut all: Vec<_> = [first, second, third].iter().flat_map(|page| seconds(&page.events)).collect();
     all.sort_unstable();
     assert_eq!(all, (START..START + 20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_each_region_watched_is_one_answer_and_a_region_that_is_away_is_named() {
+    let (mut north, south) = (Region::start("north").await, Region::start("south").await);
+    let minute = Some(time_to_wire(Timestamp::from_micros(START * 1_000_000).round_down(Duration::from_mins(1))));
+    let report = |watched_ms| v1::CoverageReport {
+        report_id: nth_event("north", START, 1).event_id,
+        minute,
+        cameras: vec![v1::CameraCoverage {
+            camera_id: "gate".into(),
+            tally: Some(v1::CoverageTally { accounted_ms: 60_000, watched_ms, ..Default::default() }),
+            ..Default::default()
+        }],
+    };
+    for (region, watched_ms) in [(&north, 60_000), (&south, 1_000)] {
+        // A report that cannot be true does not cost the others.
+        let batch = v1::CoverageBatch { sequence: 7, reports: vec![report(60_001), report(watched_ms)] };
+        let Answer::CoverageAck(ack) = region.tell(Publish::Coverage(batch)).await else { panic!("no answer") };
+        assert_eq!((ack.sequence, ack.rejections.len(), ack.rejections[0].index), (7, 1, 0));
+        assert!(ack.rejections[0].reason.contains("watched_ms"), "{ack:?}");
+    }
+    let gateway = Gateway::start(&[south.named(), north.named()]).await;
+    let ask = async || {
+        let hour = |hours: i64| Some(time_to_wire(Timestamp::from_micros((START + hours * 3_600) * 1_000_000)));
+        let request = v1::GetCoverageRequest { from: hour(-1), until: hour(1), ..Default::default() };
+        gateway.coverage().get_coverage(request).await.unwrap().into_inner()
+    };
+    let told = |answer: &v1::GetCoverageResponse| -> Vec<(String, u64)> {
+        let shown = |span: &v1::CoverageSpan| (span.region_id.clone(), span.tally.unwrap().watched_ms);
+        answer.spans.iter().map(shown).collect()
+    };
+    let whole = ask().await;
+    assert_eq!(told(&whole), [("north".to_owned(), 60_000), ("south".to_owned(), 1_000)]);
+    north.down().await;
+    let part = ask().await;
+    assert_eq!(told(&part), [("south".to_owned(), 1_000)]);
+    assert_eq!(outcomes(&part.regions), [("north", Unreachable), ("south", Answered)]);
 }
 
 /// The seconds of the next `count` events by region, and the last cursor.

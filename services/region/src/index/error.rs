@@ -78,8 +78,8 @@ pub enum IndexError {
     /// More questions wait than the index takes.
     #[error("the index is busy: too many questions wait")]
     Busy,
-    /// The question would look at more events than one question may.
-    #[error("the question would look at more than {limit} events; narrow its time or cameras")]
+    /// The question would look at more events, or minutes, than one question may.
+    #[error("the question would look at more than {limit} entries; narrow its time or cameras")]
     TooMuchWork {
         /// The bound.
         limit: usize,

@@ -21,8 +21,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tonic::async_trait;
+use vigil_base::coverage::CoverageReport;
 use vigil_base::{CameraId, EdgeId, EventId, Timestamp};
-use vigil_proto::convert::Filter;
+use vigil_proto::convert::{CoverageQuestion, CoverageSums, Filter};
 use vigil_proto::v1;
 
 pub use error::IndexError;
@@ -92,6 +93,20 @@ pub trait Retention: Send + Sync {
     async fn purge(&self, older_than: Timestamp, max_events: usize) -> Result<usize>;
 }
 
+/// What was watched, and what was not.
+#[async_trait]
+pub trait CoverageLedger: Send + Sync {
+    /// Stores reports; returns when they are durable. One that is there already is not counted again.
+    async fn store_coverage(&self, reports: Vec<CoverageReport>) -> Result<()>;
+    /// Sums by camera and step. Over all of the time, cameras of the registry are named of which nothing is known.
+    ///
+    /// # Errors
+    /// [`IndexError::TooMuchWork`] when too many minutes or hours would have to be read.
+    async fn coverage(&self, question: CoverageQuestion) -> Result<CoverageSums>;
+    /// Removes some of the oldest minutes before `older_than`; returns how many entries. 0: none are left.
+    async fn purge_coverage(&self, older_than: Timestamp) -> Result<usize>;
+}
+
 /// How the index is.
 #[async_trait]
 pub trait IndexStatus: Send + Sync {
@@ -133,6 +148,7 @@ pub trait Index:
     + EventCounts
     + CommitFeed
     + Retention
+    + CoverageLedger
     + IndexStatus
     + CameraRegistry
     + EdgeRegistry

@@ -1,9 +1,12 @@
 //! Records from the wire to revisions for the index, each checked once.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use vigil_base::coverage::CoverageReport;
 use vigil_base::event::MAX_THUMBNAIL_BYTES;
 use vigil_base::{EdgeId, RegionId, Timestamp};
-use vigil_proto::convert::{bounded_text, event_from_wire, required_time, time_from_wire};
+use vigil_proto::convert::{bounded_text, coverage_from_wire, event_from_wire, required_time, time_from_wire};
 use vigil_proto::{WireError, v1};
 
 use crate::edges::Heartbeat;
@@ -13,6 +16,8 @@ use crate::index::NewRevision;
 const MAX_SHOWN_ID: usize = 64;
 /// Cameras whose health one heartbeat may tell.
 const MAX_CAMERAS: usize = 1_000;
+/// How far a minute may lie ahead of the region's clock.
+const MAX_AHEAD: Duration = Duration::from_hours(24);
 /// Longest detail of a camera's health, in bytes.
 const MAX_DETAIL: usize = 512;
 /// A JPEG begins with a start-of-image marker (ITU-T T.81, table B.1).
@@ -80,6 +85,36 @@ fn check_thumbnail(jpeg: &Bytes) -> Result<(), WireError> {
         return Err(WireError::new(FIELD, "is not a JPEG"));
     }
     Ok(())
+}
+
+/// Reports of a batch that can be stored, and the rejections of those that cannot.
+pub(super) struct CheckedCoverage {
+    pub(super) sequence: u64,
+    pub(super) reports: Vec<CoverageReport>,
+    pub(super) rejections: Vec<v1::Rejection>,
+}
+
+/// Checks each report of a batch at the region's time `now`; what is wrong with one does not touch the others.
+pub(super) fn check_coverage(batch: v1::CoverageBatch, now: Timestamp) -> CheckedCoverage {
+    let (mut reports, mut rejections) = (Vec::with_capacity(batch.reports.len()), Vec::new());
+    for (index, report) in (0..).zip(batch.reports) {
+        let event_id = report.report_id.chars().take(MAX_SHOWN_ID).collect();
+        match check_report(report, now) {
+            Ok(report) => reports.push(report),
+            Err(error) => rejections.push(v1::Rejection { index, event_id, reason: error.to_string() }),
+        }
+    }
+    CheckedCoverage { sequence: batch.sequence, reports, rejections }
+}
+
+fn check_report(report: v1::CoverageReport, now: Timestamp) -> Result<CoverageReport, WireError> {
+    let report = coverage_from_wire(report).map_err(|error| error.within("report"))?;
+    if report.minute > now + MAX_AHEAD {
+        // It would outlive retention.
+        let problem = format!("is {}, more than a day ahead of the region's clock", report.minute);
+        return Err(WireError::new("report.minute", problem));
+    }
+    Ok(report)
 }
 
 /// A heartbeat, checked.

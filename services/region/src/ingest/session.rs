@@ -15,12 +15,12 @@ use vigil_proto::v1::publish_response::Message as Outgoing;
 use vigil_proto::{WireError, v1};
 use vigil_serve::{ErrorCode, ServiceError};
 
-use super::check::{CheckedBatch, check_batch, check_heartbeat};
+use super::check::{CheckedBatch, CheckedCoverage, check_batch, check_coverage, check_heartbeat};
 use crate::cameras::announced_cameras;
 use crate::context::Context;
 use crate::edges::{EdgeSession, Introduction};
 use crate::error::from_commit;
-use crate::index::StoreOutcome;
+use crate::index::{IndexError, StoreOutcome};
 
 /// A peer that opens a stream and does not say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,6 +31,8 @@ const BATCHES_WAITING: usize = 1;
 /// Bytes of a batch that are not its records: lengths and field numbers, which an edge that counts records does not
 /// count.
 const ENVELOPE_BYTES: usize = 64 * 1024;
+/// Most coverage reports of a batch: an hour of an edge.
+const MAX_REPORTS: usize = 60;
 /// Longest software version, in bytes.
 const MAX_VERSION: usize = 64;
 
@@ -126,6 +128,7 @@ impl Stream<'_> {
             region_time: Some(time_to_wire(self.context.clock.now())),
             max_batch_records: limits.max_batch_records,
             max_batch_bytes: limits.max_batch_bytes,
+            takes_coverage: true,
         };
         self.respond(Outgoing::Welcome(welcome)).await?;
         let (checked, batches) = mpsc::channel(BATCHES_WAITING);
@@ -133,30 +136,36 @@ impl Stream<'_> {
     }
 
     /// Reads and checks messages until the edge ends the stream or sends nothing for too long.
-    async fn read(&self, mut requests: Streaming<v1::PublishRequest>, checked: mpsc::Sender<Timed>) -> Ended {
+    async fn read(&self, mut requests: Streaming<v1::PublishRequest>, checked: mpsc::Sender<Work>) -> Ended {
         let patience = self.context.limits.edge_timeout;
         let mut last_sequence = None;
         loop {
             let message = timeout(patience, requests.message()).await.map_err(|_| silent(patience))?;
             let Some(request) = message.map_err(|status| unreadable(&status))? else { return Ok(()) };
             self.session.seen();
+            let work;
             match request.message {
                 Some(Incoming::Batch(batch)) => {
                     self.check_bounds(&batch, last_sequence)?;
                     last_sequence = Some(batch.sequence);
-                    let batch = self.check(batch).await?;
-                    // A commit that hangs, or an edge that reads no acknowledgements.
-                    let handed_over = timeout(patience, checked.send(batch)).await.map_err(|_| silent(patience))?;
-                    if handed_over.is_err() {
-                        return Ok(());
-                    }
+                    work = Work::Events(self.check(batch).await?);
+                }
+                Some(Incoming::Coverage(batch)) => {
+                    check_coverage_bounds(&batch)?;
+                    work = Work::Coverage(check_coverage(batch, self.context.clock.now()));
                 }
                 Some(Incoming::Heartbeat(heartbeat)) => {
                     let heartbeat = check_heartbeat(heartbeat).map_err(|e| e.within("heartbeat"))?;
                     self.session.heartbeat(heartbeat).await;
+                    continue;
                 }
                 Some(Incoming::Hello(_)) => return Err(ServiceError::field("hello", "was sent already")),
                 None => return Err(ServiceError::field("message", "is missing or of a kind that is not known")),
+            }
+            // A commit that hangs, or an edge that reads no acknowledgements.
+            let handed_over = timeout(patience, checked.send(work)).await.map_err(|_| silent(patience))?;
+            if handed_over.is_err() {
+                return Ok(());
             }
         }
     }
@@ -187,21 +196,37 @@ impl Stream<'_> {
     }
 
     /// Commits batches and acknowledges each, in their order.
-    async fn commit_all(&self, mut batches: mpsc::Receiver<Timed>) -> Ended {
-        while let Some(Timed { batch, arrived }) = batches.recv().await {
-            let CheckedBatch { sequence, revisions, places, rejections } = batch;
-            let outcomes = self.context.index.commit(revisions).await.map_err(|error| {
-                self.context.telemetry.commit_failed(self.edge, &error);
-                self.context.index_failed(&error);
-                from_commit(&error)
-            })?;
-            self.context.index_works();
-            let ack = acknowledgement(sequence, places, outcomes, rejections);
-            let took = self.context.clock.monotonic().saturating_sub(arrived);
-            self.context.telemetry.batch_acknowledged(self.edge, &ack, took);
-            self.respond(Outgoing::Ack(ack)).await?;
+    async fn commit_all(&self, mut batches: mpsc::Receiver<Work>) -> Ended {
+        while let Some(work) = batches.recv().await {
+            match work {
+                Work::Events(timed) => self.commit(timed).await?,
+                Work::Coverage(checked) => self.store_coverage(checked).await?,
+            }
         }
         Ok(())
+    }
+
+    async fn commit(&self, Timed { batch, arrived }: Timed) -> Ended {
+        let CheckedBatch { sequence, revisions, places, rejections } = batch;
+        let outcomes = self.context.index.commit(revisions).await.map_err(|error| self.commit_failed(&error))?;
+        self.context.index_works();
+        let ack = acknowledgement(sequence, places, outcomes, rejections);
+        let took = self.context.clock.monotonic().saturating_sub(arrived);
+        self.context.telemetry.batch_acknowledged(self.edge, &ack, took);
+        self.respond(Outgoing::Ack(ack)).await
+    }
+
+    async fn store_coverage(&self, checked: CheckedCoverage) -> Ended {
+        let CheckedCoverage { sequence, reports, rejections } = checked;
+        self.context.index.store_coverage(reports).await.map_err(|error| self.commit_failed(&error))?;
+        self.context.index_works();
+        self.respond(Outgoing::CoverageAck(v1::CoverageAck { sequence, rejections })).await
+    }
+
+    fn commit_failed(&self, error: &IndexError) -> ServiceError {
+        self.context.telemetry.commit_failed(self.edge, error);
+        self.context.index_failed(error);
+        from_commit(error)
     }
 
     async fn respond(&self, message: Outgoing) -> Ended {
@@ -211,10 +236,25 @@ impl Stream<'_> {
     }
 }
 
+/// What is to be committed.
+enum Work {
+    Events(Timed),
+    Coverage(CheckedCoverage),
+}
+
 /// A checked batch and when (monotonic) it arrived.
 struct Timed {
     batch: CheckedBatch,
     arrived: Duration,
+}
+
+fn check_coverage_bounds(batch: &v1::CoverageBatch) -> Ended {
+    let reports = batch.reports.len();
+    if reports <= MAX_REPORTS {
+        return Ok(());
+    }
+    let message = format!("coverage {} has {reports} reports; at most {MAX_REPORTS} are taken", batch.sequence);
+    Err(ServiceError::new(ErrorCode::LimitReached, message))
 }
 
 fn silent(patience: Duration) -> ServiceError {

@@ -2,6 +2,7 @@
 //! open it.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
+mod coverage;
 mod model;
 mod seek;
 
@@ -20,6 +21,10 @@ use vigil_region::index::{
 
 use crate::common::{NOON, at, camera, class, ended, event, jpeg, plate, secs};
 
+pub use coverage::{
+    coverage_is_counted_once_and_adds_up_by_steps, many_cameras_coverage_is_found_like_fews,
+    old_coverage_goes_and_registered_cameras_are_named_all_the_same,
+};
 pub use model::searches_and_counts_agree_with_the_model;
 pub use seek::{
     a_reader_that_seeks_a_moment_gets_what_was_received_from_it_on,

@@ -1,5 +1,7 @@
 //! `vigil doctor`: what works on this machine, really tried.
 
+mod ledger;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,13 +20,15 @@ use crate::{exit, live, output, paths};
 /// How long a camera is watched.
 const PROBE: Duration = Duration::from_secs(10);
 
-/// Try what Vigil needs: decoders, the model and its execution providers, the clips of the demo, and a camera.
+/// Try what Vigil needs: decoders, the model and its execution providers, the clips of the demo, a camera, and what a running edge
+/// has watched of late.
 ///
 /// Each line is the outcome of a real try, not of a list of what is installed. Ends with status 1 when something needed
 /// does not work.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vigil doctor
+  vigil doctor --edge http://127.0.0.1:7100
   vigil doctor --camera rtsp://10.0.0.20/stream1 --user viewer --password-file camera.pw")]
 pub struct DoctorArgs {
     // Not parsed by clap, whose errors show what was typed: a password may stand in it.
@@ -37,6 +41,9 @@ pub struct DoctorArgs {
     /// File whose first line is the camera's password.
     #[arg(long, requires = "camera", value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// Ask this edge's coverage ledger how its cameras did in the last ten minutes.
+    #[arg(long, value_name = "URL")]
+    edge: Option<String>,
     /// Model manifest to try; the one that came with the product when absent.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
@@ -85,6 +92,9 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     findings.extend(clips());
     if let Some(address) = address {
         findings.push(camera(&args, address));
+    }
+    if let Some(edge) = &args.edge {
+        findings.extend(ledger::findings(edge));
     }
     let broken = findings.iter().any(|finding| matches!(finding.verdict, Verdict::Broken));
     let mut table = output::table(["what", "", "detail"]);

@@ -6,6 +6,7 @@ pub mod cameras;
 #[cfg(feature = "edge")]
 pub mod camsim;
 pub mod config;
+pub mod coverage;
 #[cfg(all(feature = "edge", feature = "region", feature = "gateway"))]
 pub mod demo;
 #[cfg(feature = "edge")]

@@ -15,6 +15,7 @@ use vigil_gateway::{GatewayConfig, GatewayServer, RegionEndpoint};
 use vigil_proto::convert::time_to_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::camera_service_client::CameraServiceClient;
+use vigil_proto::v1::coverage_service_client::CoverageServiceClient;
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
 use vigil_proto::v1::event_stream_service_client::EventStreamServiceClient;
 use vigil_proto::v1::region_service_client::RegionServiceClient;
@@ -66,6 +67,10 @@ impl Gateway {
 
     pub fn cameras(&self) -> CameraServiceClient<Channel> {
         CameraServiceClient::new(self.channel.clone())
+    }
+
+    pub fn coverage(&self) -> CoverageServiceClient<Channel> {
+        CoverageServiceClient::new(self.channel.clone())
     }
 
     pub fn regions(&self) -> RegionServiceClient<Channel> {

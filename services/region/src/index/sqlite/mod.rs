@@ -24,6 +24,9 @@
 //! thumbnails  row -> JPEG
 //! hourly      hour | camera | class | kind -> events           counts; camera 0 stands for all of them
 //! extents     camera -> the rectangle in which its events lie  polygon to cameras
+//! coverage    minute | camera | report -> analysis, tally      what was watched, see `coverage`
+//! coverage_hourly  hour | camera | analysis -> tally           the same, added up
+//! analyses    provider, model, fingerprint, rate as numbers
 //! names       kind | number -> text                            cameras, edges, classes, rules and zones as numbers
 //! clock_steps commit_seq -> receive time                       where the region's clock was set back, see `seek`
 //! cameras, edges, meta
@@ -53,6 +56,7 @@ mod budget;
 mod cameras;
 mod conditions;
 mod counts;
+mod coverage;
 mod edges;
 mod feed;
 mod folder;
@@ -77,8 +81,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tonic::async_trait;
+use vigil_base::coverage::CoverageReport;
 use vigil_base::{CameraId, EdgeId, EventId, RegionId, SharedClock, Timestamp};
-use vigil_proto::convert::Filter;
+use vigil_proto::convert::{CoverageQuestion, CoverageSums, Filter};
 use vigil_proto::v1;
 
 use self::folder::DataFolder;
@@ -86,8 +91,8 @@ use self::readers::ReaderPool;
 use self::writer::Writer;
 use super::tail::LiveTail;
 use super::{
-    CameraEntry, CameraRegistry, CommitFeed, CommitSeq, CountQuery, Counts, EdgeRecord, EdgeRegistry, Etag,
-    EventCounts, EventLookup, EventSearch, EventWriter, FeedPage, Index, IndexError, IndexStats, IndexStatus,
+    CameraEntry, CameraRegistry, CommitFeed, CommitSeq, CountQuery, Counts, CoverageLedger, EdgeRecord, EdgeRegistry,
+    Etag, EventCounts, EventLookup, EventSearch, EventWriter, FeedPage, Index, IndexError, IndexStats, IndexStatus,
     NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, StoreOutcome,
 };
 
@@ -194,6 +199,21 @@ impl Retention for SqliteIndex {
         let purged = self.writer.run("remove old events", move |tx| purge::purge(tx, older_than, max_events)).await?;
         self.tail.purged(purged.through);
         Ok(purged.events)
+    }
+}
+
+#[async_trait]
+impl CoverageLedger for SqliteIndex {
+    async fn store_coverage(&self, reports: Vec<CoverageReport>) -> Result<()> {
+        self.writer.run("store coverage", move |tx| coverage::store(tx, &reports)).await
+    }
+
+    async fn coverage(&self, question: CoverageQuestion) -> Result<CoverageSums> {
+        self.readers.run("read coverage", move |snapshot| coverage::sums(snapshot, question)).await
+    }
+
+    async fn purge_coverage(&self, older_than: Timestamp) -> Result<usize> {
+        self.writer.run("remove old coverage", move |tx| coverage::purge(tx, older_than)).await
     }
 }
 

@@ -12,7 +12,8 @@ use crate::index::{CommitSeq, IndexError};
 /// Marks the file as a region's index.
 const APPLICATION_ID: i32 = 0x5667_4978;
 /// Each takes the tables one version further; a file's version is how many it has behind it.
-const MIGRATIONS: [&str; 3] = [include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql")];
+const MIGRATIONS: [&str; 4] =
+    [include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql"), include_str!("v4.sql")];
 /// How long a connection waits for another of this process: they hold locks for milliseconds only.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages the writer keeps in memory, in KiB: the upper levels of all trees and the leaves that are being written.
