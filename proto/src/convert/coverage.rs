@@ -169,6 +169,10 @@ mod tests {
         assert_eq!(coverage_from_wire(coverage_to_wire(&report)).unwrap(), report);
     }
 
+    fn tally(wire: &mut v1::CoverageReport) -> &mut v1::CoverageTally {
+        wire.cameras[0].tally.get_or_insert_default()
+    }
+
     #[test]
     fn a_report_that_cannot_be_true_is_refused_with_its_field() {
         let wrong = |field: &str, change: fn(&mut v1::CoverageReport)| {
@@ -177,9 +181,6 @@ mod tests {
             let error = coverage_from_wire(wire).unwrap_err();
             assert_eq!(error.field, field, "{error}");
         };
-        fn tally(wire: &mut v1::CoverageReport) -> &mut v1::CoverageTally {
-            wire.cameras[0].tally.get_or_insert_default()
-        }
         wrong("report_id", |wire| wire.report_id.clear());
         wrong("minute", |wire| wire.minute.as_mut().unwrap().seconds += 1);
         wrong("cameras", |wire| wire.cameras = vec![wire.cameras[0].clone(); MAX_REPORTED_CAMERAS + 1]);
@@ -192,7 +193,7 @@ mod tests {
             wire.cameras[0].analysis.get_or_insert_default().frames_per_second = f32::NAN;
         });
         wrong("cameras.analysis.model", |wire| {
-            wire.cameras[0].analysis.get_or_insert_default().model = "x".repeat(999)
+            wire.cameras[0].analysis.get_or_insert_default().model = "x".repeat(999);
         });
     }
 }

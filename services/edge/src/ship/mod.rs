@@ -3,6 +3,8 @@
 //! [`run`] never gives up; `session::run_once` is one connection, from hello to its end.
 
 mod coverage;
+mod error;
+mod opening;
 mod session;
 mod telemetry;
 
@@ -19,7 +21,7 @@ use vigil_proto::v1;
 use vigil_serve::HealthBoard;
 use vigil_serve::error::chain;
 
-pub use session::ShipError;
+pub use error::ShipError;
 
 /// First and longest wait between two connections.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));

@@ -6,19 +6,19 @@ use std::time::Duration;
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
-use tonic::{Code, Status, Streaming};
-use vigil_base::{EventId, RegionId};
-use vigil_outbox::{MAX_RECORD_BYTES, OutboxError, Pending};
-use vigil_proto::convert::{required_time, time_to_wire};
+use tonic::{Status, Streaming};
+use vigil_base::EventId;
+use vigil_outbox::{OutboxError, Pending};
+use vigil_proto::convert::time_to_wire;
 use vigil_proto::v1;
-use vigil_proto::v1::event_ingest_service_client::EventIngestServiceClient;
 use vigil_proto::v1::publish_request::Message as Outgoing;
 use vigil_proto::v1::publish_response::Message as Incoming;
 
 use super::coverage::CoverageShipment;
+use super::error::{ShipError, refused};
+use super::opening::{Limits, Opened, hello, open};
 use super::telemetry::Telemetry;
 use super::{COMPONENT, Shipper};
 use crate::clock_watch::ClockWatch;
@@ -26,8 +26,6 @@ use crate::clock_watch::ClockWatch;
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A region that takes longer to say hello is not answering.
-const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 /// A region that takes longer to acknowledge a batch hangs: connect anew.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the region hears how far it is complete; operators see this as freshness.
@@ -36,55 +34,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const WINDOW: usize = 4;
 /// Messages on their way to the socket: a full window, a heartbeat and the hello.
 const OUTGOING: usize = WINDOW + 2;
-/// Most records of a batch, also where the region would take more: bounds what is in memory.
-const MAX_BATCH_RECORDS: u32 = 500;
-/// Most bytes of a batch, likewise.
-const MAX_BATCH_BYTES: u32 = 4 * 1024 * 1024;
 /// At an orderly end, how long acknowledgements that are under way are waited for.
 const LINGER: Duration = Duration::from_secs(3);
-
-/// A connection with the region ended.
-#[derive(Debug, thiserror::Error)]
-pub enum ShipError {
-    /// Nobody answers.
-    #[error("cannot reach region {region} at {address}")]
-    Connect {
-        /// The region.
-        region: RegionId,
-        /// Where it should be.
-        address: String,
-        /// Why.
-        #[source]
-        source: tonic::transport::Error,
-    },
-    /// What answers is no region.
-    #[error("no region answers at {address}: is it the gRPC address of region {region}?")]
-    NoRegion {
-        /// The region.
-        region: RegionId,
-        /// Where it should be.
-        address: String,
-    },
-    /// The region refused or the connection broke.
-    #[error("region {region}: {}", said(.status))]
-    Refused {
-        /// The region.
-        region: RegionId,
-        /// What it said.
-        status: Box<Status>,
-    },
-    /// The region is silent or breaks the contract.
-    #[error("region {region} {problem}")]
-    Protocol {
-        /// The region.
-        region: RegionId,
-        /// What it did.
-        problem: String,
-    },
-    /// The outbox cannot be read or written.
-    #[error("the outbox")]
-    Outbox(#[from] OutboxError),
-}
 
 /// Connects, says hello, and ships until the connection breaks (`Err`), or until `shutdown` or the edge's cameras are
 /// others than were announced (`Ok`).
@@ -111,13 +62,6 @@ pub(super) async fn run_once(
     Session { shipper, telemetry, outgoing, incoming, limits, clock, under_way, coverage, sent: 0, batches: 0 }
         .ship(announced, shutdown)
         .await
-}
-
-/// What the region takes at once.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    records: usize,
-    bytes: usize,
 }
 
 /// A batch that is not acknowledged yet.
@@ -324,67 +268,6 @@ impl Session<'_> {
     }
 }
 
-/// A stream that was opened.
-struct Opened {
-    incoming: Streaming<v1::PublishResponse>,
-    limits: Limits,
-    clock: Option<ClockWatch>,
-    takes_coverage: bool,
-}
-
-/// Opens the stream and waits for the region's welcome.
-async fn open(
-    shipper: &Shipper,
-    endpoint: &Endpoint,
-    outgoing: mpsc::Receiver<v1::PublishRequest>,
-) -> Result<Opened, ShipError> {
-    let region = &shipper.config.region;
-    let channel = endpoint.connect().await.map_err(|source| ShipError::Connect {
-        region: region.clone(),
-        address: shipper.config.region_address.to_string(),
-        source,
-    })?;
-    let mut client = EventIngestServiceClient::new(channel).max_encoding_message_size(usize::MAX);
-    let welcome = async {
-        let answer = client.publish(ReceiverStream::new(outgoing)).await.map_err(|status| refused(shipper, status))?;
-        let mut incoming = answer.into_inner();
-        let first = incoming.message().await.map_err(|status| refused(shipper, status))?;
-        Ok::<_, ShipError>((incoming, first))
-    };
-    let protocol = |problem: String| ShipError::Protocol { region: region.clone(), problem };
-    let (incoming, first) = tokio::time::timeout(WELCOME_TIMEOUT, welcome)
-        .await
-        .map_err(|_| protocol(format!("did not say welcome within {WELCOME_TIMEOUT:?}")))??;
-    let Some(Incoming::Welcome(welcome)) = first.and_then(|response| response.message) else {
-        return Err(protocol("did not say welcome first".to_owned()));
-    };
-    if welcome.region_id != region.as_str() {
-        return Err(protocol(format!(
-            "is expected at {}, but {:?} answers there",
-            shipper.config.region_address, welcome.region_id
-        )));
-    }
-    // A region that does not tell its time is believed otherwise.
-    let clock = required_time("region_time", welcome.region_time).ok();
-    let clock = clock.map(|region_time| ClockWatch::new(region_time, &*shipper.clock));
-    let limits = Limits {
-        records: welcome.max_batch_records.clamp(1, MAX_BATCH_RECORDS) as usize,
-        bytes: (welcome.max_batch_bytes.min(MAX_BATCH_BYTES) as usize).max(MAX_RECORD_BYTES),
-    };
-    Ok(Opened { incoming, limits, clock, takes_coverage: welcome.takes_coverage })
-}
-
-fn hello(shipper: &Shipper, cameras: Vec<v1::Camera>) -> Outgoing {
-    let config = &shipper.config;
-    Outgoing::Hello(v1::PublishHello {
-        edge_id: config.edge.to_string(),
-        instance_id: shipper.outbox.instance_id().to_string(),
-        region_id: config.region.to_string(),
-        software_version: env!("CARGO_PKG_VERSION").to_owned(),
-        cameras,
-    })
-}
-
 async fn send(
     shipper: &Shipper,
     outgoing: &mpsc::Sender<v1::PublishRequest>,
@@ -394,17 +277,4 @@ async fn send(
         region: shipper.config.region.clone(),
         problem: "closed the connection".to_owned(),
     })
-}
-
-fn refused(shipper: &Shipper, status: Status) -> ShipError {
-    let region = shipper.config.region.clone();
-    match status.code() {
-        Code::Unimplemented => ShipError::NoRegion { region, address: shipper.config.region_address.to_string() },
-        _ => ShipError::Refused { region, status: Box::new(status) },
-    }
-}
-
-/// What the region or the transport said; never nothing.
-fn said(status: &Status) -> &str {
-    if status.message().is_empty() { status.code().description() } else { status.message() }
 }

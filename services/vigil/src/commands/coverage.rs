@@ -23,7 +23,7 @@ use crate::{exit, output, when};
   vigil coverage
   vigil coverage --from 24h --below 99
   vigil coverage --camera station-north --from \"2026-05-01 14:00\" --until \"2026-05-01 15:00\" --step minute
-  vigil coverage --server http://127.0.0.1:7100 --json      # an edge's own")]
+  vigil coverage --server http://127.0.0.1:7201 --json      # an edge's own")]
 pub struct CoverageArgs {
     #[command(flatten)]
     server: ServerArgs,

@@ -28,7 +28,7 @@ const PROBE: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vigil doctor
-  vigil doctor --edge http://127.0.0.1:7100
+  vigil doctor --edge http://127.0.0.1:7201
   vigil doctor --camera rtsp://10.0.0.20/stream1 --user viewer --password-file camera.pw")]
 pub struct DoctorArgs {
     // Not parsed by clap, whose errors show what was typed: a password may stand in it.

@@ -98,7 +98,7 @@ fn analysis_of(connection: &Connection, number: i64) -> rusqlite::Result<Analysi
 }
 
 /// Sums over what a question asks for. Over all of the time, cameras of the registry are named of which nothing is known.
-pub(super) fn sums(snapshot: &Snapshot<'_>, question: CoverageQuestion) -> Result<CoverageSums, ReadError> {
+pub(super) fn sums(snapshot: &Snapshot<'_>, question: &CoverageQuestion) -> Result<CoverageSums, ReadError> {
     let connection = snapshot.connection();
     let mut adding = Adding {
         connection,
@@ -108,7 +108,7 @@ pub(super) fn sums(snapshot: &Snapshot<'_>, question: CoverageQuestion) -> Resul
         sums: CoverageSums::new(question.clone()),
     };
     if question.step.length().is_none() {
-        name_registered(connection, &question, &mut adding.sums)?;
+        name_registered(connection, question, &mut adding.sums)?;
     }
     let named = question.cameras.iter().map(|camera| number_of(connection, NameKind::Camera, camera.as_str()));
     // A camera that is named twice is one.

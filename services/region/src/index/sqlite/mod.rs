@@ -209,7 +209,7 @@ impl CoverageLedger for SqliteIndex {
     }
 
     async fn coverage(&self, question: CoverageQuestion) -> Result<CoverageSums> {
-        self.readers.run("read coverage", move |snapshot| coverage::sums(snapshot, question)).await
+        self.readers.run("read coverage", move |snapshot| coverage::sums(snapshot, &question)).await
     }
 
     async fn purge_coverage(&self, older_than: Timestamp) -> Result<usize> {
