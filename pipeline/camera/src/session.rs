@@ -22,6 +22,9 @@ use crate::timeline::CameraClock;
 const SHUTDOWN_POLL: Duration = Duration::from_millis(100);
 /// Patience for a keyframe while other packets come: cameras that save bits send one in 10 to 20 s.
 const KEYFRAME_PATIENCE: Duration = Duration::from_mins(1);
+/// The camera's clock is told anew when it has moved by so much: more than a network's jitter, less than what makes an event
+/// hard to find.
+const CLOCK_STEP_MS: u64 = 250;
 /// A connection that brings nothing to decode for so long is told of, though it is given time.
 const WAITING_TOLD_AFTER: Duration = Duration::from_secs(4);
 /// A session that lasted so long was a good one: the next wait is the shortest again.
@@ -201,13 +204,25 @@ struct Passage<'a> {
     outlets: &'a Outlets<'a>,
 }
 
-/// What makes a new status: not every millisecond of the camera's clock.
-#[derive(PartialEq)]
+/// What was told last.
+#[derive(Clone, Copy)]
 struct Told {
     info: StreamInfo,
     session: u32,
     time_source: TimeSource,
-    camera_clock: std::mem::Discriminant<CameraClock>,
+    camera_clock: CameraClock,
+}
+
+impl Told {
+    /// Whether it is worth a new status: not every millisecond of the camera's clock is.
+    fn differs(&self, before: &Self) -> bool {
+        let plain =
+            |told: &Self| (told.info, told.session, told.time_source, std::mem::discriminant(&told.camera_clock));
+        let step = |now: i64, then: i64| now.abs_diff(then) >= CLOCK_STEP_MS;
+        let stepped =
+            self.camera_clock.offset_ms().zip(before.camera_clock.offset_ms()).is_some_and(|(a, b)| step(a, b));
+        plain(self) != plain(before) || stepped
+    }
 }
 
 impl Passage<'_> {
@@ -245,16 +260,36 @@ impl Passage<'_> {
     fn tell(&mut self, info: StreamInfo) {
         let (session, time_source) = (self.assembler.session(), self.assembler.time_source());
         let camera_clock = self.assembler.camera_clock();
-        let told = Told { info, session, time_source, camera_clock: std::mem::discriminant(&camera_clock) };
-        if let CameraClock::Good { offset_ms } | CameraClock::Wrong { offset_ms } | CameraClock::Ignored { offset_ms } =
-            camera_clock
-        {
+        let told = Told { info, session, time_source, camera_clock };
+        if let Some(offset_ms) = camera_clock.offset_ms() {
             self.telemetry.clock_offset.set(offset_ms as f64 / 1e3);
         }
-        if self.told.as_ref() != Some(&told) {
+        if self.told.is_none_or(|before| told.differs(&before)) {
             self.telemetry.up.set(1.0);
             self.told = Some(told);
             (self.outlets.status)(CameraStatus::Streaming { info, session, time_source, camera_clock });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vigil_base::Codec;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_drifts_is_told_again_and_its_jitter_is_not() {
+        let told = |camera_clock| Told {
+            info: StreamInfo { codec: Codec::H264, size: None, fps: None },
+            session: 1,
+            time_source: TimeSource::Ntp,
+            camera_clock,
+        };
+        let first = told(CameraClock::Good { offset_ms: -20 });
+        assert!(!told(CameraClock::Good { offset_ms: 200 }).differs(&first));
+        assert!(told(CameraClock::Good { offset_ms: 230 }).differs(&first));
+        assert!(told(CameraClock::Wrong { offset_ms: -20 }).differs(&first));
+        assert!(told(CameraClock::Unknown).differs(&first));
     }
 }

@@ -72,6 +72,16 @@ pub enum CameraClock {
     },
 }
 
+impl CameraClock {
+    /// Camera minus edge, milliseconds, at arrival; none while the camera tells no time.
+    pub fn offset_ms(self) -> Option<i64> {
+        match self {
+            Self::Unknown => None,
+            Self::Good { offset_ms } | Self::Wrong { offset_ms } | Self::Ignored { offset_ms } => Some(offset_ms),
+        }
+    }
+}
+
 /// What is known of a packet when it arrives.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrived {

@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use vigil_base::coverage::FrameCounts;
 use vigil_base::{CameraId, TimeSource, Timestamp};
-use vigil_camera::{Awaited, CameraClock, CameraStatus};
+use vigil_camera::{Awaited, CameraStatus};
 
 /// What a camera does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl StatusCell {
             known.detail.clone_from(&detail);
         }
         if let CameraStatus::Streaming { camera_clock, .. } = status {
-            known.clock_offset_ms = offset_ms(*camera_clock);
+            known.clock_offset_ms = camera_clock.offset_ms();
         }
         detail
     }
@@ -130,15 +130,6 @@ impl StatusCell {
 impl Known {
     fn blind(&self) -> Option<&String> {
         self.not_decoded.as_ref().or(self.not_detected.as_ref())
-    }
-}
-
-fn offset_ms(clock: CameraClock) -> Option<i64> {
-    match clock {
-        CameraClock::Unknown => None,
-        CameraClock::Good { offset_ms } | CameraClock::Wrong { offset_ms } | CameraClock::Ignored { offset_ms } => {
-            Some(offset_ms)
-        }
     }
 }
 

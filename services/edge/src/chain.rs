@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use vigil_base::event::ModelRef;
 use vigil_camera::{CameraClock, CameraStatus};
 use vigil_decode::DecoderConfig;
@@ -58,17 +59,25 @@ pub(crate) fn chain_config(
 /// Camera trouble goes to the board; the camera itself logs it, once for each reason.
 fn on_status(camera: &CameraConfig, board: &HealthBoard) -> StatusListener {
     let (id, component, board) = (camera.id.clone(), format!("camera/{}", camera.id), board.clone());
+    // A camera whose clock drifts is told of often, and logged once.
+    let logged = Mutex::new(String::new());
     Arc::new(move |status, sentence| match status {
         CameraStatus::Connecting { .. } => tracing::debug!(camera = %id, "{sentence}"),
         CameraStatus::Streaming { camera_clock, .. } => {
-            tracing::info!(camera = %id, "streaming {sentence}");
+            if *logged.lock() != sentence {
+                tracing::info!(camera = %id, "streaming {sentence}");
+                sentence.clone_into(&mut logged.lock());
+            }
             board.clear(&component);
             match clock_trouble(*camera_clock) {
                 Some(trouble) => board.report(&format!("{component}/clock"), trouble, false),
                 None => board.clear(&format!("{component}/clock")),
             }
         }
-        CameraStatus::Waiting { .. } | CameraStatus::Down { .. } => board.report(&component, sentence, false),
+        CameraStatus::Waiting { .. } | CameraStatus::Down { .. } => {
+            logged.lock().clear();
+            board.report(&component, sentence, false);
+        }
     })
 }
 
