@@ -6,8 +6,8 @@ use bytes::Bytes;
 use rusqlite::{OptionalExtension, Row, Savepoint, named_params, params};
 use vigil_base::{EventId, Timestamp};
 
+use crate::call::{Call, CallResult};
 use crate::record::{MAX_RECORD_BYTES, MAX_SET_ASIDE};
-use crate::store::{Call, CallResult};
 use crate::{Backlog, OutboxError, PutOutcome, Record};
 
 /// What SQLite and its indexes need beside the bytes of a record; makes many small records count.

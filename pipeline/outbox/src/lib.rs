@@ -53,6 +53,7 @@
 //! - A file that is damaged (SQLite's quick check, or a read that fails): moved aside under its own name, reported by
 //!   [`Outbox::quarantined`], never emptied.
 
+mod call;
 mod change;
 mod config;
 mod error;

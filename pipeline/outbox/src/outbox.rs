@@ -7,11 +7,12 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use vigil_base::{EventId, InstanceId, SharedClock, Timestamp};
 
+use crate::call::{Call, CallResult};
 use crate::folder::Folder;
 use crate::reader::Reader;
 use crate::reserve::Reserve;
 use crate::schema::{self, OpenFailure};
-use crate::store::{Call, CallResult, Store};
+use crate::store::Store;
 use crate::telemetry::{self, Telemetry};
 use crate::writer::{Request, Shared, Writer};
 use crate::{Backlog, OpenEvent, OutboxConfig, OutboxError, Pending, PutOutcome, Record, SetAside};

@@ -3,43 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Row, params};
-use vigil_base::{EventId, Timestamp};
+use vigil_base::Timestamp;
 
+use crate::call::{Call, CallResult};
 use crate::change::{Change, RECORD_OVERHEAD_BYTES};
 use crate::reserve::Reserve;
-use crate::{Backlog, OutboxError, PutOutcome, Record};
+use crate::{Backlog, OutboxError};
 
 /// Room inside the file beyond a record's own bytes that makes a put safe on a full disk: pages of its indexes.
 const SLACK_BYTES: u64 = 64 * 1024;
-
-/// One call to the outbox.
-#[derive(Debug)]
-pub(crate) enum Call {
-    /// Records to keep: all of them or, on an error, none.
-    Put(Vec<Record>),
-    /// Revisions that the region has.
-    Acknowledge(Vec<(EventId, u32)>),
-    /// A revision that the region will never take.
-    SetAside { event_id: EventId, revision: u32, reason: String },
-}
-
-impl Call {
-    /// Bytes it brings.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Put(records) => records.iter().map(Record::len).sum(),
-            Self::Acknowledge(_) | Self::SetAside { .. } => 0,
-        }
-    }
-
-    /// Whether it takes room; the others give some.
-    fn is_put(&self) -> bool {
-        matches!(self, Self::Put(_))
-    }
-}
-
-/// The outcomes of a put's records; empty for the other calls.
-pub(crate) type CallResult = Result<Vec<PutOutcome>, OutboxError>;
 
 /// The writing side of the tables.
 #[derive(Debug)]

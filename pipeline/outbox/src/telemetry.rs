@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use crate::store::{Call, CallResult};
+use crate::call::{Call, CallResult};
 use crate::{Backlog, OutboxError};
 
 pub(crate) struct Telemetry {

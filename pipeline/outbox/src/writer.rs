@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use vigil_base::{Clock, SharedClock};
 
-use crate::store::{Call, CallResult, Store};
+use crate::call::{Call, CallResult};
+use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::{Backlog, OutboxError};
 

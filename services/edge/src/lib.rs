@@ -104,7 +104,10 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
     let cameras = Arc::new(Cameras::start(&config, common)?);
     let grpc = grpc.add_service(CoverageLog::server(journal.clone(), config.region.clone()));
     let serving = grpc.spawn(shutdown.clone());
-    let recording = tokio::spawn(coverage::run(cameras.clone(), journal.clone(), clock.clone(), shutdown.clone()));
+    let recording = tokio::spawn({
+        let (cameras, clock) = (cameras.clone(), clock.clone());
+        coverage::run(move || cameras.samples(), journal.clone(), clock, shutdown.clone())
+    });
     let following = tokio::spawn(model.follow(shutdown.clone()));
 
     let stop_shipping = CancellationToken::new();

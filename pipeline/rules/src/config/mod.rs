@@ -14,8 +14,9 @@ pub use kinds::{
     RawLoitering, RawOccupancy, RawPlateListed, RawRemoved, RawSpeeding, RawStopped, RawTampered, RawWrongWay,
     RawZoned, Reach, SpeedLimit, Tamper,
 };
+pub use places::{MAX_SCHEDULES, MAX_SHAPES};
 pub use raw::{Anchor, Day, RawRule, RawRules, RawSchedule, RawShape, RawWindow};
-pub use resolve::{MAX_PLATES, MAX_RULES, MAX_SCHEDULES, MAX_SHAPES};
+pub use resolve::{MAX_PLATES, MAX_RULES};
 pub(crate) use resolved::{
     AbandonedRule, Capacity, CrowdRule, LineRule, OccupancyRule, PlateRule, Rule, Settings, SpeedScale, SpeedingRule,
     StandingRule, TamperRule, Watch, WrongWayRule, ZoneRule,

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use vigil_base::{GroundPlane, ZoneId};
 
-use super::resolve::{MAX_SCHEDULES, MAX_SHAPES};
 use super::{Fault, RawRules, RawShape, listed};
 use crate::schedule::{Schedule, time_zone};
 use crate::shape::{Line, Zone};
 
+/// Most lines of a camera, and most zones.
+pub const MAX_SHAPES: usize = 64;
+/// Most schedules of a camera.
+pub const MAX_SCHEDULES: usize = 32;
 /// Longest id of a schedule, bytes.
 const MAX_SCHEDULE_ID: usize = 64;
 

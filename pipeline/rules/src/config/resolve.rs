@@ -21,10 +21,6 @@ use crate::schedule::TimesOfDay;
 
 /// Most rules of a camera: the busiest crossings have a dozen, and each looks at every object on every frame.
 pub const MAX_RULES: usize = 64;
-/// Most lines of a camera, and most zones.
-pub const MAX_SHAPES: usize = 64;
-/// Most schedules of a camera.
-pub const MAX_SCHEDULES: usize = 32;
 /// Most plates on a list: what a district looks for; 2 MB.
 pub const MAX_PLATES: usize = 20_000;
 /// Most class names of a rule; models have some hundred.

@@ -19,7 +19,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vigil_base::SharedClock;
 
-use crate::cameras::Cameras;
 pub(crate) use journal::Journal;
 use recorder::Recorder;
 pub(crate) use recorder::Sample;
@@ -28,15 +27,20 @@ pub(crate) use service::CoverageLog;
 /// How often counts are taken: so much of a minute may be told with its neighbour.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Records until `shutdown`, and then what there is of the last minute.
-pub(crate) async fn run(cameras: Arc<Cameras>, journal: Arc<Journal>, clock: SharedClock, shutdown: CancellationToken) {
+/// Records what `samples` tells of the cameras each time it is called, until `shutdown`, and then what there is of the last minute.
+pub(crate) async fn run(
+    samples: impl Fn() -> Vec<Sample> + Send,
+    journal: Arc<Journal>,
+    clock: SharedClock,
+    shutdown: CancellationToken,
+) {
     let mut recorder = Recorder::new(clock.now(), clock.monotonic());
     loop {
         // At whole seconds, so that a minute's last tick falls on its end.
         let now = clock.now();
         let wait = (now.round_down(TICK) + TICK).since(now);
         let go_on = shutdown.run_until_cancelled(tokio::time::sleep(wait)).await.is_some();
-        let mut reports = recorder.tick(clock.now(), clock.monotonic(), cameras.samples());
+        let mut reports = recorder.tick(clock.now(), clock.monotonic(), samples());
         if !go_on {
             reports.extend(recorder.finish());
         }
