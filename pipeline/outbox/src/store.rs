@@ -185,8 +185,10 @@ fn count(connection: &Connection) -> rusqlite::Result<Backlog> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use vigil_base::EventId;
 
     use super::*;
+    use crate::Record;
     use crate::record::MAX_SET_ASIDE;
     use crate::schema;
 
