@@ -99,7 +99,7 @@ pub struct Finding {
 pub enum EventState {
     /// The track lives, or what the rule found goes on.
     Ongoing,
-    /// The last revision.
+    /// The last revision; of what a rule found and a break of the watch cut off, perhaps the last.
     Ended(EndReason),
 }
 

@@ -9,6 +9,7 @@ use vigil_base::event::{EndReason, Event, EventState, Finding};
 use vigil_base::{BoxNorm, EventId, Frame, Timestamp, TrackId};
 use vigil_rules::{Ending, Firing, OpenFiring, Phase};
 
+use crate::interrupted::Interrupted;
 use crate::live::{LiveEvent, Snapshot};
 use crate::maker::{EventConfig, EventContext, EventIds, Revision, STANDING_INTERVAL};
 use crate::thumbnail;
@@ -23,6 +24,7 @@ const WHOLE: BoxNorm = BoxNorm { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
 pub(crate) struct Findings {
     /// As many as the rule engine has open, which is bounded there.
     open: BTreeMap<u64, OpenFinding>,
+    pub interrupted: Interrupted,
 }
 
 #[derive(Debug)]
@@ -33,13 +35,20 @@ struct OpenFinding {
 }
 
 impl OpenFinding {
+    /// Where its object went meanwhile, while that is followed.
+    fn follow(&mut self, live: &BTreeMap<TrackId, LiveEvent>) {
+        if let Some(live) = live.get(&self.event.track) {
+            self.event.path = live.path();
+        }
+    }
+
     fn revise(&mut self, state: EventState, end_time: Timestamp, now: Timestamp) -> Revision {
         let event = &mut self.event;
         event.revision += 1;
         event.state = state;
         event.end_time = event.end_time.max(end_time);
         self.revised_at = now;
-        Revision { event: event.clone(), thumbnail: None }
+        Revision { event: event.clone(), thumbnail: None, resumes: false }
     }
 }
 
@@ -58,7 +67,13 @@ impl Findings {
     pub fn take(&mut self, firing: Firing, scene: &Scene<'_>) -> Option<Revision> {
         let (number, phase, time) = (firing.number, firing.phase, firing.time);
         if let Phase::Ended(ending) = phase {
-            return self.end(&firing, end_reason(ending, EndReason::StreamLost), scene.frame.capture_time);
+            let reason = end_reason(ending, EndReason::StreamLost);
+            return self.end(&firing, reason, scene.live, scene.frame.capture_time);
+        }
+        if phase == Phase::Begun
+            && let Some(resumed) = self.resume(&firing, scene)
+        {
+            return Some(resumed);
         }
         let (mut event, thumbnail) = begin(firing, scene);
         if phase == Phase::Instant {
@@ -67,7 +82,7 @@ impl Findings {
             let open = OpenFinding { event: event.clone(), revised_at: time };
             self.open.insert(number, open);
         }
-        Some(Revision { event, thumbnail })
+        Some(Revision { event, thumbnail, resumes: false })
     }
 
     /// Revisions that are due of what goes on, with the evidence as it is now.
@@ -75,6 +90,7 @@ impl Findings {
         &mut self,
         open: impl Iterator<Item = OpenFiring<'a>>,
         config: &EventConfig,
+        live: &BTreeMap<TrackId, LiveEvent>,
         now: Timestamp,
         due: &mut Vec<Revision>,
     ) {
@@ -86,22 +102,54 @@ impl Findings {
                 if let Some(finding) = &mut known.event.finding {
                     finding.evidence = firing.evidence.clone();
                 }
+                known.follow(live);
                 due.push(known.revise(EventState::Ongoing, now, now));
             }
         }
     }
 
     /// Firings that ended without a frame: the rules were changed, or all is ended for `cut`.
-    pub fn conclude(&mut self, firings: Vec<Firing>, cut: EndReason) -> Vec<Revision> {
-        let ended = firings.into_iter().filter_map(|firing| match firing.phase {
-            Phase::Ended(ending) => self.end(&firing, end_reason(ending, cut), firing.time),
-            Phase::Instant | Phase::Begun => None,
-        });
-        ended.collect()
+    pub fn conclude(
+        &mut self,
+        firings: Vec<Firing>,
+        live: &BTreeMap<TrackId, LiveEvent>,
+        cut: EndReason,
+    ) -> Vec<Revision> {
+        let mut ended = Vec::new();
+        for firing in firings {
+            let Phase::Ended(ending) = firing.phase else { continue };
+            let Some(last) = self.end(&firing, end_reason(ending, cut), live, firing.time) else { continue };
+            if ending == Ending::Cut {
+                self.interrupted.add(last.event.clone());
+            }
+            ended.push(last);
+        }
+        ended
     }
 
-    fn end(&mut self, firing: &Firing, reason: EndReason, now: Timestamp) -> Option<Revision> {
+    /// The event that a break had cut off goes on, about the track that its object has now.
+    fn resume(&mut self, firing: &Firing, scene: &Scene<'_>) -> Option<Revision> {
+        let object = object(firing, scene);
+        let mut event = self.interrupted.take(firing, &object.class, object.bbox)?;
+        (event.track, event.path) = (firing.object.map_or(TrackId(0), |(track, _)| track), object.path);
+        if let Some(finding) = &mut event.finding {
+            (finding.evidence, finding.suppressed) = (firing.evidence.clone(), firing.suppressed);
+        }
+        let mut open = OpenFinding { event, revised_at: firing.time };
+        let revision = open.revise(EventState::Ongoing, firing.time, firing.time);
+        self.open.insert(firing.number, open);
+        Some(Revision { resumes: true, ..revision })
+    }
+
+    fn end(
+        &mut self,
+        firing: &Firing,
+        reason: EndReason,
+        live: &BTreeMap<TrackId, LiveEvent>,
+        now: Timestamp,
+    ) -> Option<Revision> {
         let mut open = self.open.remove(&firing.number)?;
+        open.follow(live);
         if let Some(finding) = &mut open.event.finding {
             finding.evidence = firing.evidence.clone();
         }

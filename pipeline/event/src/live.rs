@@ -117,6 +117,11 @@ impl LiveEvent {
         }
     }
 
+    /// Where it was, up to now.
+    pub(crate) fn path(&self) -> Vec<PathPoint> {
+        self.path.points()
+    }
+
     /// The track as it is now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let path = self.path.points();
@@ -167,7 +172,7 @@ impl LiveEvent {
             // An event without a picture is worth more than none; the key stays that of an earlier picture.
             Some(Err(_)) | None => None,
         };
-        Revision { event: event.clone(), thumbnail }
+        Revision { event: event.clone(), thumbnail, resumes: false }
     }
 }
 

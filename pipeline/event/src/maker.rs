@@ -74,6 +74,8 @@ pub struct Revision {
     pub event: Event,
     /// JPEG of the best moment, when it is new with this revision.
     pub thumbnail: Option<Bytes>,
+    /// The event had ended with a break, and goes on: it is neither new nor a second one.
+    pub resumes: bool,
 }
 
 /// Makes events of one camera's tracks.
@@ -134,18 +136,36 @@ impl EventMaker {
 
     /// The revisions of what rules found on a frame without tracks; [`EventMaker::observe`] does it for those with.
     pub fn find(&mut self, firings: Vec<Firing>, frame: &Frame, classes: &ModelIdentity) -> Vec<Revision> {
+        self.findings.interrupted.look(frame.capture_time);
         let scene = Scene { context: &self.context, config: &self.config, live: &self.live, frame, classes };
         firings.into_iter().filter_map(|firing| self.findings.take(firing, &scene)).collect()
     }
 
     /// Adds the revisions that are due of what rules found and goes on.
     pub fn grow<'a>(&mut self, open: impl Iterator<Item = OpenFiring<'a>>, now: Timestamp, due: &mut Vec<Revision>) {
-        self.findings.grow(open, &self.config, now, due);
+        self.findings.grow(open, &self.config, &self.live, now, due);
     }
 
     /// Ends what the rules say has ended while there was no frame: they were changed, or all is cut for `reason`.
     pub fn conclude(&mut self, firings: Vec<Firing>, reason: EndReason) -> Vec<Revision> {
-        self.findings.conclude(firings, reason)
+        self.findings.conclude(firings, &self.live, reason)
+    }
+
+    /// Events that a break cut off and that may go on, for another process ([`EventMaker::recall`]).
+    pub fn interrupted(&mut self) -> Vec<Event> {
+        self.findings.interrupted.set_saved();
+        self.findings.interrupted.events().to_vec()
+    }
+
+    /// Whether [`EventMaker::interrupted`] has changed since it was last asked for.
+    pub fn has_unsaved(&self) -> bool {
+        self.findings.interrupted.is_changed()
+    }
+
+    /// Goes on with what another process left; to be called before the first frame. At most [`crate::MAX_INTERRUPTED`] are kept,
+    /// for a break of at most [`crate::MAX_BREAK`].
+    pub fn recall(&mut self, interrupted: impl IntoIterator<Item = Event>) {
+        self.findings.interrupted.recall(interrupted);
     }
 
     /// Ends all live events of tracks: the stream broke, or the edge stops.

@@ -66,7 +66,7 @@ impl Camera {
     /// A frame with a walker whose foot is at `x`, or with nobody.
     fn show(&mut self, ms: i64, x: Option<f32>, ended: &[u64]) -> Vec<Revision> {
         // Even, and a little different each time: a picture that stays the same is a frozen camera.
-        let frame = Frame::uniform(SIZE, [self.luma + (ms / STEP_MS % 3) as u8, 90, 200], at(ms));
+        let frame = Frame::uniform(SIZE, [self.luma + (ms / STEP_MS).rem_euclid(3) as u8, 90, 200], at(ms));
         let tracks: Vec<TrackView> = x.into_iter().map(|x| walker(ms, x)).collect();
         let ended = ended.iter().copied().map(TrackId).collect();
         let update = TrackUpdate { capture_time: at(ms), time_source: TimeSource::File, size: SIZE, tracks, ended };
@@ -171,6 +171,85 @@ fn what_is_no_object_shows_the_whole_picture() {
     assert_eq!((&*first.object_class, first.track, first.confidence), ("", TrackId(0), 1.0));
     assert_eq!((first.best_box.width, first.best_box.height), (1.0, 1.0));
     assert!(due.iter().any(|revision| revision.thumbnail.is_some()));
+}
+
+/// From `from_ms` for `for_ms`, somebody stands with a foot at `x`; what is told of it by the rule that watches the yard.
+fn stay(camera: &mut Camera, from_ms: i64, for_ms: i64, x: f32) -> Vec<Event> {
+    let due: Vec<Revision> = (from_ms..from_ms + for_ms)
+        .step_by(STEP_MS as usize)
+        .flat_map(|ms| camera.show(ms, Some(x + (ms / STEP_MS % 2) as f32), &[]))
+        .collect();
+    of(&due, RuleKind::Inside).into_iter().cloned().collect()
+}
+
+/// What an edge that ends leaves to the next, and the stay that it cut off.
+fn interrupted_at(ms: i64, x: f32) -> (Vec<Event>, Event) {
+    let mut camera = Camera::new(&["person"]);
+    stay(&mut camera, 0, ms, x);
+    let firings = camera.engine.end_all();
+    let ended = camera.maker.conclude(firings, EndReason::EdgeStopped);
+    (camera.maker.interrupted(), ended[0].event.clone())
+}
+
+#[test]
+fn who_stays_over_a_restart_is_the_same_event_that_goes_on() {
+    let (left, ended) = interrupted_at(5_000, 400.0);
+    assert_eq!(left, [ended.clone()]);
+    let mut camera = Camera::new(&["person"]);
+    camera.maker.recall(left);
+    assert!(camera.maker.has_unsaved());
+    let told = stay(&mut camera, 65_000, 5_000, 402.0);
+    assert!(told.iter().all(|event| event.id == ended.id && event.begin_time == ended.begin_time), "{told:?}");
+    assert_eq!((told[0].state, told[0].revision), (EventState::Ongoing, ended.revision + 1));
+    assert!(told[0].end_time >= at(65_000) && camera.maker.interrupted().is_empty());
+    // Once it is taken up, another one at the same place is another one.
+    let firings = camera.engine.replace(rules(RULES));
+    assert!(camera.maker.conclude(firings, EndReason::EdgeStopped).is_empty());
+}
+
+#[test]
+fn a_break_of_the_stream_is_bridged_in_the_same_way() {
+    let mut camera = Camera::new(&["person"]);
+    let first = stay(&mut camera, 0, 5_000, 400.0);
+    let firings = camera.engine.end_all();
+    camera.maker.conclude(firings, EndReason::StreamLost);
+    camera.maker.end_all(EndReason::StreamLost);
+    let again = stay(&mut camera, 30_000, 5_000, 401.0);
+    assert_eq!(again[0].id, first[0].id);
+}
+
+#[test]
+fn who_is_elsewhere_or_comes_later_or_after_a_long_break_is_somebody_else() {
+    let (left, ended) = interrupted_at(5_000, 400.0);
+    let minutes = vigil_event::MAX_BREAK.as_millis() as i64;
+    for (why, from_ms, x, empty_ms) in [
+        ("elsewhere", 65_000, 480.0, 0),
+        ("came after the camera was seen again", 65_000, 400.0, 15_000),
+        ("after a long break", 6_000 + minutes, 400.0, 0),
+        ("the clock was set back", -60_000, 400.0, 0),
+    ] {
+        let mut camera = Camera::new(&["person"]);
+        camera.maker.recall(left.clone());
+        for ms in (from_ms..from_ms + empty_ms).step_by(STEP_MS as usize) {
+            camera.show(ms, None, &[]);
+        }
+        let told = stay(&mut camera, from_ms + empty_ms, 5_000, x);
+        assert!(!told.is_empty() && told.iter().all(|event| event.id != ended.id), "{why}: {told:?}");
+    }
+}
+
+#[test]
+fn no_more_are_remembered_than_may_be_and_the_last_revision_of_one_counts() {
+    let (left, ended) = interrupted_at(5_000, 400.0);
+    let mut camera = Camera::new(&["person"]);
+    let other = |nth: u64| Event { id: vigil_base::EventId::numbered(at(0), 1000 + nth), ..ended.clone() };
+    camera.maker.recall((0..100).map(other));
+    camera.maker.recall(left);
+    let later = Event { revision: ended.revision + 5, ..ended.clone() };
+    camera.maker.recall([later, ended.clone()]);
+    let kept = camera.maker.interrupted();
+    assert_eq!(kept.len(), vigil_event::MAX_INTERRUPTED);
+    assert_eq!(kept.last().map(|event| (event.id, event.revision)), Some((ended.id, ended.revision + 5)));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use vigil_track::TrackUpdate;
 use crate::config::{RuleKind, RuleSet};
 use crate::firing::{Ending, Evidence, Firing, Reading};
 use crate::live::{Firings, LiveRule};
+use crate::memory::{RulesMemory, Unsaved};
 use crate::moment::Moment;
 use crate::plate::PlateReading;
 use crate::report::Object;
@@ -65,6 +66,17 @@ pub struct Readout<'a> {
     pub reading: Reading,
 }
 
+/// How a rule is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RuleState<'a> {
+    /// Which.
+    pub rule: &'a RuleId,
+    /// Armed and within its schedule, as of the last frame.
+    pub is_on: bool,
+    /// What it counts, where it counts.
+    pub reading: Option<Reading>,
+}
+
 /// A firing that goes on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenFiring<'a> {
@@ -88,6 +100,8 @@ pub struct RuleEngine {
     sightings: Vec<Sighting>,
     firings: Firings,
     now: Option<Moment>,
+    /// Of the last frame, also before the stream broke or the process began.
+    latest: Option<Timestamp>,
     /// Of the moment before the stream broke.
     watched: i64,
     stats: EngineStats,
@@ -111,6 +125,7 @@ impl RuleEngine {
             sightings: Vec::new(),
             firings: Firings::default(),
             now: None,
+            latest: None,
             watched: 0,
             stats: EngineStats::default(),
         }
@@ -131,7 +146,10 @@ impl RuleEngine {
             }
             Step::Forward(now) => now,
         };
-        (self.now, self.watched) = (Some(now), now.watched);
+        if self.now.is_none() {
+            self.rules.iter_mut().for_each(|rule| rule.begin_at(now.time));
+        }
+        (self.now, self.latest, self.watched) = (Some(now), Some(now.time), now.watched);
         self.learn_classes(input.model);
         self.stats.crowded_out += collect(input.update, now, &mut self.tracks, &mut self.sightings);
         self.end_gone(now.time);
@@ -181,6 +199,31 @@ impl RuleEngine {
         std::mem::take(&mut self.firings.made)
     }
 
+    /// What the rules remember beyond this engine: cool-downs and counts. From here on that counts as saved.
+    pub fn memory(&mut self) -> RulesMemory {
+        RulesMemory { at: self.latest, rules: self.rules.iter_mut().filter_map(LiveRule::save).collect() }
+    }
+
+    /// Whether there is something that [`RuleEngine::memory`] has not given yet; allocates nothing.
+    pub fn unsaved(&self) -> Unsaved {
+        self.rules.iter().map(LiveRule::unsaved).max().unwrap_or(Unsaved::Nothing)
+    }
+
+    /// Goes on with what the rules of an earlier engine remembered; to be called before the first frame. Those that are
+    /// gone or watch for something else are left out; their ids.
+    pub fn recall<'a>(&mut self, memory: &'a RulesMemory) -> Vec<&'a RuleId> {
+        let Some(at) = memory.at else { return Vec::new() };
+        self.latest = Some(at);
+        let mut left_out = Vec::new();
+        for kept in &memory.rules {
+            let live = self.rules.iter_mut().find(|live| live.rule().id == kept.rule);
+            if !live.is_some_and(|live| live.recall(kept, at)) {
+                left_out.push(&kept.rule);
+            }
+        }
+        left_out
+    }
+
     /// Whether any rule is armed and within its schedule, as of the last frame.
     pub fn is_watching(&self) -> bool {
         self.rules.iter().any(LiveRule::is_on)
@@ -193,6 +236,11 @@ impl RuleEngine {
             let (rule, kind, zone) = (&live.rule().id, watch.kind(), watch.place());
             live.reading().map(|reading| Readout { rule, kind, zone, reading })
         })
+    }
+
+    /// How all rules are, in their order; allocates nothing.
+    pub fn states(&self) -> impl Iterator<Item = RuleState<'_>> + Clone {
+        self.rules.iter().map(|live| RuleState { rule: &live.rule().id, is_on: live.is_on(), reading: live.reading() })
     }
 
     /// Firings that go on, with the evidence as it is now.

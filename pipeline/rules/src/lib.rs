@@ -45,6 +45,8 @@
 //! - **A rule that is off** sees nothing. It begins anew when its time comes: who is inside then did not enter, and
 //!   dwell counts from then.
 //! - **Cool-downs** keep firings back, not counts. A state that outlasts the cool-down fires when it is over.
+//! - **A restart** of the process: cool-downs and counts go on where they are kept ([`RuleEngine::memory`]); tracks do
+//!   not, nor what is about them.
 //! - **Memory** is bounded by the rules and the objects that live at once; a frame on which nothing fires allocates
 //!   nothing.
 //!
@@ -55,6 +57,7 @@ mod engine;
 mod firing;
 mod kinds;
 mod live;
+mod memory;
 mod moment;
 mod plate;
 mod report;
@@ -72,8 +75,9 @@ pub use config::{
     RawRemoved, RawRule, RawRules, RawSchedule, RawShape, RawSpeeding, RawStopped, RawTampered, RawWindow, RawWrongWay,
     RawZoned, Reach, RuleError, RuleKind, RuleSet, SpeedLimit, Tamper,
 };
-pub use engine::{EngineStats, FrameInput, MAX_STEP, OpenFiring, Readout, RuleEngine};
+pub use engine::{EngineStats, FrameInput, MAX_STEP, OpenFiring, Readout, RuleEngine, RuleState};
 pub use firing::{Counts, Crossing, DensityUnit, Ending, Evidence, Firing, Phase, Reading};
+pub use memory::{Kept, KeptCounts, KeptTally, RuleMemory, RulesMemory, Unsaved};
 pub use moment::Spot;
 pub use plate::PlateReading;
 pub use scene::{GRID_CELLS, GRID_COLUMNS, GRID_ROWS, SceneStatistics};

@@ -7,6 +7,7 @@ use vigil_base::{PointNorm, Timestamp, TrackId};
 use crate::config::{Rule, RuleKind, Settings};
 use crate::firing::{Ending, Evidence, Firing, Phase, Reading};
 use crate::kinds::{Machine, machine};
+use crate::memory::{Kept, RuleMemory, Unsaved, fingerprint};
 use crate::moment::Moment;
 use crate::report::{Object, Report, Reports, What, key_of};
 use crate::scene::SceneStatistics;
@@ -31,6 +32,8 @@ pub(crate) struct LiveRule {
     suppressed: u32,
     is_on: bool,
     knows_plates: bool,
+    /// What was last kept for another process.
+    saved: Kept,
 }
 
 /// A firing, as of the last frame on which it held.
@@ -94,6 +97,7 @@ impl LiveRule {
             suppressed: 0,
             is_on: false,
             knows_plates: false,
+            saved: Kept::default(),
         }
     }
 
@@ -181,6 +185,46 @@ impl LiveRule {
     pub fn shift_clock(&mut self, by: i64) {
         let shifted = |at: Timestamp| Timestamp::from_micros(at.as_micros().saturating_add(by));
         self.fired = self.fired.map(shifted);
+    }
+
+    /// What it would forget.
+    pub fn unsaved(&self) -> Unsaved {
+        let kept = self.kept();
+        if kept == self.saved {
+            return Unsaved::Nothing;
+        }
+        if kept.fired == self.saved.fired { Unsaved::Counts } else { Unsaved::Firing }
+    }
+
+    /// What it remembers; from here on that counts as saved.
+    pub fn save(&mut self) -> Option<RuleMemory> {
+        self.saved = self.kept();
+        let is_any = self.saved != Kept::default();
+        let (rule, watch) = (&self.rule.id, &self.rule.watch);
+        is_any.then(|| RuleMemory { rule: rule.clone(), watch: fingerprint(watch), kept: self.saved })
+    }
+
+    /// Goes on with what it remembered as of `at`, unless it watched for something else then.
+    pub fn recall(&mut self, memory: &RuleMemory, at: Timestamp) -> bool {
+        if memory.watch != fingerprint(&self.rule.watch) {
+            return false;
+        }
+        (self.fired, self.suppressed) = (memory.kept.fired, memory.kept.suppressed);
+        if let Some(tally) = memory.kept.tally {
+            self.machine.recall(tally, at);
+        }
+        self.saved = self.kept();
+        true
+    }
+
+    /// Frames begin at `now`: it cannot have fired later, whatever the clock said then.
+    pub fn begin_at(&mut self, now: Timestamp) {
+        self.fired = self.fired.map(|fired| fired.min(now));
+    }
+
+    fn kept(&self) -> Kept {
+        let fired = self.fired.filter(|_| !self.rule.settings.cool_down.is_zero());
+        Kept { fired, suppressed: self.suppressed, tally: self.machine.kept() }
     }
 
     pub fn reading(&self) -> Option<Reading> {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use vigil_base::detection::ModelIdentity;
 use vigil_base::event::{EndReason, ModelRef};
-use vigil_base::{Detections, Frame};
+use vigil_base::{Detections, Frame, RuleId};
 use vigil_detect::{DetectError, Detector, Regions};
 use vigil_event::{EventConfig, EventContext, EventMaker, Revision};
 use vigil_gate::{Attend, Attention, AttentionConfig, GateConfig, MotionGate, Open};
-use vigil_rules::{Readout, RuleError, RuleSet};
+use vigil_rules::{Readout, RuleError, RuleSet, RuleState, Unsaved};
 use vigil_track::{Outlook, TrackUpdate, Tracker, TrackerConfig, stripes};
 
+use crate::memory::Remembered;
 use crate::rules::Rules;
 use crate::tracking::TrackerTelemetry;
 
@@ -152,9 +153,32 @@ impl Analyser {
         Ok(self.events.conclude(ended, EndReason::RuleChanged))
     }
 
+    /// What must outlive this analyser. From here on that counts as saved.
+    pub fn remembered(&mut self) -> Remembered {
+        Remembered { rules: self.rules.memory(), interrupted: self.events.interrupted() }
+    }
+
+    /// Whether there is something that [`Analyser::remembered`] has not given yet.
+    pub fn unsaved(&self) -> Unsaved {
+        if self.events.has_unsaved() { Unsaved::Firing } else { self.rules.unsaved() }
+    }
+
+    /// Goes on with what an earlier analyser of this camera left; to be called before the first frame. The rules that are
+    /// gone or watch for something else, which begin anew.
+    pub fn recall(&mut self, remembered: Remembered) -> Vec<RuleId> {
+        let left_out = self.rules.recall(&remembered.rules).into_iter().cloned().collect();
+        self.events.recall(remembered.interrupted);
+        left_out
+    }
+
     /// What the rules count, now; in the rules' order.
     pub fn readouts(&self) -> impl Iterator<Item = Readout<'_>> {
         self.rules.readouts()
+    }
+
+    /// How the rules are, now.
+    pub fn rule_states(&self) -> impl Iterator<Item = RuleState<'_>> + Clone {
+        self.rules.states()
     }
 
     /// Whether something moves that is tracked, or may turn out to be worth tracking: no frame should be missed now.

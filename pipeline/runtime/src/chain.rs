@@ -17,7 +17,9 @@ use vigil_rules::RuleSet;
 use crate::analyse::{Analyser, AnalyserConfig, Analysis, Unfit};
 use crate::config::ChainConfig;
 use crate::ledger::DropCause;
+use crate::memory::{self, Keeper};
 use crate::reader::Reader;
+use crate::readouts::{RuleReadout, RuleTelemetry};
 use crate::shared::Shared;
 use crate::sink::{EventSink, SinkClosed};
 use crate::slot::{FrameSlot, Taken};
@@ -77,7 +79,8 @@ impl CameraChain {
             .map_err(|source| StartError::Camera { camera: camera.clone(), source })?;
         let chain = Self { camera: camera.clone(), shared: shared.clone(), threads: Mutex::default() };
         let (analyse_config, analyse_shared) = (config.clone(), shared.clone());
-        chain.spawn("analyse", move || analyse(analyser, &analyse_config, &analyse_shared, &*sink))?;
+        let keeper = Keeper::new(config.memory.clone(), clock.clone());
+        chain.spawn("analyse", move || analyse(analyser, keeper, &analyse_config, &analyse_shared, &*sink))?;
         chain.spawn("camera", move || read(reader, &config, &shared, &clock))?;
         Ok(chain)
     }
@@ -85,6 +88,11 @@ impl CameraChain {
     /// How the camera is now.
     pub fn health(&self) -> CameraHealth {
         self.shared.status.health(&self.camera, self.shared.ledger.counts())
+    }
+
+    /// How its rules are and what they count.
+    pub fn rules(&self) -> Vec<RuleReadout> {
+        self.shared.readouts.get()
     }
 
     /// Changes the rules, from the next frame on; what waits to be taken over is replaced. They must fit the model.
@@ -123,8 +131,12 @@ impl Drop for CameraChain {
 fn new_analyser(config: &ChainConfig, rules: Option<RuleSet>) -> Result<Analyser, StartError> {
     let analyser = config.analyser.clone();
     let analyser = AnalyserConfig { rules: rules.unwrap_or_else(|| analyser.rules.clone()), ..analyser };
-    Analyser::new(analyser, config.context.clone(), (config.detector)())
-        .map_err(|source| StartError::Unfit { camera: config.camera.clone(), source })
+    let mut analyser = Analyser::new(analyser, config.context.clone(), (config.detector)())
+        .map_err(|source| StartError::Unfit { camera: config.camera.clone(), source })?;
+    if let Some(store) = &config.memory {
+        memory::recall(&mut analyser, &config.camera, &**store);
+    }
+    Ok(analyser)
 }
 
 /// Camera thread: packets in, frames that are to be analysed into the slot, until shutdown.
@@ -157,9 +169,9 @@ impl Drop for CloseOnDrop<'_> {
 }
 
 /// Analysing thread: frames out of the slot, events into the sink, until the slot is closed.
-fn analyse(mut analyser: Analyser, config: &ChainConfig, shared: &Shared, sink: &dyn EventSink) {
+fn analyse(mut analyser: Analyser, mut keeper: Keeper, config: &ChainConfig, shared: &Shared, sink: &dyn EventSink) {
     loop {
-        let ended = catch_unwind(AssertUnwindSafe(|| analyse_frames(&mut analyser, config, shared, sink)));
+        let ended = catch_unwind(AssertUnwindSafe(|| analyse_frames(&mut analyser, &mut keeper, config, shared, sink)));
         if ended.is_ok() {
             return;
         }
@@ -167,7 +179,10 @@ fn analyse(mut analyser: Analyser, config: &ChainConfig, shared: &Shared, sink: 
         metrics::counter!("vigil_analysis_panics_total", "camera" => config.camera.to_string()).increment(1);
         // What was in view is closed as far as that still works, so that no event stays open for ever.
         let last = catch_unwind(AssertUnwindSafe(|| analyser.end_all(EndReason::StreamLost))).unwrap_or_default();
-        if keep(sink, shared, last).is_err() || shared.shutdown.wait(RESTART_AFTER) {
+        let kept = keep(sink, shared, last);
+        // What it remembers goes over to its successor as far as that still works.
+        let _ = catch_unwind(AssertUnwindSafe(|| keeper.finish(&mut analyser)));
+        if kept.is_err() || shared.shutdown.wait(RESTART_AFTER) {
             return;
         }
         analyser = match new_analyser(config, shared.rules()) {
@@ -179,7 +194,14 @@ fn analyse(mut analyser: Analyser, config: &ChainConfig, shared: &Shared, sink: 
     }
 }
 
-fn analyse_frames(analyser: &mut Analyser, config: &ChainConfig, shared: &Shared, sink: &dyn EventSink) {
+fn analyse_frames(
+    analyser: &mut Analyser,
+    keeper: &mut Keeper,
+    config: &ChainConfig,
+    shared: &Shared,
+    sink: &dyn EventSink,
+) {
+    let mut telemetry = RuleTelemetry::new(config.camera.clone());
     loop {
         let kept = match shared.slot.take(STREAM_LOST_AFTER) {
             Taken::Frame(frame) => {
@@ -193,12 +215,16 @@ fn analyse_frames(analyser: &mut Analyser, config: &ChainConfig, shared: &Shared
                 if keep(sink, shared, last).is_err() {
                     tracing::warn!(camera = %config.camera, "the last events could not be kept");
                 }
+                keeper.finish(analyser);
                 return;
             }
         };
         if kept.is_err() {
             return tracing::info!(camera = %config.camera, "the outbox is closed: the analysis ends");
         }
+        // After the events: what is remembered of them must not be there before they are.
+        keeper.look(analyser);
+        telemetry.follow(analyser.rule_states(), &shared.readouts);
     }
 }
 
@@ -238,16 +264,18 @@ fn look_at(analyser: &mut Analyser, frame: &Frame, config: &ChainConfig, shared:
     }
 }
 
-/// Counts what is kept: with these two counters of the edge, a region can be checked to the event.
+/// Counts what is kept: with these counters of the edge, a region can be checked to the event.
 fn keep(sink: &dyn EventSink, shared: &Shared, revisions: Vec<Revision>) -> Result<(), SinkClosed> {
     if revisions.is_empty() {
         return Ok(());
     }
     let events = revisions.iter().map(|revision| &revision.event);
     let begun = events.clone().filter(|event| event.revision == 1).count();
+    let resumed = revisions.iter().filter(|revision| revision.resumes).count();
     let ended = events.filter(|event| matches!(event.state, EventState::Ended(_))).count();
     sink.put(revisions)?;
     shared.events_begun.increment(begun as u64);
+    shared.events_resumed.increment(resumed as u64);
     shared.events_ended.increment(ended as u64);
     Ok(())
 }

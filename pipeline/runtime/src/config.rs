@@ -10,6 +10,7 @@ use vigil_event::EventContext;
 use vigil_gate::PacketGateConfig;
 
 use crate::analyse::AnalyserConfig;
+use crate::memory::MemoryStore;
 
 /// Gives a camera its place at the detector; called again after a panic.
 pub type DetectorSource = Arc<dyn Fn() -> Box<dyn Detector> + Send + Sync>;
@@ -41,6 +42,8 @@ pub struct ChainConfig {
     pub detector: DetectorSource,
     /// Told whenever the camera's state changes, with a sentence for people.
     pub on_status: StatusListener,
+    /// Where what the rules remember outlives the process; nowhere when absent.
+    pub memory: Option<Arc<dyn MemoryStore>>,
     /// Told when the edge goes blind on a camera that streams, and when it sees again.
     pub on_sight: SightListener,
 }

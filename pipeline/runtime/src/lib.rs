@@ -13,7 +13,9 @@ mod analyse;
 mod chain;
 mod config;
 mod ledger;
+mod memory;
 mod reader;
+mod readouts;
 mod rules;
 mod sampler;
 mod shared;
@@ -26,6 +28,8 @@ pub use analyse::{Analyser, AnalyserConfig, Analysis, Unfit, UnknownClass, fits}
 pub use chain::{CameraChain, StartError};
 pub use config::{ChainConfig, DetectorSource, SightListener, StatusListener};
 pub use ledger::{DropCause, Ledger};
+pub use memory::{MemoryStore, Remembered, SAVE_COUNTS_EVERY};
+pub use readouts::RuleReadout;
 pub use sampler::Sampler;
 pub use sink::{EventSink, SinkClosed};
 pub use status::{CameraHealth, CameraState};

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use vigil_base::Frame;
 use vigil_base::detection::ModelIdentity;
-use vigil_rules::{Firing, FrameInput, OpenFiring, Readout, RuleEngine, RuleSet, SceneStatistics};
+use vigil_base::{Frame, RuleId};
+use vigil_rules::{
+    Firing, FrameInput, OpenFiring, Readout, RuleEngine, RuleSet, RuleState, RulesMemory, SceneStatistics, Unsaved,
+};
 use vigil_track::TrackUpdate;
 
 /// Shows a camera's frames to its rules; costs nothing where there are none.
@@ -60,8 +62,24 @@ impl Rules {
         self.engine.is_watching()
     }
 
+    pub fn memory(&mut self) -> RulesMemory {
+        self.engine.memory()
+    }
+
+    pub fn unsaved(&self) -> Unsaved {
+        self.engine.unsaved()
+    }
+
+    pub fn recall<'a>(&mut self, memory: &'a RulesMemory) -> Vec<&'a RuleId> {
+        self.engine.recall(memory)
+    }
+
     pub fn open(&self) -> impl Iterator<Item = OpenFiring<'_>> {
         self.engine.open()
+    }
+
+    pub fn states(&self) -> impl Iterator<Item = RuleState<'_>> + Clone {
+        self.engine.states()
     }
 
     pub fn readouts(&self) -> impl Iterator<Item = Readout<'_>> {

@@ -10,6 +10,7 @@ use vigil_rules::RuleSet;
 
 use crate::config::ChainConfig;
 use crate::ledger::Ledger;
+use crate::readouts::Readouts;
 use crate::slot::FrameSlot;
 use crate::status::{Stage, StatusCell};
 
@@ -25,9 +26,12 @@ pub(crate) struct Shared {
     busy: AtomicBool,
     /// Packets come and nothing is seen.
     blind: Gauge,
-    /// Events whose first, and whose last revision was kept.
+    /// Events whose first, and whose last revision was kept; and those that went on after a break had ended them.
     pub events_begun: Counter,
+    pub events_resumed: Counter,
     pub events_ended: Counter,
+    /// What the rules count.
+    pub readouts: Readouts,
     rules: Mutex<NewRules>,
 }
 
@@ -51,7 +55,9 @@ impl Shared {
             busy: AtomicBool::new(false),
             blind: gauge!("vigil_camera_blind", "camera" => camera.to_string()),
             events_begun: counter!("vigil_events_begun_total", "camera" => camera.to_string()),
+            events_resumed: counter!("vigil_events_resumed_total", "camera" => camera.to_string()),
             events_ended: counter!("vigil_events_ended_total", "camera" => camera.to_string()),
+            readouts: Readouts::default(),
             rules: Mutex::default(),
         }
     }

@@ -14,6 +14,7 @@ use vigil_serve::HealthBoard;
 use crate::chain::chain_config;
 use crate::config::{CameraConfig, EdgeConfig};
 use crate::coverage::Sample;
+use crate::memory::Memories;
 use crate::model::SharedModel;
 use crate::sink::OutboxSink;
 use crate::wire;
@@ -24,6 +25,8 @@ pub(crate) struct Common {
     pub sink: Arc<OutboxSink>,
     pub clock: SharedClock,
     pub board: HealthBoard,
+    /// What rules remember.
+    pub memories: Memories,
 }
 
 /// The cameras that run.
@@ -105,7 +108,8 @@ impl Cameras {
 
     /// How they are.
     pub fn health(&self) -> Vec<v1::CameraHealth> {
-        self.running.lock().values().map(|running| wire::camera_health(&running.chain.health())).collect()
+        let health = |running: &Running| wire::camera_health(&running.chain.health(), &running.chain.rules());
+        self.running.lock().values().map(health).collect()
     }
 
     /// What happened to each since the last call, for the coverage ledger.
@@ -135,6 +139,7 @@ impl Cameras {
         changes.removed = gone.len();
         for id in &gone {
             self.stop_one(id);
+            self.common.memories.forget(id);
         }
         let mut failed = None;
         for camera in &config.cameras {
@@ -179,8 +184,9 @@ impl Cameras {
     }
 
     fn start_one(&self, config: &EdgeConfig, camera: &CameraConfig) -> Result<(), StartError> {
-        let Common { model, sink, clock, board } = &self.common;
-        let chain = CameraChain::start(chain_config(config, camera, model, board), sink.clone(), clock.clone())?;
+        let Common { model, sink, clock, board, memories } = &self.common;
+        let chain = chain_config(config, camera, model, board, memories.of(&camera.id));
+        let chain = CameraChain::start(chain, sink.clone(), clock.clone())?;
         let running = Running { config: camera.clone(), chain: Arc::new(chain), told: FrameCounts::default() };
         self.running.lock().insert(camera.id.clone(), running);
         Ok(())

@@ -8,7 +8,7 @@ use vigil_camera::{CameraClock, CameraStatus};
 use vigil_decode::DecoderConfig;
 use vigil_event::{EventConfig, EventContext, EventIds};
 use vigil_gate::{GateConfig, PacketGateConfig};
-use vigil_runtime::{AnalyserConfig, ChainConfig, SightListener, StatusListener};
+use vigil_runtime::{AnalyserConfig, ChainConfig, MemoryStore, SightListener, StatusListener};
 use vigil_serve::HealthBoard;
 use vigil_track::TrackerConfig;
 
@@ -21,6 +21,7 @@ pub(crate) fn chain_config(
     camera: &CameraConfig,
     model: &Arc<SharedModel>,
     board: &HealthBoard,
+    memory: Arc<dyn MemoryStore>,
 ) -> ChainConfig {
     let analysis = &camera.analysis;
     let identity = model.identity();
@@ -53,6 +54,7 @@ pub(crate) fn chain_config(
         detector: model.detector_for(&camera.id, analysis.rate),
         on_status: on_status(camera, board),
         on_sight: on_sight(camera, board),
+        memory: Some(memory),
     }
 }
 

@@ -8,6 +8,8 @@ mod chain;
 mod clock_watch;
 pub mod config;
 mod coverage;
+mod files;
+mod memory;
 mod model;
 mod reload;
 pub mod rollout;
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use vigil_base::{SharedClock, SystemClock};
+use vigil_base::{Event, SharedClock, SystemClock};
 use vigil_outbox::{Outbox, OutboxConfig, OutboxError};
 use vigil_runtime::StartError;
 use vigil_serve::grpc::StartError as GrpcStartError;
@@ -30,6 +32,7 @@ use vigil_serve::{GrpcServer, HealthBoard, ops};
 use cameras::{Cameras, Common};
 use config::EdgeConfig;
 use coverage::{CoverageLog, Journal};
+use memory::Memories;
 use model::SharedModel;
 pub use model::{ModelError, default_manifest};
 pub use reload::Reloads;
@@ -81,7 +84,7 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
     let grpc = GrpcServer::bind(config.listen, board.clone()).await?;
     tracing::info!(edge = %config.edge, grpc = %grpc.address(), %ops, cameras = config.cameras.len(), "edge starts");
 
-    let outbox = blocking({
+    let (outbox, cut_off) = blocking({
         let (folder, max_bytes, clock, board) =
             (config.data_dir.join("outbox"), config.outbox_max_bytes, clock.clone(), board.clone());
         move || open_outbox(&folder, max_bytes, clock, &board)
@@ -100,7 +103,9 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
     .await??;
     let journal = Arc::new(journal);
     let sink = Arc::new(OutboxSink::new(outbox.clone(), board.clone()));
-    let common = Common { model: model.clone(), sink: sink.clone(), clock: clock.clone(), board: board.clone() };
+    let memories = Memories::open(&config, cut_off);
+    let common =
+        Common { model: model.clone(), sink: sink.clone(), clock: clock.clone(), board: board.clone(), memories };
     let cameras = Arc::new(Cameras::start(&config, common)?);
     let grpc = grpc.add_service(CoverageLog::server(journal.clone(), config.region.clone()));
     let serving = grpc.spawn(shutdown.clone());
@@ -132,12 +137,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|_| EdgeError::Stopped)
 }
 
+/// The outbox, and the events that were in view when the edge died.
 fn open_outbox(
     folder: &Path,
     max_bytes: u64,
     clock: SharedClock,
     board: &HealthBoard,
-) -> Result<Arc<Outbox>, EdgeError> {
+) -> Result<(Arc<Outbox>, Vec<Event>), EdgeError> {
     let config = OutboxConfig { max_bytes, ..OutboxConfig::new(folder) };
     let outbox = Outbox::open(&config, clock)?;
     if let Some(aside) = outbox.quarantined() {
@@ -147,10 +153,10 @@ fn open_outbox(
         board.report("outbox-damage", detail, false);
     }
     let closed = close_open_events(&outbox)?;
-    if closed > 0 {
-        tracing::warn!(closed, "events that were in view when the edge died are ended");
+    if !closed.is_empty() {
+        tracing::warn!(closed = closed.len(), "events that were in view when the edge died are ended");
     }
-    Ok(Arc::new(outbox))
+    Ok((Arc::new(outbox), closed))
 }
 
 fn shipper(

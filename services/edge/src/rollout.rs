@@ -7,13 +7,14 @@
 //!
 //! Each has one writer and is replaced as a whole, so a reader sees the old one or the new one.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vigil_base::config::Share;
 use vigil_detect::Comparison;
+
+use crate::files::replace_file;
 
 /// How soon the edge follows the command, and how old the report is at most.
 pub const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -203,12 +204,7 @@ fn read(path: &Path) -> Result<Option<String>, RolloutError> {
 
 fn replace(path: &Path, text: &str) -> Result<(), RolloutError> {
     let failed = |source| RolloutError::File { path: path.to_owned(), done: "written", source };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    replace_file(path, text.as_bytes()).map_err(failed)
 }
 
 #[cfg(test)]

@@ -93,26 +93,25 @@ fn record(revision: &Revision) -> Record {
     }
 }
 
-/// Ends the events that were in view when the edge died. Returns how many.
+/// Ends the events that were in view when the edge died. Returns them as they are now.
 ///
 /// # Errors
 /// The outbox cannot be read or written. An event that cannot be decoded is reported and left alone.
-pub fn close_open_events(outbox: &Outbox) -> Result<usize, OutboxError> {
+pub fn close_open_events(outbox: &Outbox) -> Result<Vec<Event>, OutboxError> {
     let mut closed = Vec::new();
     for open in outbox.open_events()? {
         let decoded = v1::Event::decode(open.event.clone()).map_err(|e| e.to_string());
         match decoded.and_then(|wire| event_from_wire(wire).map_err(|e| e.to_string())) {
-            Ok(event) => closed.push(record(&Revision { event: ended_by_restart(event), thumbnail: None })),
+            Ok(event) => closed.push(Revision { event: ended_by_restart(event), thumbnail: None, resumes: false }),
             Err(error) => {
                 tracing::error!(event = %open.event_id, %error, "an open event in the outbox is damaged and stays open");
             }
         }
     }
-    let count = closed.len();
-    if count > 0 {
-        outbox.put_many(closed)?;
+    if !closed.is_empty() {
+        outbox.put_many(closed.iter().map(record).collect())?;
     }
-    Ok(count)
+    Ok(closed.into_iter().map(|revision| revision.event).collect())
 }
 
 fn ended_by_restart(mut event: Event) -> Event {

@@ -1,8 +1,10 @@
 //! What the region is told of the edge's cameras.
 
+use vigil_base::evidence::Counts;
 use vigil_proto::convert::{geo_to_wire, time_to_wire};
 use vigil_proto::v1;
-use vigil_runtime::{CameraHealth, CameraState};
+use vigil_rules::Reading;
+use vigil_runtime::{CameraHealth, CameraState, RuleReadout};
 
 use crate::config::{CameraConfig, EdgeConfig};
 
@@ -23,7 +25,7 @@ pub(crate) fn camera(edge: &EdgeConfig, camera: &CameraConfig) -> v1::Camera {
 }
 
 /// How a camera is, for a heartbeat.
-pub(crate) fn camera_health(health: &CameraHealth) -> v1::CameraHealth {
+pub(crate) fn camera_health(health: &CameraHealth, rules: &[RuleReadout]) -> v1::CameraHealth {
     let state = match health.state {
         CameraState::Connecting => v1::CameraState::Connecting,
         CameraState::Streaming => v1::CameraState::Streaming,
@@ -37,5 +39,17 @@ pub(crate) fn camera_health(health: &CameraHealth) -> v1::CameraHealth {
         frames_received: health.counts.decoded,
         frames_analysed: health.counts.analysed,
         frames_dropped: health.counts.dropped(),
+        rules: rules.iter().map(rule_readout).collect(),
     }
+}
+
+fn rule_readout(readout: &RuleReadout) -> v1::RuleReadout {
+    use v1::rule_readout::Reading as Wire;
+    let reading = readout.reading.map(|reading| match reading {
+        Reading::Counts(Counts { left, right, since }) => {
+            Wire::Counts(v1::LineCounts { left, right, since: Some(time_to_wire(since)) })
+        }
+        Reading::Occupancy { count, .. } | Reading::Density { count, .. } => Wire::Inside(count),
+    });
+    v1::RuleReadout { rule_id: readout.rule.to_string(), on: readout.is_on, reading }
 }

@@ -25,6 +25,22 @@ id = "present"
 inside = { zone = "plaza" }
 "#;
 
+const LASTING: &str = r#"
+zones = [{ id = "plaza", points = [[0.05, 0.05], [0.95, 0.05], [0.95, 0.95], [0.05, 0.95]] }]
+lines = [{ id = "middle", points = [[0.5, 0.0], [0.5, 1.0]] }]
+[[rules]]
+id = "crowded"
+occupancy = { zone = "plaza", capacity = 1, hold = "1s" }
+[[rules]]
+id = "once"
+cool_down = "2h"
+line_crossed = { line = "middle" }
+[[rules]]
+id = "off"
+armed = false
+inside = { zone = "plaza" }
+"#;
+
 /// A camera with the rules of a file beside the configuration.
 fn ruled(id: &str, url: &str, rules: &str) -> String {
     format!("{}rules = \"{rules}\"\n", camera(id, &format!("address = \"{url}\"")))
@@ -132,5 +148,82 @@ async fn what_rules_find_reaches_the_region_and_rules_and_cameras_change_without
     assert_eq!((last("one"), last("two")), (v1::EndReason::RuleChanged, v1::EndReason::EdgeStopped));
     assert!(http_get(plan.ops, "/healthz").is_some_and(|health| !health.contains("configuration")));
     assert_eq!((sessions(&plan, "one"), sessions(&plan, "two")), (Some(1.0), Some(1.0)));
+    assert!(edge.terminate().success());
+}
+
+/// How many went over the line of rule `once`, both ways, as the edge's metrics have it.
+fn crossings(plan: &EdgePlan) -> Option<f64> {
+    let series = |way| format!("vigil_rule_crossings{{camera=\"one\",rule=\"once\",direction=\"{way}\"}}");
+    Some(metric(plan.ops, &series("left"))? + metric(plan.ops, &series("right"))?)
+}
+
+async fn crossings_above(plan: &EdgePlan, least: f64) -> f64 {
+    let what = format!("more than {least} crossings");
+    eventually(&what, async || crossings(plan).filter(|count| *count > least)).await
+}
+
+async fn the_one_found_by(channel: &Channel, rule: &str) -> v1::Event {
+    let events = found_by(channel, rule).await;
+    let [event] = &events[..] else { panic!("{} events of rule {rule}: {events:#?}", events.len()) };
+    event.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rules_count_and_found_goes_on_over_kill_9_and_restarts_and_nothing_is_told_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let simulator = simulator(&["one"], None);
+    let region = free_address();
+    let _region = common::region(folder.path(), "north", region);
+    let channel = connect(region).await;
+    let cameras = ruled("one", &simulator.url("one"), "lasting.toml");
+    let plan = EdgePlan::write(folder.path(), "edge-1", ("north", region), &cameras);
+    std::fs::write(plan.config.with_file_name("lasting.toml"), LASTING).unwrap();
+    let mut edge = plan.start();
+    let first = first_found_by(&channel, "crowded", "one").await;
+    let crossing = first_found_by(&channel, "once", "one").await;
+    let mut counted = crossings_above(&plan, 0.0).await;
+
+    for (nth, in_order) in [false, true, false].into_iter().enumerate() {
+        let revision = the_one_found_by(&channel, "crowded").await.revision;
+        if in_order {
+            assert!(edge.terminate().success());
+        } else {
+            edge.kill();
+        }
+        edge = plan.start();
+        let goes_on = async || {
+            let found = found_by(&channel, "crowded").await;
+            found.into_iter().find(|event| event.revision > revision + 1 && event.state() == v1::EventState::Ongoing)
+        };
+        let again = eventually(&format!("the crowd goes on after restart {nth}"), goes_on).await;
+        assert_eq!((&again.event_id, again.begin_time), (&first.event_id, first.begin_time));
+        // What was counted within the last ten seconds before a kill may be lost, nothing else.
+        if in_order {
+            let now = eventually("counts", async || crossings(&plan)).await;
+            assert!(now >= counted, "{now} after {counted}");
+        }
+        counted = crossings_above(&plan, if in_order { counted } else { 1.0 }).await;
+    }
+    assert_eq!(the_one_found_by(&channel, "once").await.event_id, crossing.event_id, "its cool-down goes on");
+
+    // Who asks the region sees the same.
+    let seen = camera_until(&channel, "one", "tells its rules", |camera| camera.rules.len() == 3).await;
+    let rules: Vec<(&str, bool)> = seen.rules.iter().map(|rule| (rule.rule_id.as_str(), rule.on)).collect();
+    assert_eq!(rules, [("crowded", true), ("once", true), ("off", false)]);
+    let mut asked = vigil();
+    asked.args(["status", "--server"]).arg(format!("http://{region}"));
+    let (status, shown, _) = run(&mut asked);
+    assert!(status == Some(0) && shown.contains("rule crowded: on, ") && shown.contains(" right since "), "{shown}");
+
+    // A file that is damaged is thrown away, and said so.
+    edge.kill();
+    let file = plan.data.join("rules/one");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    edge = plan.start();
+    let twice = async || (found_by(&channel, "once").await.len() == 2).then_some(());
+    eventually("a rule whose cool-down was lost fires again", twice).await;
+    assert!(std::fs::read_to_string(&plan.log).unwrap().contains("what the rules remember cannot be used"));
     assert!(edge.terminate().success());
 }

@@ -205,7 +205,8 @@ async fn settle(soak: &Soak) -> u64 {
     let over = async || {
         let (begun, ended) = (soak.metric("vigil_events_begun_total"), soak.metric("vigil_events_ended_total"));
         let waiting = soak.metric("vigil_outbox_pending_records");
-        (begun > 0.0 && begun == ended && waiting == 0.0).then_some(begun as u64)
+        let resumed = soak.metric("vigil_events_resumed_total");
+        (begun > 0.0 && begun + resumed == ended && waiting == 0.0).then_some(begun as u64)
     };
     eventually("every event to end and to be with the region", over).await
 }

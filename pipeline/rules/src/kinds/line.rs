@@ -7,6 +7,7 @@ use vigil_base::Timestamp;
 use super::{Alarm, Interval, Machine};
 use crate::config::{Direction, Directions, LineRule};
 use crate::firing::{Counts, Crossing, Evidence, Reading};
+use crate::memory::KeptTally;
 use crate::moment::Moment;
 use crate::report::{Object, Reports};
 use crate::schedule::TimesOfDay;
@@ -34,6 +35,11 @@ impl Tally {
 
     fn reading(&self) -> Option<Reading> {
         self.0.map(Reading::Counts)
+    }
+
+    fn kept(&self, reported: Counts, interval_since: Option<Timestamp>) -> Option<KeptTally> {
+        let counts = self.0?.into();
+        Some(KeptTally::Line { counts, reported: reported.into(), interval_since })
     }
 }
 
@@ -85,6 +91,16 @@ impl Machine for LineCrossed {
 
     fn reading(&self) -> Option<Reading> {
         self.tally.reading()
+    }
+
+    fn kept(&self) -> Option<KeptTally> {
+        self.tally.kept(Counts::default(), None)
+    }
+
+    fn recall(&mut self, kept: KeptTally, _at: Timestamp) {
+        if let KeptTally::Line { counts, .. } = kept {
+            self.tally.0 = Some(counts.into());
+        }
     }
 }
 
@@ -146,5 +162,18 @@ impl Machine for LineCount {
 
     fn reading(&self) -> Option<Reading> {
         self.tally.reading()
+    }
+
+    fn kept(&self) -> Option<KeptTally> {
+        self.tally.kept(self.reported, self.reports_every.as_ref().and_then(|interval| interval.since))
+    }
+
+    fn recall(&mut self, kept: KeptTally, at: Timestamp) {
+        let KeptTally::Line { counts, reported, interval_since } = kept else { return };
+        (self.tally.0, self.reported) = (Some(counts.into()), reported.into());
+        self.resets.asked_at(at);
+        if let Some(interval) = &mut self.reports_every {
+            interval.since = interval_since;
+        }
     }
 }

@@ -21,6 +21,7 @@ use vigil_base::event::Plate;
 
 use crate::config::Watch;
 use crate::firing::Reading;
+use crate::memory::KeptTally;
 use crate::moment::Moment;
 use crate::report::{Object, Reports};
 use crate::scene::SceneStatistics;
@@ -55,6 +56,14 @@ pub(crate) trait Machine: fmt::Debug + Send {
     fn reading(&self) -> Option<Reading> {
         None
     }
+
+    /// What it counts, for a process that goes on later; none where that is about objects only.
+    fn kept(&self) -> Option<KeptTally> {
+        None
+    }
+
+    /// Goes on with what was kept, as of `at`. What belongs to another kind changes nothing.
+    fn recall(&mut self, _kept: KeptTally, _at: Timestamp) {}
 }
 
 /// The kind that a rule asks for.
@@ -87,6 +96,11 @@ struct Alarm {
 impl Alarm {
     fn new(times: TimesOfDay) -> Self {
         Self { times, next: None }
+    }
+
+    /// As if it had last been asked at `at`: a time that came since then rings.
+    fn asked_at(&mut self, at: Timestamp) {
+        self.next = Some((at, self.times.next_after(at)));
     }
 
     /// Whether one of the times has come since it was last asked. A clock that is set back makes it ring again.

@@ -1,9 +1,12 @@
 //! More than may be in a zone, or in a room behind a line (ONVIF: `OccupancyCounter`, which counts up to the right and
 //! down to the left).
 
+use vigil_base::Timestamp;
+
 use super::{Alarm, Machine};
 use crate::config::{Capacity, Direction, OccupancyRule};
 use crate::firing::{Evidence, Reading};
+use crate::memory::KeptTally;
 use crate::moment::Moment;
 use crate::report::{Object, Reports};
 use crate::seen::Seen;
@@ -93,5 +96,19 @@ impl Machine for Occupancy {
 
     fn reading(&self) -> Option<Reading> {
         Some(Reading::Occupancy { count: self.count(), capacity: Some(self.rule.capacity) })
+    }
+
+    fn kept(&self) -> Option<KeptTally> {
+        match &self.counter {
+            Counter::Zone(_) => None,
+            Counter::Room { inside, .. } => Some(KeptTally::Room { inside: *inside }),
+        }
+    }
+
+    fn recall(&mut self, kept: KeptTally, at: Timestamp) {
+        if let (Counter::Room { inside, resets, .. }, KeptTally::Room { inside: were }) = (&mut self.counter, kept) {
+            *inside = were;
+            resets.asked_at(at);
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod config;
 mod golden;
 mod lines;
+mod memory;
 mod plates;
 mod properties;
 mod settings;

@@ -174,6 +174,7 @@ pub fn chain_config(url: &str, gate: Option<PacketGateConfig>, detector: Detecto
         detector,
         on_status: Arc::new(|_, _| {}),
         on_sight: Arc::new(|_| {}),
+        memory: None,
     }
 }
 

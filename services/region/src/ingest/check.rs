@@ -16,6 +16,8 @@ use crate::index::NewRevision;
 const MAX_SHOWN_ID: usize = 64;
 /// Cameras whose health one heartbeat may tell.
 const MAX_CAMERAS: usize = 1_000;
+/// Rules of a camera that one heartbeat may tell of: as many as a camera may have.
+const MAX_RULES: usize = 64;
 /// How far a minute may lie ahead of the region's clock.
 const MAX_AHEAD: Duration = Duration::from_hours(24);
 /// Longest detail of a camera's health, in bytes.
@@ -136,7 +138,22 @@ fn check_camera_health(health: v1::CameraHealth) -> Result<v1::CameraHealth, Wir
     optional_time("cameras.last_frame_time", health.last_frame_time)?;
     let state = health.state().into();
     let detail = bounded_text("cameras.detail", health.detail, MAX_DETAIL)?;
+    if health.rules.len() > MAX_RULES {
+        let problem = format!("has {} entries; at most {MAX_RULES}", health.rules.len());
+        return Err(WireError::new("cameras.rules", problem));
+    }
+    health.rules.iter().try_for_each(check_rule_readout)?;
     Ok(v1::CameraHealth { detail, state, ..health })
+}
+
+fn check_rule_readout(readout: &v1::RuleReadout) -> Result<(), WireError> {
+    vigil_base::RuleId::new(&readout.rule_id).map_err(|e| WireError::new("cameras.rules.rule_id", e))?;
+    match &readout.reading {
+        Some(v1::rule_readout::Reading::Counts(counts)) => {
+            optional_time("cameras.rules.counts.since", counts.since).map(drop)
+        }
+        Some(v1::rule_readout::Reading::Inside(_)) | None => Ok(()),
+    }
 }
 
 fn optional_time(field: &str, at: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, WireError> {

@@ -7,6 +7,7 @@ use serde_json::json;
 use vigil_base::{Clock, SystemClock};
 use vigil_proto::convert::time_from_wire;
 use vigil_proto::v1;
+use vigil_proto::v1::rule_readout::Reading;
 
 use crate::client::{self, ServerArgs};
 use crate::{exit, output, when};
@@ -74,6 +75,31 @@ fn camera_line(camera: &v1::CameraHealth) -> String {
     )
 }
 
+/// A rule, whether it is on, and what it counts.
+fn rule_line(rule: &v1::RuleReadout) -> String {
+    let state = if rule.on { "on" } else { "off" };
+    let reading = match &rule.reading {
+        Some(Reading::Counts(counts)) => {
+            let since = time(counts.since).map_or("the start".to_owned(), when::show);
+            format!(", {} left, {} right since {since}", counts.left, counts.right)
+        }
+        Some(Reading::Inside(inside)) => format!(", {inside} inside"),
+        None => String::new(),
+    };
+    format!("rule {}: {state}{reading}", rule.rule_id)
+}
+
+fn rule_json(rule: &v1::RuleReadout) -> serde_json::Value {
+    let reading = match &rule.reading {
+        Some(Reading::Counts(counts)) => {
+            json!({"left": counts.left, "right": counts.right, "since": time(counts.since).map(|at| at.to_string())})
+        }
+        Some(Reading::Inside(inside)) => json!({"inside": inside}),
+        None => serde_json::Value::Null,
+    };
+    json!({"rule": rule.rule_id, "on": rule.on, "reading": reading})
+}
+
 fn as_text(status: &v1::RegionStatus) -> Vec<String> {
     let newest = time(status.newest_begin_time).map_or("none".to_owned(), when::show);
     let mut lines = vec![format!(
@@ -90,7 +116,10 @@ fn as_text(status: &v1::RegionStatus) -> Vec<String> {
             "  edge {}: {state}, {} records behind, clock {:+} ms",
             edge.edge_id, edge.backlog, edge.clock_offset_ms
         ));
-        lines.extend(edge.cameras.iter().map(|camera| format!("    {}", camera_line(camera))));
+        for camera in &edge.cameras {
+            lines.push(format!("    {}", camera_line(camera)));
+            lines.extend(camera.rules.iter().map(|rule| format!("      {}", rule_line(rule))));
+        }
     }
     lines
 }
@@ -123,6 +152,7 @@ fn as_json(status: &v1::RegionStatus) -> serde_json::Value {
                 "frames_received": camera.frames_received,
                 "frames_analysed": camera.frames_analysed,
                 "frames_dropped": camera.frames_dropped,
+                "rules": camera.rules.iter().map(rule_json).collect::<Vec<_>>(),
             })).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
     })
