@@ -9,6 +9,7 @@
 //! - [`Timestamp`] is UTC microseconds. Capture time and receive time are two fields with two names.
 //! - Monotonic time ([`Clock::monotonic`]) never leaves a process.
 
+pub mod address;
 pub mod attributes;
 pub mod clock;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod packet;
 pub mod rule;
 pub mod time;
 
+pub use address::StreamAddress;
 pub use clock::{Clock, SharedClock, SimClock, SystemClock};
 pub use config::Secret;
 pub use detection::{Detection, Detections};

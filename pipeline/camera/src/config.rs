@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use vigil_base::Secret;
+use vigil_base::{Secret, StreamAddress};
 
-use crate::address::StreamAddress;
 use crate::timeline::ClockPolicy;
 
 /// Longest password file: nobody types more, and a wrong path may name a video.

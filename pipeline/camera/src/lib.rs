@@ -9,8 +9,7 @@
 //! wait that grows and by a new connection. What the operator can do about a fault stands in [`CameraError`],
 //! what is known right now in [`CameraStatus`], and how pictures get their times in [`timeline`].
 
-pub mod address;
-mod assembler;
+pub mod assembler;
 mod backoff;
 mod config;
 mod error;
@@ -24,7 +23,6 @@ mod stream;
 mod telemetry;
 pub mod timeline;
 
-pub use address::{StreamAddress, redact};
 pub use config::{CameraSource, Source, SourceError, TlsPolicy, Transport};
 pub use error::CameraError;
 pub use probe::{ProbeReport, probe};
@@ -34,3 +32,4 @@ pub use shutdown::Shutdown;
 pub use status::{Awaited, CameraStatus, StreamInfo};
 pub use stream::{Opener, PacketStream, RawPacket, StreamEvent};
 pub use timeline::{CameraClock, ClockPolicy};
+pub use vigil_base::StreamAddress;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status, async_trait};
-use vigil_base::{CameraId, EdgeId, Timestamp};
+use vigil_base::{CameraId, EdgeId, StreamAddress, Timestamp};
 use vigil_proto::convert::{bounded_text, geo_from_wire, geo_to_wire, time_to_wire};
 use vigil_proto::v1::camera_service_server::{CameraService, CameraServiceServer};
 use vigil_proto::{WireError, v1};
@@ -101,9 +101,7 @@ impl RegistryService {
     async fn put(&self, request: v1::PutCameraRequest) -> Result<v1::Camera, ServiceError> {
         let camera = request.camera.ok_or_else(|| ServiceError::field("camera", "is missing"))?;
         self.context.check_named(&camera.region_id)?;
-        if camera.address.contains('@') {
-            return Err(ServiceError::field("camera.address", "must not hold a user or password"));
-        }
+        check_address(&camera.address)?;
         let expected = parse_etag(&camera.etag)?;
         let entry = entry_from_wire(camera, CameraOrigin::Operator).map_err(|e| e.within("camera"))?;
         let id = entry.id.clone();
@@ -193,6 +191,17 @@ fn without_credentials(address: &str) -> String {
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     if scheme.is_empty() { format!("{host}{path}") } else { format!("{scheme}://{host}{path}") }
+}
+
+/// What an operator puts must be an address as an edge's configuration takes it, or none.
+fn check_address(address: &str) -> Result<(), ServiceError> {
+    if address.contains('@') {
+        return Err(ServiceError::field("camera.address", "must not hold a user or password"));
+    }
+    if !address.is_empty() {
+        address.parse::<StreamAddress>().map_err(|error| ServiceError::field("camera.address", error))?;
+    }
+    Ok(())
 }
 
 fn entry_from_wire(camera: v1::Camera, origin: CameraOrigin) -> Result<CameraEntry, WireError> {

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::glib;
-use vigil_base::Codec;
+use vigil_base::{Codec, StreamAddress};
 
-use crate::address::StreamAddress;
 use crate::config::Source;
 use crate::error::CameraError;
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::Secret;
 use serde::{Deserialize, Deserializer};
-use vigil_base::Secret;
 
 /// Where a stream is: `rtsp://` or `rtsps://`. Never holds a password where it could be shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -140,7 +140,7 @@ impl<'de> Deserialize<'de> for StreamAddress {
 ///
 /// Hides too much rather than too little: all between `://` and the last `@` goes, so that a password with a stray `/`
 /// or `@` in it is not half shown.
-pub fn redact(address: &str) -> String {
+fn redact(address: &str) -> String {
     let (scheme, rest) = match address.find("://") {
         Some(at) => address.split_at(at + 3),
         None => ("", address),
@@ -179,7 +179,8 @@ fn host_and_port(server: &str, default_port: u16) -> Option<(&str, u16)> {
         None if port.is_empty() => default_port,
         None => return None,
     };
-    (!host.is_empty()).then_some((host, port))
+    let is_name = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control());
+    is_name.then_some((host, port))
 }
 
 /// Decodes `%41` to `A` (RFC 3986, section 2.1); a stray `%` stays.
@@ -242,6 +243,7 @@ mod tests {
             ("rtsp://cam:0/x", "must name a host"),
             ("rtsp://cam:port/x", "must name a host"),
             ("rtsp://[::1/x", "must name a host"),
+            ("rtsp://the gate/x", "must name a host"),
         ] {
             let error = text.parse::<StreamAddress>().unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
