@@ -33,25 +33,64 @@ impl AsRef<[u8]> for PlaneOwner {
 
 /// Wraps an I420 buffer. None when the buffer does not hold a picture of that format and size.
 pub(crate) fn frame(buffer: gst::Buffer, info: &VideoInfo, label: Label) -> Option<Frame> {
-    let picture = Arc::new(VideoFrame::from_buffer_readable(buffer, info).ok()?);
+    let planes = planes(VideoFrame::from_buffer_readable(buffer, info).ok()?)?;
     Some(Frame {
         sequence: label.sequence,
         session: label.session,
         capture_time: label.capture_time,
         time_source: label.time_source,
         size: Size::new(info.width(), info.height()),
-        planes: [0, 1, 2].map(|plane| shared_plane(&picture, plane)),
+        planes,
         matrix: matrix(info),
         full_range: info.colorimetry().range() == VideoColorRange::Range0_255,
     })
 }
 
-fn shared_plane(picture: &Arc<VideoFrame<Readable>>, plane: u32) -> Plane {
-    Plane {
-        stride: picture.plane_stride()[plane as usize].unsigned_abs() as usize,
-        width: picture.comp_width(plane),
-        height: picture.comp_height(plane),
-        data: Bytes::from_owner(PlaneOwner { picture: picture.clone(), plane }),
+/// The three planes. Where they lie in one block, as decoders have it, they share one handle on it; else each has its own.
+fn planes(picture: VideoFrame<Readable>) -> Option<[Plane; 3]> {
+    let layout = [0, 1, 2].map(|plane| Layout::of(&picture, plane));
+    if picture.buffer().n_memory() != 1 {
+        let picture = Arc::new(picture);
+        return Some(layout.map(|layout| layout.plane(Bytes::from_owner(layout.owner(&picture)))));
+    }
+    let block = Bytes::from_owner(picture.into_buffer().into_mapped_buffer_readable().ok()?);
+    Some(layout.map(|layout| layout.plane(block.slice(layout.within(block.len())))))
+}
+
+/// Where a plane's samples are.
+#[derive(Clone, Copy)]
+struct Layout {
+    plane: u32,
+    /// Bytes into the block.
+    offset: usize,
+    len: usize,
+    stride: usize,
+    width: u32,
+    height: u32,
+}
+
+impl Layout {
+    fn of(picture: &VideoFrame<Readable>, plane: u32) -> Self {
+        Self {
+            plane,
+            offset: picture.plane_offset()[plane as usize],
+            len: picture.plane_data(plane).map_or(0, <[u8]>::len),
+            stride: picture.plane_stride()[plane as usize].unsigned_abs() as usize,
+            width: picture.comp_width(plane),
+            height: picture.comp_height(plane),
+        }
+    }
+
+    fn within(&self, block: usize) -> std::ops::Range<usize> {
+        self.offset.min(block)..(self.offset + self.len).min(block)
+    }
+
+    fn owner(&self, picture: &Arc<VideoFrame<Readable>>) -> PlaneOwner {
+        PlaneOwner { picture: picture.clone(), plane: self.plane }
+    }
+
+    fn plane(&self, data: Bytes) -> Plane {
+        Plane { data, stride: self.stride, width: self.width, height: self.height }
     }
 }
 

@@ -89,6 +89,8 @@ pub(crate) struct Associator {
     weights: Weights,
     assigner: Assigner,
     overlaps: Overlaps,
+    taken_who: Vec<bool>,
+    taken_which: Vec<bool>,
 }
 
 /// How much each track of a stage overlaps each sighting, and how many others each has to do with.
@@ -136,16 +138,20 @@ impl Associator {
             return;
         }
         self.weigh(stage, tracks, who, sightings, which);
-        let (mut taken_who, mut taken_which) = (vec![false; who.len()], vec![false; which.len()]);
-        self.assigner.solve(&self.weights, |row, column| {
+        let Self { weights, assigner, taken_who, taken_which, .. } = self;
+        for (taken, len) in [(&mut *taken_who, who.len()), (&mut *taken_which, which.len())] {
+            taken.clear();
+            taken.resize(len, false);
+        }
+        assigner.solve(weights, |row, column| {
             let (track, index) = (&mut tracks[who[row]], which[column]);
             track.see(&sightings[index], stage.now, stage.config);
             learn(stage, track, sightings, index);
             taken_who[row] = true;
             taken_which[column] = true;
         });
-        remove_taken(who, &taken_who);
-        remove_taken(which, &taken_which);
+        remove_taken(who, taken_who);
+        remove_taken(which, taken_which);
     }
 
     fn weigh(&mut self, stage: &Stage<'_>, tracks: &[Track], who: &[usize], sightings: &[Sighting], which: &[usize]) {

@@ -23,6 +23,8 @@ pub(crate) struct Sighting {
     pub(crate) class: u16,
     pub(crate) confidence: f32,
     pub(crate) log_odds: f64,
+    /// Its place among the frame's detections: of two that are equally sure the earlier one comes first.
+    order: usize,
     /// What it looks like, once somebody asked.
     descriptor: OnceCell<Option<Descriptor>>,
 }
@@ -37,23 +39,26 @@ impl Sighting {
 /// Tells what a box of the frame looks like.
 pub(crate) type Look<'a> = &'a dyn Fn(BoxPx) -> Option<Descriptor>;
 
-/// The sightings of a frame, surest first, and how many detections were no boxes.
-pub(crate) fn sift(detections: &Detections, config: &TrackerConfig) -> (Vec<Sighting>, u64) {
+/// Replaces `found` by the sightings of a frame, surest first; how many detections were no boxes.
+pub(crate) fn sift(detections: &Detections, config: &TrackerConfig, found: &mut Vec<Sighting>) -> u64 {
     let mut malformed = 0;
-    let mut found: Vec<Sighting> = Vec::with_capacity(detections.items.len().min(MAX_DETECTIONS));
-    for detection in &detections.items {
+    found.clear();
+    for (order, detection) in detections.items.iter().enumerate() {
         if !is_box(detection) {
             malformed += 1;
             continue;
         }
         let log_odds = config.confidence.log_odds(detection.confidence);
         if log_odds >= config.association.second_stage {
-            found.push(sighting(detection, log_odds));
+            found.push(sighting(detection, log_odds, order));
         }
     }
-    found.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    // A stable sort would ask for memory.
+    found.sort_unstable_by(|a, b| b.confidence.total_cmp(&a.confidence).then(a.order.cmp(&b.order)));
     found.truncate(MAX_DETECTIONS);
-    (once_each(found, config.association.duplicate_iou), malformed)
+    found.shrink_to(MAX_DETECTIONS);
+    keep_once(found, config.association.duplicate_iou);
+    malformed
 }
 
 fn is_box(detection: &Detection) -> bool {
@@ -62,23 +67,25 @@ fn is_box(detection: &Detection) -> bool {
     bounded && width > 0.0 && height > 0.0 && detection.confidence.is_finite()
 }
 
-fn sighting(detection: &Detection, log_odds: f64) -> Sighting {
+fn sighting(detection: &Detection, log_odds: f64, order: usize) -> Sighting {
     let raw = detection.bbox;
     let (x, y) = raw.centre();
     let bbox = CentreBox { x: x.into(), y: y.into(), width: raw.width.into(), height: raw.height.into() };
     let (class, confidence) = (detection.class, detection.confidence);
-    Sighting { raw, bbox, class, confidence, log_odds, descriptor: OnceCell::new() }
+    Sighting { raw, bbox, class, confidence, log_odds, order, descriptor: OnceCell::new() }
 }
 
 /// Of two boxes on one object the surer one stays.
-fn once_each(found: Vec<Sighting>, duplicate_iou: f64) -> Vec<Sighting> {
-    let mut kept: Vec<Sighting> = Vec::with_capacity(found.len());
-    for sighting in found {
-        if kept.iter().all(|surer| surer.bbox.iou(&sighting.bbox) <= duplicate_iou) {
-            kept.push(sighting);
+fn keep_once(found: &mut Vec<Sighting>, duplicate_iou: f64) {
+    let mut kept = 0;
+    for index in 0..found.len() {
+        let (surer, rest) = found.split_at(index);
+        if surer[..kept].iter().all(|surer| surer.bbox.iou(&rest[0].bbox) <= duplicate_iou) {
+            found.swap(kept, index);
+            kept += 1;
         }
     }
-    kept
+    found.truncate(kept);
 }
 
 /// Whether another sure sighting overlaps the one at `index`.
@@ -106,6 +113,12 @@ mod tests {
             items,
             model: Arc::new(model),
         }
+    }
+
+    fn sift(detections: &Detections, config: &TrackerConfig) -> (Vec<Sighting>, u64) {
+        let mut found = Vec::new();
+        let malformed = super::sift(detections, config, &mut found);
+        (found, malformed)
     }
 
     fn found(left: f32, confidence: f32) -> Detection {

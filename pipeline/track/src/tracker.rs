@@ -32,9 +32,23 @@ pub struct Tracker {
     config: TrackerConfig,
     tracks: Vec<Track>,
     associator: Associator,
+    lists: Lists,
     last_frame: Option<Timestamp>,
     next_id: u64,
     stats: TrackerStats,
+}
+
+/// Lists of one frame, kept for their memory.
+#[derive(Debug, Default)]
+struct Lists {
+    sightings: Vec<Sighting>,
+    /// Indices of sightings: sure ones that nothing has taken yet, and the others.
+    sure: Vec<usize>,
+    unsure: Vec<usize>,
+    /// Indices of tracks: those with an id, of them those the second stage looks for, and candidates.
+    confirmed: Vec<usize>,
+    reachable: Vec<usize>,
+    candidates: Vec<usize>,
 }
 
 /// How a frame's capture time follows the one before.
@@ -56,6 +70,7 @@ impl Tracker {
             config,
             tracks: Vec::new(),
             associator: Associator::default(),
+            lists: Lists::default(),
             last_frame: None,
             next_id: 1,
             stats: TrackerStats::default(),
@@ -98,15 +113,14 @@ impl Tracker {
             Step::Forward(dt) => dt,
         };
         self.last_frame = Some(now);
-        let (sightings, malformed) = sift(detections, &self.config);
-        self.stats.malformed += malformed;
+        self.stats.malformed += sift(detections, &self.config, &mut self.lists.sightings);
         for track in &mut self.tracks {
             track.predict(dt, &self.config);
         }
-        let left_over = self.associate(&sightings, look, now);
+        self.associate(look, now);
         ended.extend(self.end_missing(now, dt));
         let began = self.confirm(now);
-        self.begin(&sightings, &left_over, now);
+        self.begin(now);
         self.report(detections, began, ended)
     }
 
@@ -154,32 +168,30 @@ impl Tracker {
         }
     }
 
-    /// Matches tracks and candidates with sightings. The indices of the sure sightings that nothing took.
-    fn associate(&mut self, sightings: &[Sighting], look: Look<'_>, now: Timestamp) -> Vec<usize> {
-        let Self { config, tracks, associator, .. } = self;
+    /// Matches tracks and candidates with sightings; the sure ones that nothing took stay in the list of them.
+    fn associate(&mut self, look: Look<'_>, now: Timestamp) {
+        let Self { config, tracks, associator, lists, .. } = self;
+        let Lists { sightings, sure, unsure, confirmed, reachable, candidates } = lists;
         let association = &config.association;
-        let (mut sure, mut unsure): (Vec<usize>, Vec<usize>) =
-            (0..sightings.len()).partition(|&index| sightings[index].log_odds >= association.first_stage);
-        let (mut confirmed, mut candidates): (Vec<usize>, Vec<usize>) =
-            (0..tracks.len()).partition(|&index| tracks[index].id().is_some());
+        split(0..sightings.len(), |index| sightings[index].log_odds >= association.first_stage, sure, unsure);
+        split(0..tracks.len(), |index| tracks[index].id().is_some(), confirmed, candidates);
         let stage = |min_similarity| Stage { now, config, look, min_similarity };
 
-        associator.run(&stage(association.min_similarity), tracks, &mut confirmed, sightings, &mut sure);
+        associator.run(&stage(association.min_similarity), tracks, confirmed, sightings, sure);
         let reach = config.life.second_stage_reach.as_secs_f64();
         let near = |track: &Track| track.unseen_for(now) <= reach || track.is_stationary(&config.life);
-        let (mut reachable, mut missed): (Vec<usize>, Vec<usize>) =
-            confirmed.into_iter().partition(|&index| near(&tracks[index]));
+        reachable.clear();
+        reachable.extend(confirmed.iter().filter(|&&index| near(&tracks[index])));
+        confirmed.retain(|&index| !near(&tracks[index]));
         let second = stage(association.min_similarity_second);
-        associator.run(&second, tracks, &mut reachable, sightings, &mut unsure);
+        associator.run(&second, tracks, reachable, sightings, unsure);
         let first_of_candidates = stage(association.min_similarity_candidate);
-        associator.run(&first_of_candidates, tracks, &mut candidates, sightings, &mut sure);
-        associator.run(&second, tracks, &mut candidates, sightings, &mut unsure);
+        associator.run(&first_of_candidates, tracks, candidates, sightings, sure);
+        associator.run(&second, tracks, candidates, sightings, unsure);
 
-        missed.extend(reachable.into_iter().chain(candidates));
-        for index in missed {
+        for &index in confirmed.iter().chain(&*reachable).chain(&*candidates) {
             tracks[index].miss(now);
         }
-        sure
     }
 
     /// Gives ids to the candidates that convince, in the order they were first seen. Each id with the detections so
@@ -216,29 +228,20 @@ impl Tracker {
     }
 
     /// Begins a candidate with each sure enough sighting that nothing took.
-    fn begin(&mut self, sightings: &[Sighting], left_over: &[usize], now: Timestamp) {
-        for &index in left_over {
-            let sighting = &sightings[index];
+    fn begin(&mut self, now: Timestamp) {
+        for place in 0..self.lists.sure.len() {
+            let sighting = &self.lists.sightings[self.lists.sure[place]];
             if sighting.log_odds < self.config.confirmation.begin {
                 continue;
             }
             if self.tracks.len() >= self.config.max_tracks {
                 self.stats.crowded_out += 1;
-                if !self.make_room(sighting.log_odds) {
+                if !make_room(&mut self.tracks, sighting.log_odds) {
                     continue;
                 }
             }
             self.tracks.push(Track::new(sighting, now, &self.config));
         }
-    }
-
-    /// Drops the least convincing candidate, if one is less so than `evidence`.
-    fn make_room(&mut self, evidence: f64) -> bool {
-        let candidates = self.tracks.iter().enumerate().filter(|(_, track)| track.id().is_none());
-        let weakest = candidates.map(|(index, track)| (index, track.evidence())).min_by(|a, b| a.1.total_cmp(&b.1));
-        let Some((index, _)) = weakest.filter(|weakest| weakest.1 < evidence) else { return false };
-        self.tracks.swap_remove(index);
-        true
     }
 
     fn end_missing(&mut self, now: Timestamp, dt: f64) -> Vec<TrackId> {
@@ -257,8 +260,9 @@ impl Tracker {
         began: Vec<(TrackId, Vec<Observation>)>,
         mut ended: Vec<TrackId>,
     ) -> TrackUpdate {
-        let mut tracks: Vec<TrackView> =
-            self.tracks.iter().filter_map(|track| track.view(Vec::new(), &self.config.life)).collect();
+        let views = self.tracks.iter().filter_map(|track| track.view(Vec::new(), &self.config.life));
+        let mut tracks: Vec<TrackView> = Vec::with_capacity(self.tracks.len());
+        tracks.extend(views);
         tracks.sort_unstable_by_key(|view| view.id);
         for (id, history) in began {
             if let Ok(place) = tracks.binary_search_by_key(&id, |view| view.id) {
@@ -269,6 +273,29 @@ impl Tracker {
         let Detections { capture_time, time_source, size, .. } = *detections;
         TrackUpdate { capture_time, time_source, size, tracks, ended }
     }
+}
+
+/// Replaces two lists by the indices of which `first` is true, and the others.
+fn split(
+    indices: std::ops::Range<usize>,
+    first: impl Fn(usize) -> bool,
+    these: &mut Vec<usize>,
+    others: &mut Vec<usize>,
+) {
+    these.clear();
+    others.clear();
+    for index in indices {
+        if first(index) { these.push(index) } else { others.push(index) }
+    }
+}
+
+/// Drops the least convincing candidate, if one is less so than `evidence`.
+fn make_room(tracks: &mut Vec<Track>, evidence: f64) -> bool {
+    let candidates = tracks.iter().enumerate().filter(|(_, track)| track.id().is_none());
+    let weakest = candidates.map(|(index, track)| (index, track.evidence())).min_by(|a, b| a.1.total_cmp(&b.1));
+    let Some((index, _)) = weakest.filter(|weakest| weakest.1 < evidence) else { return false };
+    tracks.swap_remove(index);
+    true
 }
 
 /// Takes out the tracks that `gone` says; the ids of those that had one.
