@@ -27,7 +27,8 @@ const SLOWEST_RATE: f64 = 1e-3;
 /// How sessions are shared.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SchedulerConfig {
-    /// Sessions that run at a time, each on the thread that waits for it; 0 means one per core.
+    /// Sessions that run at a time, each on the thread that waits for it; 0 means one per processor that this
+    /// process may use.
     pub workers: usize,
     /// Analyses a second that every camera gets before any other gets more.
     pub minimum_rate: f64,
@@ -36,6 +37,14 @@ pub struct SchedulerConfig {
 impl Default for SchedulerConfig {
     fn default() -> Self {
         Self { workers: 0, minimum_rate: 1.0 }
+    }
+}
+
+impl SchedulerConfig {
+    /// How many sessions there will be. The processors that this process may use are those of its affinity mask, or fewer
+    /// where its control group (of version 1 or 2) has a smaller share of their time.
+    pub fn sessions(&self) -> usize {
+        if self.workers > 0 { self.workers } else { std::thread::available_parallelism().map_or(1, usize::from) }
     }
 }
 
@@ -96,9 +105,7 @@ impl Scheduler {
         config: SchedulerConfig,
         clock: SharedClock,
     ) -> Result<Self, DetectError> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = if config.workers == 0 { cores } else { config.workers };
-        let free = (0..workers).map(|_| make().map(Some)).collect::<Result<_, _>>()?;
+        let free = (0..config.sessions()).map(|_| make().map(Some)).collect::<Result<_, _>>()?;
         let shared = Shared {
             minimum_period: period(config.minimum_rate),
             make,
