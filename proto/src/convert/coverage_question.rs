@@ -9,6 +9,8 @@ use super::{Filter, WireError, filter_from_wire, time_to_wire};
 use crate::v1;
 
 const HOUR: Duration = Duration::from_hours(1);
+/// Longest time that is added up of minutes, where no longer step is asked for: six hours, and what rounding adds.
+const BY_MINUTES: Duration = Duration::from_mins(6 * 60 + 1);
 /// Longest time of a question.
 const MAX_SPAN: Duration = Duration::from_hours(366 * 24);
 
@@ -36,16 +38,20 @@ impl CoverageStep {
         }
     }
 
-    /// What a question's times are rounded to.
-    fn grain(self) -> Duration {
-        if self == Self::Minute { MINUTE } else { HOUR }
+    /// What is added up over this time: minutes, or hours.
+    fn grain(self, span: Duration) -> Duration {
+        match self {
+            Self::Minute => MINUTE,
+            Self::Whole if span <= BY_MINUTES => MINUTE,
+            Self::Hour | Self::Day | Self::Whole => HOUR,
+        }
     }
 }
 
 /// A question for coverage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoverageQuestion {
-    /// Begin, rounded down to whole minutes, or hours for longer steps.
+    /// Begin, rounded down to the grain.
     pub from: Timestamp,
     /// End, rounded up likewise.
     pub until: Timestamp,
@@ -55,6 +61,8 @@ pub struct CoverageQuestion {
     pub cameras: Vec<CameraId>,
     /// How finely.
     pub step: CoverageStep,
+    /// What is added up: minutes or hours.
+    pub grain: Duration,
 }
 
 impl CoverageQuestion {
@@ -80,11 +88,18 @@ pub fn coverage_question_from_wire(wire: v1::GetCoverageRequest) -> Result<Cover
     let Filter { from, until, regions, cameras, .. } = filter_from_wire(Some(filter))?;
     let from = from.ok_or_else(|| WireError::new("from", "is required"))?;
     let until = until.ok_or_else(|| WireError::new("until", "is required"))?;
-    if until.since(from) > MAX_SPAN {
+    // A gateway passes on what it has rounded.
+    if until.since(from) > MAX_SPAN + HOUR {
         return Err(WireError::new("until", "is more than 366 days after from"));
     }
-    let (grain, last) = (step.grain(), Timestamp::from_micros(until.as_micros() - 1));
-    Ok(CoverageQuestion { from: from.round_down(grain), until: last.round_down(grain) + grain, regions, cameras, step })
+    let rounded = |grain: Duration| {
+        let last = Timestamp::from_micros(until.as_micros() - 1);
+        (from.round_down(grain), last.round_down(grain) + grain)
+    };
+    let (from_minute, until_minute) = rounded(MINUTE);
+    let grain = step.grain(until_minute.since(from_minute));
+    let (from, until) = rounded(grain);
+    Ok(CoverageQuestion { from, until, regions, cameras, step, grain })
 }
 
 /// A question for the wire.
@@ -124,12 +139,17 @@ mod tests {
         assert_eq!((minutes.from, minutes.until), (at("2026-05-01T14:03:00Z"), at(until)));
         let days = question(from, until, v1::CoverageStep::Day).unwrap();
         assert_eq!((days.from, days.until), (at("2026-05-01T14:00:00Z"), at(until)));
+        let hour = question(from, until, v1::CoverageStep::Whole).unwrap();
+        assert_eq!((hour.from, hour.until, hour.grain), (minutes.from, minutes.until, MINUTE), "short: to the minute");
         assert_eq!(days.step_around(days.from), (days.from, days.until), "a day is cut to the question's times");
         assert_eq!(
             minutes.step_around(at("2026-05-01T14:10:59Z")),
             (at("2026-05-01T14:10:00Z"), at("2026-05-01T14:11:00Z"))
         );
-        assert_eq!(coverage_question_from_wire(coverage_question_to_wire(&days)), Ok(days));
+        let longest = question("2025-01-01T00:30:00Z", "2026-01-02T00:30:00Z", v1::CoverageStep::Day).unwrap();
+        for rounded in [hour, days, longest] {
+            assert_eq!(coverage_question_from_wire(coverage_question_to_wire(&rounded)), Ok(rounded), "passed on");
+        }
     }
 
     #[test]

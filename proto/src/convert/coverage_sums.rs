@@ -105,8 +105,14 @@ mod tests {
     fn minutes_add_up_to_the_step_and_the_newest_clock_is_told() {
         let (gate, region) = (CameraId::new("gate").unwrap(), RegionId::new("north").unwrap());
         let until = NOON + Duration::from_hours(2);
-        let question =
-            CoverageQuestion { from: NOON, until, regions: vec![], cameras: vec![], step: CoverageStep::Hour };
+        let question = CoverageQuestion {
+            from: NOON,
+            until,
+            regions: vec![],
+            cameras: vec![],
+            step: CoverageStep::Hour,
+            grain: MINUTE,
+        };
         let mut sums = CoverageSums::new(question);
         let analyses = ["cpu", "cuda"].map(|provider| Analysis { provider: provider.into(), ..Analysis::default() });
         sums.add(&gate, NOON + 2 * MINUTE, &minute(), &analyses[0], Some(7));
@@ -124,8 +130,14 @@ mod tests {
     #[test]
     fn a_camera_of_which_nothing_is_known_is_named_over_all_of_the_time() {
         for (step, named) in [(CoverageStep::Whole, 1), (CoverageStep::Minute, 0)] {
-            let question =
-                CoverageQuestion { from: NOON, until: NOON + MINUTE, regions: vec![], cameras: vec![], step };
+            let question = CoverageQuestion {
+                from: NOON,
+                until: NOON + MINUTE,
+                regions: vec![],
+                cameras: vec![],
+                step,
+                grain: MINUTE,
+            };
             let mut sums = CoverageSums::new(question);
             sums.name(&CameraId::new("gate").unwrap());
             let (spans, _) = sums.into_spans(&RegionId::new("north").unwrap(), NOON + MINUTE);

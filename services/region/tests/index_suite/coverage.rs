@@ -29,7 +29,8 @@ fn report(minute: u32, cameras: &[&str]) -> CoverageReport {
 
 fn question(step: CoverageStep, cameras: &[&str]) -> CoverageQuestion {
     let cameras = cameras.iter().map(|camera| CameraId::new(camera).unwrap()).collect();
-    CoverageQuestion { from: NOON, until: at(Duration::from_hours(3)), regions: Vec::new(), cameras, step }
+    let grain = if step == CoverageStep::Minute { MINUTE } else { Duration::from_hours(1) };
+    CoverageQuestion { from: NOON, until: at(Duration::from_hours(3)), regions: Vec::new(), cameras, step, grain }
 }
 
 /// Camera, minutes after noon, analysed pictures of each span.
@@ -59,6 +60,8 @@ pub async fn coverage_is_counted_once_and_adds_up_by_steps(engine: &dyn Engine) 
 
     let minutes = expected(&[("gate", 0, 250), ("gate", 1, 500), ("gate", 61, 250), ("yard", 0, 250)]);
     assert_eq!(spans(&*index, question(CoverageStep::Minute, &[])).await, minutes);
+    let by_minutes = CoverageQuestion { grain: MINUTE, ..question(CoverageStep::Whole, &["yard"]) };
+    assert_eq!(spans(&*index, by_minutes).await, expected(&[("yard", 0, 250)]));
     let hours = expected(&[("gate", 0, 750), ("gate", 60, 250), ("yard", 0, 250)]);
     assert_eq!(spans(&*index, question(CoverageStep::Hour, &[])).await, hours);
     let named = question(CoverageStep::Whole, &["gate", "gate", "nobody"]);

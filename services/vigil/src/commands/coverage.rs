@@ -39,7 +39,7 @@ pub struct CoverageArgs {
     /// End.
     #[arg(long, default_value = "now", value_name = "TIME")]
     until: String,
-    /// How finely; times are widened to whole minutes, and to whole hours for longer steps.
+    /// How finely. Times are widened to whole minutes, and to whole hours for longer steps or more than six hours.
     #[arg(long, value_enum, default_value_t = Step::Whole)]
     step: Step,
     /// Only what was watched for less than this part of the time, in percent.

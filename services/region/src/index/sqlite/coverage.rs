@@ -8,7 +8,7 @@ use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Rows, params};
 use vigil_base::coverage::{Analysis, CameraCoverage, CoverageReport, MINUTE, Tally};
 use vigil_base::{CameraId, Timestamp};
-use vigil_proto::convert::{CoverageQuestion, CoverageStep, CoverageSums, tally_from_wire, tally_to_wire};
+use vigil_proto::convert::{CoverageQuestion, CoverageSums, tally_from_wire, tally_to_wire};
 use vigil_proto::v1;
 
 use super::ReadError;
@@ -26,6 +26,12 @@ const FEW_CAMERAS: usize = 64;
 /// Minutes that one step of retention removes: some milliseconds for thousands of cameras, during which commits wait.
 const PURGED_MINUTES: i64 = 10;
 const HOUR: Duration = Duration::from_hours(1);
+
+/// What was told of some minutes, and of some hours.
+const MINUTES: &str =
+    "SELECT minute, camera, analysis, tally, clock_offset_ms FROM coverage WHERE minute >= ?1 AND minute < ?2";
+const HOURS: &str =
+    "SELECT hour, camera, analysis, tally, clock_offset_ms FROM coverage_hourly WHERE hour >= ?1 AND hour < ?2";
 
 /// Stores reports; one that is there already changes nothing.
 pub(super) fn store(changing: &mut Changing<'_>, reports: &[CoverageReport]) -> Result<(), ReadError> {
@@ -113,16 +119,8 @@ pub(super) fn sums(snapshot: &Snapshot<'_>, question: &CoverageQuestion) -> Resu
     let named = question.cameras.iter().map(|camera| number_of(connection, NameKind::Camera, camera.as_str()));
     // A camera that is named twice is one.
     let named: BTreeSet<i64> = named.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-    let (step, sql) = match question.step {
-        CoverageStep::Minute => (
-            MINUTE,
-            "SELECT minute, camera, analysis, tally, clock_offset_ms FROM coverage WHERE minute >= ?1 AND minute < ?2",
-        ),
-        _ => (
-            HOUR,
-            "SELECT hour, camera, analysis, tally, clock_offset_ms FROM coverage_hourly WHERE hour >= ?1 AND hour < ?2",
-        ),
-    };
+    let step = question.grain;
+    let sql = if step == MINUTE { MINUTES } else { HOURS };
     let steps = step_number(question.from, step)..step_number(question.until, step);
     match named.len() {
         0 if !question.cameras.is_empty() => {}
