@@ -73,7 +73,8 @@ impl Encoding {
         let (kind, value) = match self.quality {
             Quality::Crf(crf) => (0u8, u32::from(crf)),
             Quality::Kbps(kbps) => (1, kbps),
-            Quality::MeanKbps(kbps) => (2, kbps),
+            // 2 was coded at a constant rate.
+            Quality::MeanKbps(kbps) => (3, kbps),
         };
         hasher.update([kind]);
         hasher.update(value.to_le_bytes());

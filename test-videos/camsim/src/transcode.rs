@@ -146,8 +146,9 @@ fn h264_encoder(quality: Quality, coding: Coding) -> String {
     let rate = match quality {
         Quality::Crf(crf) => format!("pass=qual quantizer={crf} vbv-buf-capacity=0"),
         Quality::Kbps(kbps) => format!("pass=cbr bitrate={kbps}"),
-        // The first of two passes, whose notes for the second nobody wants.
-        Quality::MeanKbps(kbps) => format!("pass=pass1 multipass-cache-file=/dev/null bitrate={kbps}"),
+        // Without a buffer to keep full, a bit rate is a mean. (The first of two passes has none either, but renames its notes
+        // for the second into place, over whatever lies there: over /dev/null, where a root says so.)
+        Quality::MeanKbps(kbps) => format!("pass=cbr vbv-buf-capacity=0 bitrate={kbps}"),
     };
     let order = match coding.b_frames {
         0 => "tune=zerolatency".to_owned(),
