@@ -79,7 +79,7 @@ def price(options):
             raise RuntimeError("the camera could not be recorded")
         before, cpu = rig.counters(), cpu_seconds(rig.edge_pid())
         begun = time.monotonic()
-        with Inference(RATE) as inference:
+        with Inference(RATE, size) as inference:
             decode = decode_ms(floor_clip, STILL_SECONDS, max(1, options.seconds // STILL_SECONDS))
         lasted, cpu, after = time.monotonic() - begun, cpu_seconds(rig.edge_pid()) - cpu, rig.counters()
     floor, edge = decode + RATE * inference.ms, 1000 * cpu / lasted
