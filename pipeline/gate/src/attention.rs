@@ -2,6 +2,10 @@
 //!
 //! - **When**: before the fastest of what is open has moved by a share of its own width, so that it is recognised where it
 //!   comes out; at the highest rate while something is new or not confirmed yet; at the lowest while all stands.
+//! - **Undecided**: while nothing moves that is known and in sight, and something came that is not known yet, or was lost from
+//!   sight, nothing is saved: whole pictures at the highest rate, and those very frames that a camera without attention would
+//!   be looked at on. Far and dim people are found at even odds; cut out of the picture, or looked at less often, they would
+//!   not be found at all, and lost half-way.
 //! - **Where**: around the place where each open object is expected, and where something changed that none of them accounts
 //!   for. At a bounded interval the whole picture is looked at all the same: something may stand there that never moved.
 
@@ -72,6 +76,8 @@ pub struct Open {
     pub known: bool,
     /// Whether it may set the rate: what stands there unconvincing may not.
     pub urgent: bool,
+    /// A candidate that may yet become known, or known and not seen on the last look.
+    pub undecided: bool,
 }
 
 /// What to do with a frame.
@@ -110,13 +116,15 @@ impl Attention {
     }
 
     /// Decides about a frame that `gate` has just observed. Frames come in order, evenly, and at least twice as often as the
-    /// highest rate; `open` is what is tracked, or may become so.
+    /// highest rate; `open` is what is tracked, or may become so; `regular` says that the frame is one of those that would be
+    /// looked at if all were, at the highest rate.
     pub fn consider(
         &mut self,
         frame: &Frame,
         motion: &Motion,
         gate: &mut MotionGate,
         open: impl Iterator<Item = Open>,
+        regular: bool,
     ) -> Attend {
         let (now, size) = (frame.capture_time, frame.size);
         let (Some(since), Some(since_whole)) = (elapsed(self.last_look, now), elapsed(self.last_whole, now)) else {
@@ -128,7 +136,10 @@ impl Attention {
         let shortest = 1.0 / self.config.max_rate as f32;
         let mut period = 1.0 / self.config.min_rate as f32;
         self.places.clear();
+        let (mut known_moves, mut undecided) = (false, false);
         for one in open {
+            known_moves |= one.known && !one.undecided && one.speed > 0.0;
+            undecided |= one.undecided;
             self.places.push(grown(&one.bbox, MARGIN, LEAST_MARGIN * size.width as f32));
             if one.urgent {
                 let moves = REACH * one.bbox.width / one.speed.max(1.0);
@@ -138,6 +149,9 @@ impl Attention {
         let changes = gate.changes_outside(&self.places);
         if self.places.is_empty() && changes.is_empty() {
             return if since_whole >= self.config.still_refresh { self.whole(now) } else { Attend::Still };
+        }
+        if !known_moves && (undecided || !changes.is_empty()) {
+            return if regular { self.whole(now) } else { Attend::NotDue };
         }
         let old = |change: &BoxPx| self.looked_at.iter().any(|before| contains(before, change.centre()));
         if changes.iter().any(|change| !old(&change.to_px(size))) {
@@ -230,12 +244,17 @@ mod tests {
                 frame.planes[0].data = luma.into();
             }
             let motion = self.gate.observe(&frame);
-            self.attention.consider(&frame, &motion, &mut self.gate, open.iter().copied())
+            let regular = self.now_ms / FRAME_MS % 2 == 0;
+            self.attention.consider(&frame, &motion, &mut self.gate, open.iter().copied(), regular)
         }
     }
 
     fn walker(speed: f32) -> Open {
-        Open { bbox: BoxPx::new(300.0, 100.0, 40.0, 100.0), speed, known: true, urgent: true }
+        Open { bbox: BoxPx::new(300.0, 100.0, 40.0, 100.0), speed, known: true, urgent: true, undecided: false }
+    }
+
+    fn candidate(bbox: BoxPx) -> Open {
+        Open { bbox, speed: 0.0, known: false, urgent: true, undecided: true }
     }
 
     /// Looks in `seconds`, of the whole and of parts.
@@ -265,8 +284,21 @@ mod tests {
     fn the_fastest_sets_the_rate_and_an_unconvincing_candidate_does_not() {
         let doubtful = Open { urgent: false, known: false, ..walker(0.0) };
         assert_eq!(looks(&[walker(0.0), doubtful], 20), looks(&[walker(0.0)], 20));
-        let candidate = Open { known: false, ..walker(0.0) };
-        assert_eq!(looks(&[walker(0.0), candidate], 20), looks(&[walker(400.0)], 20));
+        assert_eq!(looks(&[walker(65.0), candidate(doubtful.bbox)], 20), looks(&[walker(400.0)], 20));
+    }
+
+    #[test]
+    fn while_nothing_known_moves_a_candidate_gets_what_full_analysis_would_give_it() {
+        let there = walker(0.0).bbox;
+        for open in [vec![candidate(there)], vec![walker(0.0), candidate(there)]] {
+            assert_eq!(looks(&open, 20), (100, 0), "every regular frame, and all of it");
+        }
+        assert_eq!(looks(&[walker(65.0), candidate(there)], 20).0, 10, "somebody walks: parts of it");
+        assert_eq!(
+            looks(&[Open { undecided: true, ..walker(65.0) }], 20),
+            (100, 0),
+            "who was lost from sight is looked for"
+        );
     }
 
     #[test]
@@ -276,14 +308,21 @@ mod tests {
             assert_eq!(street.next(None, &[]), Attend::Still);
         }
         let patch = BoxPx::new(100.0, 200.0, 24.0, 60.0);
-        // Whatever is due after two seconds is a whole picture.
-        assert_eq!(street.next(Some(patch), &[]), Attend::Whole);
-        let later: Vec<_> = (0..10).map(|_| street.next(Some(patch), &[])).collect();
-        let parts = later.iter().filter(|attend| **attend == Attend::Parts).count();
-        assert!((2..=4).contains(&parts), "{later:?}");
-        let places = street.attention.places();
+        // Nothing that is known moves: whole pictures, as if all were looked at.
+        let first: Vec<_> = (0..10).map(|_| street.next(Some(patch), &[])).collect();
+        let wholes = first.iter().filter(|attend| **attend == Attend::Whole).count();
+        assert_eq!((wholes, first.contains(&Attend::Parts)), (5, false));
+        let walker = Open { bbox: BoxPx::new(400.0, 100.0, 40.0, 100.0), ..walker(20.0) };
         let holds = |place: &BoxPx| place.left < patch.left && place.right() > patch.right() && place.top < patch.top;
-        assert!(places.iter().any(holds), "{places:?}");
+        let mut parts = 0;
+        for _ in 0..10 {
+            if street.next(Some(patch), &[walker]) == Attend::Parts {
+                let places = street.attention.places();
+                assert!(places.iter().any(holds), "{places:?}");
+                parts += 1;
+            }
+        }
+        assert!((2..=4).contains(&parts), "{parts}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use vigil_track::{Outlook, TrackUpdate, Tracker, TrackerConfig, stripes};
 
 use crate::memory::Remembered;
 use crate::rules::Rules;
+use crate::sampler::Sampler;
 use crate::tracking::TrackerTelemetry;
 
 /// How one camera's frames are analysed.
@@ -86,6 +87,8 @@ pub struct Analyser {
     rules: Rules,
     events: EventMaker,
     attention: Attention,
+    /// The frames that would be looked at without attention.
+    regular: Sampler,
     /// Something is tracked that moves, or is not confirmed yet.
     busy: bool,
 }
@@ -110,6 +113,7 @@ impl Analyser {
             rules: Rules::new(config.rules),
             events: EventMaker::new(context, config.events),
             attention: Attention::new(config.attention),
+            regular: Sampler::new(config.attention.max_rate),
             busy: false,
         })
     }
@@ -211,7 +215,8 @@ impl Analyser {
         let Some(gate) = &mut self.gate else { return (Attend::Whole, 0.0) };
         let motion = gate.observe(frame);
         let open = self.tracker.outlook(frame.capture_time).map(open);
-        (self.attention.consider(frame, &motion, gate, open), motion.share_changed)
+        let regular = self.regular.takes(frame.capture_time);
+        (self.attention.consider(frame, &motion, gate, open, regular), motion.share_changed)
     }
 
     /// A model that was promoted finds the same classes; events tell it by its fingerprint.
@@ -230,8 +235,8 @@ impl Analyser {
 }
 
 fn open(outlook: Outlook) -> Open {
-    let Outlook { bbox, speed, confirmed, moved } = outlook;
-    Open { bbox, speed, known: confirmed, urgent: confirmed || moved }
+    let Outlook { bbox, speed, confirmed, moved, undecided } = outlook;
+    Open { bbox, speed, known: confirmed, urgent: confirmed || moved, undecided }
 }
 
 /// Whether a camera that makes events of these classes, with these rules, can run with a model.

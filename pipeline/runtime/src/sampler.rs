@@ -6,12 +6,21 @@ use vigil_base::Timestamp;
 
 /// Picks frames at a set rate, by capture time.
 ///
-/// The grid is anchored to the first frame: at a rate that divides the stream's, every n-th frame is taken and none twice.
-/// A jump of the clock starts a new grid.
+/// At a rate that divides the stream's, every n-th frame is taken and none twice: whoever begins when, the same frames are,
+/// for the grid is anchored to the first frame behind a whole number of periods of capture time. What a camera is found to
+/// show then does not depend on when it was connected. A jump of the clock starts a new grid.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     period_us: i64,
-    next_due: Option<Timestamp>,
+    next_due: Option<Due>,
+}
+
+/// When the next frame is taken.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    at_us: i64,
+    /// Frames are expected then, and may come a little early; else the grid begins with the first that is not earlier.
+    anchored: bool,
 }
 
 impl Sampler {
@@ -27,25 +36,26 @@ impl Sampler {
     /// Whether the frame taken at `capture_time` is to be analysed. Call once for each frame, in order.
     pub fn takes(&mut self, capture_time: Timestamp) -> bool {
         let now = capture_time.as_micros();
-        let Some(due) = self.next_due.map(Timestamp::as_micros) else {
-            return self.restart(now);
-        };
+        let Some(Due { at_us, anchored }) = self.next_due else { return self.restart(now) };
         // Cameras' timestamps jitter: a frame a tenth of a period early is the one that was meant.
-        let slack = self.period_us / 10;
-        if now < due - slack {
+        let slack = if anchored { self.period_us / 10 } else { 0 };
+        if now < at_us - slack {
             // More than a period before the due time: the clock went back.
-            return if due - now > 2 * self.period_us { self.restart(now) } else { false };
+            return if at_us - now > 2 * self.period_us { self.restart(now) } else { false };
         }
         // After a gap the grid starts anew: what was missed is not made up for.
-        if now - due > self.period_us {
+        if now - at_us > self.period_us {
             return self.restart(now);
         }
-        self.next_due = Some(Timestamp::from_micros(due + self.period_us));
+        let from = if anchored { at_us } else { now };
+        self.next_due = Some(Due { at_us: from + self.period_us, anchored: true });
         true
     }
 
+    /// Takes a frame, with the next whole number of periods for the grid's beginning.
     fn restart(&mut self, now_us: i64) -> bool {
-        self.next_due = Some(Timestamp::from_micros(now_us + self.period_us));
+        let after = now_us - now_us.rem_euclid(self.period_us) + self.period_us;
+        self.next_due = Some(Due { at_us: after, anchored: false });
         true
     }
 
@@ -82,6 +92,15 @@ mod tests {
         let hour = 3_600_000_000;
         let times = (0..10).map(|i| hour + i * 100_000).chain((0..10).map(|i| i * 100_000));
         assert_eq!(taken(5.0, times).len(), 10);
+    }
+
+    #[test]
+    fn whoever_begins_later_takes_the_same_frames() {
+        let from = |first: i64| taken(5.0, (first..100).map(|i| 3_333 + i * 100_000));
+        let (early, late) = (from(0), from(7));
+        assert_eq!(late[0], 703_333, "the first frame is taken whenever it comes");
+        assert!(late[1..].iter().all(|us| early.contains(us)), "{late:?}");
+        assert_eq!(late.len(), 47);
     }
 
     proptest! {

@@ -100,8 +100,9 @@ fn a_frame_of_a_busy_scene_asks_for_a_few_small_pieces_of_memory_and_no_picture(
                 speed: one.speed,
                 known: one.confirmed,
                 urgent: one.moved,
+                undecided: one.undecided,
             });
-            attention.consider(&frame, &motion, &mut gate, open)
+            attention.consider(&frame, &motion, &mut gate, open, true)
         });
         let detections = whole.count(|| detector.detect(&frame).unwrap());
         let regions =

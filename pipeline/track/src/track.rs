@@ -14,6 +14,8 @@ use crate::{
 
 /// Most detections a candidate remembers: 10 s at 25 frames a second.
 const MAX_REMEMBERED: usize = 250;
+/// A candidate seen for longer that still does not convince, and has not moved, is not worth waiting for.
+const PROMISING: Duration = Duration::from_secs(3);
 /// Bytes that a candidate's memory takes at most; its buffer grows by doubling.
 #[cfg(test)]
 pub(crate) const MAX_MEMORY: usize = 2 * (MAX_REMEMBERED + 1) * size_of::<(Observation, f64)>();
@@ -157,10 +159,6 @@ impl Track {
         self.first_seen
     }
 
-    pub(crate) fn has_moved(&self) -> bool {
-        self.moved
-    }
-
     /// What the outside sees of it; none of a candidate.
     pub(crate) fn view(&self, history: Vec<Observation>, config: &LifeConfig) -> Option<TrackView> {
         let id = self.id?;
@@ -200,7 +198,17 @@ impl Track {
             speed: vx.hypot(vy) as f32,
             confirmed: self.id.is_some(),
             moved: self.moved,
+            undecided: self.is_promising() || self.is_lost(config),
         }
+    }
+
+    /// Whether it is a candidate that may yet become a track. What has stood unconvincing for a while is none.
+    pub(crate) fn is_promising(&self) -> bool {
+        self.id.is_none() && (self.moved || self.last.time.since(self.first_seen) < PROMISING)
+    }
+
+    fn is_lost(&self, config: &LifeConfig) -> bool {
+        self.id.is_some() && self.missing_since.is_some() && !self.is_stationary(config)
     }
 
     fn keep_place(&mut self, now: Timestamp, config: &TrackerConfig) {

@@ -1,16 +1,11 @@
 //! The tracker of one camera.
 
-use std::time::Duration;
-
 use vigil_base::{BoxPx, Detections, Timestamp, TrackId};
 
 use crate::association::{Associator, Stage};
 use crate::sighting::{Look, Sighting, sift};
 use crate::track::Track;
 use crate::{Descriptor, Observation, Outlook, TrackUpdate, TrackView, TrackerConfig};
-
-/// A candidate older than this that still does not convince is not worth waiting for.
-const PROMISING: Duration = Duration::from_secs(3);
 
 /// What a tracker did that no update tells; counted since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -136,9 +131,7 @@ impl Tracker {
     /// Whether a candidate waits that may yet become a track: a reason to look again soon. One that has stood
     /// unconvincing for 3 s is none.
     pub fn has_tentative(&self) -> bool {
-        let Some(now) = self.last_frame else { return false };
-        let promising = |track: &Track| track.has_moved() || now.since(track.first_seen()) < PROMISING;
-        self.tracks.iter().any(|track| track.id().is_none() && promising(track))
+        self.tracks.iter().any(Track::is_promising)
     }
 
     /// What is open, tracks and candidates alike, and where each is expected at `at`: a picture that shows these places need

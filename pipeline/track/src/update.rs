@@ -75,4 +75,7 @@ pub struct Outlook {
     pub confirmed: bool,
     /// It has left the place where it was first seen.
     pub moved: bool,
+    /// What it is has to turn out: a candidate that has moved or was first seen a moment ago, or a track that moves and was
+    /// not seen on the last frame.
+    pub undecided: bool,
 }
