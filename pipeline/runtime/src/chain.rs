@@ -1,4 +1,4 @@
-//! One camera's chain: two threads and the slot between them.
+//! One camera's chain: two threads and the places between them.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

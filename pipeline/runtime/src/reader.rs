@@ -188,9 +188,8 @@ impl<'a> Reader<'a> {
 
     fn put(&mut self, frame: Frame, catching_up: bool) {
         self.last_put = Some(frame.capture_time);
-        let replaced = if catching_up { self.shared.slot.put_after(frame) } else { self.shared.slot.put(frame) };
-        if replaced.is_some() {
-            self.shared.ledger.dropped(DropCause::Overload);
-        }
+        let slot = &self.shared.slot;
+        let dropped = if catching_up { slot.put_after(frame) } else { slot.put(frame) };
+        (0..dropped).for_each(|_| self.shared.ledger.dropped(DropCause::Overload));
     }
 }

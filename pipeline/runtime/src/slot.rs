@@ -1,16 +1,20 @@
-//! The place where a camera's next frame waits for analysis.
+//! The places where a camera's frames wait for analysis.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use vigil_base::Frame;
 
+/// Frames that may wait. At ten a second, three bridge what other cameras take of the machine at once: their keyframes come
+/// together now and then, and a few that wake together decode seconds of video. More would only be older under a load that lasts.
+const PLACES: usize = 3;
+/// A frame that is so much older than the newest is not waited for: what is analysed is what is seen now.
+const LONGEST_LAG: Duration = Duration::from_millis(400);
 /// Longest wait for a place: an analysis that takes longer is overloaded, and must not hold the camera's packets up.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Holds one frame. A newer frame takes the place of one that still waits: what is analysed is what is seen now.
-///
-/// One place is enough: the analysis of the frame before is under way, and a second waiting frame would only be older.
+/// Holds the frames that wait, oldest first. Where a newer one finds no place, or is much newer, it takes that of the oldest.
 #[derive(Debug, Default)]
 pub struct FrameSlot {
     state: Mutex<State>,
@@ -20,7 +24,7 @@ pub struct FrameSlot {
 /// What a wait for a frame brought.
 #[derive(Debug)]
 pub enum Taken {
-    /// The newest frame.
+    /// The oldest frame that waited.
     Frame(Frame),
     /// No frame came in time.
     Nothing,
@@ -28,38 +32,59 @@ pub enum Taken {
     Closed,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    frame: Option<Frame>,
+    frames: VecDeque<Frame>,
     closed: bool,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self { frames: VecDeque::with_capacity(PLACES), closed: false }
+    }
+}
+
+impl State {
+    /// Puts a frame in; how many had to make room for it.
+    fn put(&mut self, frame: Frame) -> usize {
+        let before = self.frames.len();
+        let now = frame.capture_time;
+        self.frames.retain(|waiting| now.since(waiting.capture_time) <= LONGEST_LAG);
+        while self.frames.len() >= PLACES {
+            self.frames.pop_front();
+        }
+        let dropped = before - self.frames.len();
+        self.frames.push_back(frame);
+        dropped
+    }
+}
+
 impl FrameSlot {
-    /// Puts a frame; gives back the frame whose place it took, which is then dropped and must be counted.
-    pub fn put(&self, frame: Frame) -> Option<Frame> {
-        let replaced = self.state.lock().frame.replace(frame);
+    /// Puts a frame. Returns how many were dropped to make room for it, which must be counted.
+    pub fn put(&self, frame: Frame) -> usize {
+        let dropped = self.state.lock().put(frame);
         self.changed.notify_one();
-        replaced
+        dropped
     }
 
-    /// Puts a frame once the one before was taken, so that none is lost; waits at most [`LONGEST_WAIT`], and then does as
+    /// Puts a frame once those before were taken, so that none is lost; waits at most [`LONGEST_WAIT`], and then does as
     /// [`FrameSlot::put`].
-    pub fn put_after(&self, frame: Frame) -> Option<Frame> {
+    pub fn put_after(&self, frame: Frame) -> usize {
         let mut state = self.state.lock();
-        let waiting = |state: &mut State| state.frame.is_some() && !state.closed;
+        let waiting = |state: &mut State| !state.frames.is_empty() && !state.closed;
         self.changed.wait_while_for(&mut state, waiting, LONGEST_WAIT);
-        let replaced = state.frame.replace(frame);
+        let dropped = state.put(frame);
         self.changed.notify_all();
-        replaced
+        dropped
     }
 
     /// Waits for the next frame, at most so long.
     pub fn take(&self, at_most: Duration) -> Taken {
         let mut state = self.state.lock();
-        if state.frame.is_none() && !state.closed {
-            self.changed.wait_while_for(&mut state, |state| state.frame.is_none() && !state.closed, at_most);
+        if state.frames.is_empty() && !state.closed {
+            self.changed.wait_while_for(&mut state, |state| state.frames.is_empty() && !state.closed, at_most);
         }
-        let taken = state.frame.take();
+        let taken = state.frames.pop_front();
         self.changed.notify_all();
         match taken {
             Some(frame) => Taken::Frame(frame),
@@ -87,14 +112,31 @@ mod tests {
         Frame::uniform(Size::new(2, 2), [0, 0, 0], Timestamp::from_micros(us))
     }
 
-    #[test]
-    fn the_newest_frame_wins_and_the_replaced_one_is_handed_back() {
-        let slot = FrameSlot::default();
-        assert!(slot.put(frame(1)).is_none());
-        assert_eq!(slot.put(frame(2)).map(|f| f.capture_time), Some(Timestamp::from_micros(1)));
+    /// The capture times of what waits, milliseconds.
+    fn waiting(slot: &FrameSlot) -> Vec<i64> {
         slot.close();
-        assert!(matches!(slot.take(LONG), Taken::Frame(frame) if frame.capture_time == Timestamp::from_micros(2)));
-        assert!(matches!(slot.take(LONG), Taken::Closed));
+        let taken = || match slot.take(LONG) {
+            Taken::Frame(frame) => Some(frame.capture_time.as_micros() / 1000),
+            _ => None,
+        };
+        std::iter::from_fn(taken).collect()
+    }
+
+    #[test]
+    fn a_burst_is_bridged_and_beyond_it_the_oldest_makes_room_and_is_counted() {
+        let slot = FrameSlot::default();
+        let dropped: Vec<_> = (1..=5).map(|n| slot.put(frame(n * 100_000))).collect();
+        assert_eq!(dropped, [0, 0, 0, 1, 1]);
+        assert_eq!(waiting(&slot), [300, 400, 500]);
+    }
+
+    #[test]
+    fn what_is_much_older_than_the_newest_is_not_waited_for() {
+        let slot = FrameSlot::default();
+        assert_eq!([0, 100_000, 450_000].map(|us| slot.put(frame(us))), [0, 0, 1]);
+        assert_eq!(waiting(&slot), [100, 450]);
+        let seldom = FrameSlot::default();
+        assert_eq!([0, 1_000_000, 2_000_000].map(|us| seldom.put(frame(us))), [0, 1, 1], "one a second: the newest");
     }
 
     #[test]
@@ -110,7 +152,7 @@ mod tests {
             let putter = scope.spawn(|| slot.put_after(frame(2)));
             assert!(matches!(slot.take(LONG), Taken::Frame(frame) if frame.capture_time == Timestamp::from_micros(1)));
             assert!(matches!(slot.take(LONG), Taken::Frame(frame) if frame.capture_time == Timestamp::from_micros(2)));
-            assert!(putter.join().unwrap().is_none());
+            assert_eq!(putter.join().unwrap(), 0);
         });
     }
 
