@@ -47,8 +47,9 @@ fn decode(data: &[u8]) -> usize {
         if packets.is_resting() {
             packets.looked(moved || failed > 0);
         } else if packet.keyframe && !moved {
-            packets.calm(&packet);
+            packets.calm();
         }
+        packets.rests(packet.capture_time);
     }
     decoder.drain();
     let held_back = frames.lock().len();

@@ -1,12 +1,12 @@
 //! The gate before the decoder: which packets need decoding at all.
 //!
 //! ```text
-//!           nothing goes on at a keyframe
-//!   awake ─────────────────────────────────▶ resting
-//!   all is   ◀─────────────────────────────  only keyframes are decoded, as sentinels;
-//!   decoded   a sentinel shows motion,        the packets since the last but one are kept
-//!             packets outgrow their baseline,
-//!             the stream is cut, or no sentinel comes in time
+//!           a keyframe shows nothing, and the next is near
+//!   awake ────────────────────────────────────────────────▶ resting
+//!   all is   ◀────────────────────────────────────────────  only keyframes are decoded, as sentinels;
+//!   decoded   a sentinel shows motion, packets outgrow       the packets since the last but one are kept
+//!             their baseline, the stream is cut,
+//!             no sentinel comes in time
 //! ```
 //!
 //! A sentinel that shows something says that it came since the sentinel before, or a little earlier: who has one foot in the
@@ -15,6 +15,11 @@
 //! large; one far person does not show in them (a walker of 62 x 131 pixels moves the mean packet of a noisy 1080p scene by
 //! a third of its deviation), which is why keyframes are looked at whatever the sizes say. The idea of working on the
 //! compressed stream is that of `CoVA` (Hwang et al., USENIX ATC 2022); that of keyframes as sentinels is older than both.
+//!
+//! Nobody is unseen for longer than [`PacketGateConfig::longest_gap`], whatever the camera's groups of pictures: where they are
+//! longer, each is decoded from its keyframe on until what is left of it is no longer than that, and only the rest is passed
+//! over. A group of 2 s costs its keyframe, one of 10 s six tenths of all decoding. A picture can be had in no other way
+//! than by decoding all that it refers to.
 
 use std::time::Duration;
 
@@ -26,11 +31,15 @@ use crate::sizes::SizeBaseline;
 const MAX_KEPT: usize = 512;
 /// Bytes that may be kept: 5 s of a stream of 25 Mbit/s.
 const MAX_KEPT_BYTES: usize = 16 << 20;
+/// Keyframes come so much earlier or later than their distance before says: a picture or two.
+const GROUP_JITTER: Duration = Duration::from_millis(100);
+/// Pictures that are shown before their group's keyframe follow it (open groups); they are no sign of a clock set back.
+const LEADING: Duration = Duration::from_secs(1);
 
 /// How a packet gate decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PacketGateConfig {
-    /// Longest time between two sentinels. A camera whose keyframes lie further apart is decoded in full.
+    /// Longest time for which nothing is decoded.
     pub longest_gap: Duration,
     /// How long the gate stays awake at the least: what comes into view stands still now and then.
     pub least_awake: Duration,
@@ -73,11 +82,14 @@ pub enum WakeCause {
 pub struct PacketGate {
     config: PacketGateConfig,
     state: State,
-    /// Since the last sentinel but one that showed nothing, that one included; empty while awake.
+    /// At rest, all since the last sentinel but one; awake, all since the last keyframe, unless something goes on.
     kept: Vec<EncodedPacket>,
     kept_bytes: usize,
     /// Where in `kept` the last sentinel is.
     sentinel: usize,
+    /// At rest: what was taken up to then was decoded, or is shown by a sentinel to be nothing.
+    seen_until: Timestamp,
+    groups: Groups,
     sizes: SizeBaseline,
 }
 
@@ -85,17 +97,51 @@ pub struct PacketGate {
 enum State {
     Awake {
         since: Option<Timestamp>,
+        /// The last keyframe shows nothing, and nothing has gone on since.
+        calm: bool,
     },
     Resting,
     /// A sentinel is being looked at.
     Looking,
 }
 
+/// How far apart a camera's keyframes are.
+#[derive(Debug, Default)]
+struct Groups {
+    keyframe: Option<Timestamp>,
+    length: Option<Duration>,
+}
+
+impl Groups {
+    fn follow(&mut self, packet: &EncodedPacket) {
+        if packet.discontinuity {
+            *self = Self::default();
+        }
+        if packet.keyframe {
+            self.length = self.keyframe.map(|before| packet.capture_time.since(before)).or(self.length);
+            self.keyframe = Some(packet.capture_time);
+        }
+    }
+
+    /// Time from then to the next keyframe, as far as the last distance tells; none before there was one.
+    fn left(&self, from: Timestamp) -> Option<Duration> {
+        Some(self.length?.saturating_sub(from.since(self.keyframe?)))
+    }
+}
+
 impl PacketGate {
     /// A gate that is awake.
     pub fn new(config: PacketGateConfig) -> Self {
-        let (kept, sizes) = (Vec::new(), SizeBaseline::default());
-        Self { config, state: State::Awake { since: None }, kept, kept_bytes: 0, sentinel: 0, sizes }
+        Self {
+            config,
+            state: State::Awake { since: None, calm: false },
+            kept: Vec::new(),
+            kept_bytes: 0,
+            sentinel: 0,
+            seen_until: Timestamp::default(),
+            groups: Groups::default(),
+            sizes: SizeBaseline::default(),
+        }
     }
 
     /// Whether only sentinels are decoded now.
@@ -106,23 +152,21 @@ impl PacketGate {
     /// Takes the next packet in order of decoding. After [`Step::Look`], [`PacketGate::looked`] must come first.
     pub fn take(&mut self, packet: EncodedPacket) -> Step {
         let outgrown = self.sizes.observe(packet.data.len(), packet.keyframe, packet.discontinuity);
-        if let State::Awake { since } = &mut self.state {
-            if packet.discontinuity {
-                *since = None;
-            }
-            since.get_or_insert(packet.capture_time);
-            return Step::Decode(packet);
-        }
-        let sentinel = self.kept.get(self.sentinel).map_or(packet.capture_time, |sentinel| sentinel.capture_time);
+        self.groups.follow(&packet);
         let (cut, keyframe) = (packet.discontinuity, packet.keyframe);
-        let waited = packet.capture_time.since(sentinel);
-        let late = waited > self.config.longest_gap || packet.capture_time < sentinel;
         if cut {
             // Nothing kept before the cut belongs to what comes.
             self.forget(self.kept.len());
         }
-        self.kept_bytes += packet.data.len();
-        self.kept.push(packet.clone());
+        if let State::Awake { since, calm } = &mut self.state {
+            *since = since.filter(|_| !cut).or(Some(packet.capture_time));
+            *calm &= !keyframe;
+            self.keep_group(&packet);
+            return Step::Decode(packet);
+        }
+        let waited = packet.capture_time.since(self.seen_until);
+        let late = waited > self.config.longest_gap || packet.capture_time + LEADING < self.seen_until;
+        self.keep(&packet);
         if self.is_full() {
             self.forget(self.sentinel);
         }
@@ -140,41 +184,76 @@ impl PacketGate {
         Step::Wake(self.wake(), cause)
     }
 
-    /// What the last sentinel showed. Where it showed motion, what is to be decoded now, in order.
+    /// What the last sentinel showed. Returns what is to be decoded now, in order: all that may show how it came, where it
+    /// showed motion; the sentinel, where its group is too long to be passed over as a whole.
     pub fn looked(&mut self, moved: bool) -> Vec<EncodedPacket> {
-        if moved {
-            return self.wake();
+        let Some(sentinel) = self.kept.last().filter(|_| !moved).cloned() else { return self.wake() };
+        let since = sentinel.capture_time;
+        if self.is_near_keyframe(since) {
+            self.state = State::Resting;
+            self.seen_until = since;
+            // Only what follows the sentinel before this one may be needed from here on.
+            self.forget(self.sentinel);
+            self.sentinel = self.kept.len() - 1;
+            return Vec::new();
         }
-        self.state = State::Resting;
-        // Only what follows the sentinel before this one may be needed from here on.
-        self.forget(self.sentinel);
-        self.sentinel = self.kept.len().saturating_sub(1);
-        Vec::new()
+        self.forget(self.kept.len() - 1);
+        self.state = State::Awake { since: Some(since), calm: true };
+        vec![sentinel]
     }
 
-    /// Told while awake, at a keyframe that was decoded and shows nothing: rests if it was awake for long enough. Returns
-    /// whether it rests now.
-    pub fn calm(&mut self, keyframe: &EncodedPacket) -> bool {
-        let State::Awake { since: Some(since) } = self.state else { return false };
-        if keyframe.capture_time.since(since) < self.config.least_awake || !self.sizes.is_settled() {
+    /// Told while awake that the last keyframe's picture shows nothing, and that nothing else goes on.
+    pub fn calm(&mut self) {
+        let keyframe = self.kept.first().map(|keyframe| keyframe.capture_time);
+        if let (State::Awake { since: Some(since), calm }, Some(at)) = (&mut self.state, keyframe) {
+            *calm |= at.since(*since) >= self.config.least_awake && self.sizes.is_settled();
+        }
+    }
+
+    /// Asked while awake, after the packet of that time was decoded: whether it rests from here on.
+    pub fn rests(&mut self, at: Timestamp) -> bool {
+        if !matches!(self.state, State::Awake { calm: true, .. }) || self.kept.is_empty() || !self.is_near_keyframe(at)
+        {
             return false;
         }
         self.state = State::Resting;
-        self.forget(self.kept.len());
-        self.kept_bytes = keyframe.data.len();
-        self.kept.push(keyframe.clone());
+        (self.seen_until, self.sentinel) = (at, 0);
         true
     }
 
     /// Told while awake that something goes on: the time it must stay awake begins anew.
     pub fn busy(&mut self, at: Timestamp) {
-        if let State::Awake { since } = &mut self.state {
-            *since = Some(at);
+        if let State::Awake { since, calm } = &mut self.state {
+            (*since, *calm) = (Some(at), false);
+            self.forget(self.kept.len());
         }
+    }
+
+    /// Whether all from then to the next keyframe may be passed over.
+    fn is_near_keyframe(&self, at: Timestamp) -> bool {
+        self.groups.left(at).is_some_and(|left| left + GROUP_JITTER <= self.config.longest_gap)
     }
 
     fn is_full(&self) -> bool {
         self.kept.len() > MAX_KEPT || self.kept_bytes > MAX_KEPT_BYTES
+    }
+
+    fn keep(&mut self, packet: &EncodedPacket) {
+        self.kept_bytes += packet.data.len();
+        self.kept.push(packet.clone());
+    }
+
+    /// While awake: keeps what will be needed if it rests before the next keyframe.
+    fn keep_group(&mut self, packet: &EncodedPacket) {
+        if packet.keyframe {
+            self.forget(self.kept.len());
+        }
+        if packet.keyframe || !self.kept.is_empty() {
+            self.keep(packet);
+        }
+        if self.is_full() {
+            self.forget(self.kept.len());
+        }
     }
 
     /// Drops the oldest packets, so many.
@@ -185,200 +264,12 @@ impl PacketGate {
 
     fn wake(&mut self) -> Vec<EncodedPacket> {
         let since = self.kept.last().map(|packet| packet.capture_time);
-        self.state = State::Awake { since };
+        self.state = State::Awake { since, calm: false };
         (self.kept_bytes, self.sentinel) = (0, 0);
         std::mem::take(&mut self.kept)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use proptest::prelude::*;
-    use vigil_base::{Codec, TimeSource};
-
-    use super::*;
-
-    const GOP: u64 = 50;
-
-    fn packet(n: u64, keyframe: bool, bytes: usize) -> EncodedPacket {
-        EncodedPacket {
-            codec: Codec::H264,
-            session: 1,
-            pts_ns: n * 40_000_000,
-            capture_time: Timestamp::from_micros(1_000_000_000 + n as i64 * 40_000),
-            time_source: TimeSource::Ntp,
-            keyframe,
-            discontinuity: n == 0,
-            data: Bytes::from(vec![0; bytes]),
-        }
-    }
-
-    fn stream(n: u64) -> EncodedPacket {
-        let keyframe = n.is_multiple_of(GOP);
-        packet(n, keyframe, if keyframe { 60_000 } else { 2_000 + (n * 37 % 200) as usize })
-    }
-
-    /// Feeds a stream whose pictures show nothing; returns the gate at rest and the number of the next packet.
-    fn at_rest() -> (PacketGate, u64) {
-        let mut gate = PacketGate::new(PacketGateConfig::default());
-        for n in 0.. {
-            let packet = stream(n);
-            assert!(matches!(gate.take(packet.clone()), Step::Decode(_)));
-            if packet.keyframe && gate.calm(&packet) {
-                return (gate, n + 1);
-            }
-            assert!(n < 20 * GOP, "it never rests");
-        }
-        unreachable!()
-    }
-
-    fn numbers(packets: &[EncodedPacket]) -> Vec<u64> {
-        packets.iter().map(|packet| packet.pts_ns / 40_000_000).collect()
-    }
-
-    #[test]
-    fn at_rest_only_keyframes_are_looked_at() {
-        let (mut gate, next) = at_rest();
-        for n in next..next + 10 * GOP {
-            match gate.take(stream(n)) {
-                Step::Hold => assert!(!n.is_multiple_of(GOP)),
-                Step::Look(sentinel) => {
-                    assert!(sentinel.keyframe);
-                    assert!(gate.looked(false).is_empty());
-                }
-                step => panic!("{step:?} at {n}"),
-            }
-        }
-    }
-
-    #[test]
-    fn motion_on_a_sentinel_brings_back_everything_since_the_one_before() {
-        let (mut gate, next) = at_rest();
-        for n in next..next + GOP - 1 {
-            assert!(matches!(gate.take(stream(n)), Step::Hold));
-        }
-        let sentinel = next + GOP - 1;
-        assert!(matches!(gate.take(stream(sentinel)), Step::Look(_)));
-        assert_eq!(numbers(&gate.looked(true)), (next - 1..=sentinel).collect::<Vec<_>>());
-        assert!(!gate.is_resting());
-        assert!(matches!(gate.take(stream(sentinel + 1)), Step::Decode(_)));
-    }
-
-    #[test]
-    fn what_shows_on_the_second_sentinel_only_is_brought_back_from_before_the_first() {
-        let (mut gate, next) = at_rest();
-        let mut taken = next..;
-        let mut to_sentinel = |gate: &mut PacketGate| loop {
-            let n = taken.next().unwrap();
-            if matches!(gate.take(stream(n)), Step::Look(_)) {
-                return n;
-            }
-        };
-        for _ in 0..3 {
-            to_sentinel(&mut gate);
-            assert!(gate.looked(false).is_empty());
-        }
-        let sentinel = to_sentinel(&mut gate);
-        assert_eq!(numbers(&gate.looked(true)), (sentinel - 2 * GOP..=sentinel).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn where_two_groups_of_pictures_are_too_large_the_older_one_is_dropped() {
-        let (mut gate, next) = at_rest();
-        let large = |n: u64| {
-            packet(n, n.is_multiple_of(GOP), if n.is_multiple_of(GOP) { MAX_KEPT_BYTES * 2 / 5 } else { 2_000 })
-        };
-        for n in next..next + 4 * GOP {
-            match gate.take(large(n)) {
-                Step::Hold => {}
-                Step::Look(_) => assert!(gate.looked(false).is_empty()),
-                _ => panic!("awake at {n}"),
-            }
-            assert!(gate.kept_bytes <= MAX_KEPT_BYTES);
-        }
-    }
-
-    #[test]
-    fn packets_that_outgrow_their_baseline_wake_before_the_next_sentinel() {
-        let (mut gate, next) = at_rest();
-        let woke = (next..next + GOP - 1).find_map(|n| match gate.take(packet(n, false, 6_000)) {
-            Step::Wake(packets, cause) => Some((n, packets, cause)),
-            _ => None,
-        });
-        let (n, packets, cause) = woke.expect("three times the size is seen");
-        assert_eq!(cause, WakeCause::Sizes);
-        assert!(n - next < 15, "only after {} packets", n - next);
-        assert_eq!(numbers(&packets), (next - 1..=n).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_cut_wakes_with_nothing_from_before_it() {
-        let (mut gate, next) = at_rest();
-        gate.take(stream(next));
-        let after = EncodedPacket { discontinuity: true, ..packet(next + 30, true, 60_000) };
-        match gate.take(after) {
-            Step::Wake(packets, WakeCause::Cut) => assert_eq!(numbers(&packets), [next + 30]),
-            step => panic!("{step:?}"),
-        }
-    }
-
-    #[test]
-    fn keyframes_that_stay_away_wake_it() {
-        let (mut gate, next) = at_rest();
-        let woke = (next..next + 20 * GOP)
-            .find(|&n| matches!(gate.take(packet(n, false, 2_000)), Step::Wake(_, WakeCause::NoSentinel)));
-        assert_eq!(woke.map(|n| (n - next) / 25), Some(4), "after the longest gap of 4.2 s");
-    }
-
-    #[test]
-    fn it_does_not_rest_while_something_goes_on() {
-        let mut gate = PacketGate::new(PacketGateConfig::default());
-        for n in 0..20 * GOP {
-            let packet = stream(n);
-            gate.take(packet.clone());
-            gate.busy(packet.capture_time);
-            assert!(!packet.keyframe || !gate.calm(&packet));
-        }
-    }
-
-    proptest! {
-        /// Whatever happens: each packet is decoded in full once, or was passed over at rest, and those decoded are whole
-        /// runs from a keyframe on. What is kept is bounded.
-        #[test]
-        fn what_is_decoded_is_decodable(
-            gop in 5u64..200,
-            moved in prop::collection::vec(any::<bool>(), 40),
-            cuts in prop::collection::btree_set(0u64..2000, 0..4),
-        ) {
-            let mut gate = PacketGate::new(PacketGateConfig::default());
-            let mut verdicts = moved.into_iter().cycle();
-            let mut last: Option<u64> = None;
-            let mut cut_from = 0;
-            for n in 0..2000 {
-                let cut = cuts.contains(&n);
-                let keyframe = n.is_multiple_of(gop) || cut;
-                if cut { cut_from = n; }
-                let given = EncodedPacket { discontinuity: n == 0 || cut, ..packet(n, keyframe, 2_000) };
-                let run = match gate.take(given.clone()) {
-                    Step::Decode(packet) => vec![packet],
-                    Step::Hold => continue,
-                    Step::Look(_) => gate.looked(verdicts.next().unwrap_or(false)),
-                    Step::Wake(packets, _) => packets,
-                };
-                for packet in &run {
-                    let number = packet.pts_ns / 40_000_000;
-                    prop_assert!(packet.keyframe || last == Some(number - 1), "{number} after {last:?}");
-                    prop_assert!(number >= cut_from);
-                    last = Some(number);
-                }
-                if !gate.is_resting() && keyframe {
-                    gate.calm(&given);
-                }
-                prop_assert!(gate.kept.len() <= MAX_KEPT + 1);
-                let bytes: usize = gate.kept.iter().map(|packet| packet.data.len()).sum();
-                prop_assert_eq!(gate.kept_bytes, bytes);
-            }
-        }
-    }
-}
+#[path = "packets_tests.rs"]
+mod tests;

@@ -45,6 +45,9 @@ pub(crate) struct Reader<'a> {
 struct Gate {
     packets: PacketGate,
     sentinels: MotionGate,
+    /// Capture time of the last keyframe, while awake and until its picture comes: a decoder that puts pictures into order
+    /// (B-frames) gives it a few packets later.
+    awaited: Option<Timestamp>,
 }
 
 impl<'a> Reader<'a> {
@@ -52,6 +55,7 @@ impl<'a> Reader<'a> {
         let gate = config.gate.map(|gate| Gate {
             packets: PacketGate::new(gate),
             sentinels: MotionGate::new(config.analyser.gate.unwrap_or_default()),
+            awaited: None,
         });
         let sampler = Sampler::new(config.rate);
         let decoded = Arc::default();
@@ -70,25 +74,40 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Awake: decodes a packet, and rests from a keyframe on that shows nothing, while nothing moves that is tracked.
+    /// Awake: decodes a packet, and rests after a keyframe that shows nothing, while nothing moves that is tracked.
     fn watch(&mut self, packet: &EncodedPacket) {
         self.push(packet);
-        let newest = if packet.keyframe { self.decoded.lock().back().cloned() } else { None };
+        let Some(gate) = &mut self.gate else { return };
+        if packet.keyframe {
+            gate.awaited = Some(packet.capture_time);
+        }
+        let shown = gate.awaited.and_then(|at| {
+            let decoded = self.decoded.lock();
+            decoded.iter().find(|frame| frame.capture_time == at).cloned()
+        });
         self.hand_out(false);
         let Some(gate) = &mut self.gate else { return };
-        if self.shared.is_busy() {
-            gate.packets.busy(packet.capture_time);
-        }
-        // A decoder that holds pictures back (B-frames) gives the keyframe's later, when what follows it is decoded, too, and
-        // could not be decoded again without it: such cameras stay awake.
-        let Some(frame) = newest.filter(|frame| frame.capture_time == packet.capture_time) else { return };
-        let moved = gate.sentinels.observe(&frame).moved;
+        let moved = shown.is_some_and(|keyframe| {
+            gate.awaited = None;
+            let moved = gate.sentinels.observe(&keyframe).moved;
+            if !moved {
+                gate.packets.calm();
+            }
+            moved
+        });
         if moved || self.shared.is_busy() {
-            gate.packets.busy(frame.capture_time);
-        } else if gate.packets.calm(packet) {
-            self.shared.set_resting(true);
-            tracing::debug!(camera = %self.config.camera, "nothing goes on: only keyframes are decoded");
+            gate.packets.busy(packet.capture_time);
+        } else if gate.packets.rests(packet.capture_time) {
+            self.rest();
         }
+    }
+
+    fn rest(&mut self) {
+        // What the decoder holds back is wanted now: it will be given other keyframes, or the same one again.
+        self.drain();
+        self.hand_out(false);
+        self.shared.set_resting(true);
+        tracing::debug!(camera = %self.config.camera, "nothing goes on: only keyframes are decoded");
     }
 
     /// At rest: one keyframe.
@@ -101,6 +120,9 @@ impl<'a> Reader<'a> {
         let packets = gate.packets.looked(moved);
         if moved {
             return self.wake(&packets, WakeCause::Sentinel);
+        }
+        if !packets.is_empty() {
+            return self.catch_up(&packets);
         }
         let Some(frame) = frame else { return };
         self.shared.ledger.decoded();
@@ -116,8 +138,12 @@ impl<'a> Reader<'a> {
     /// Decodes what was kept, faster than real time; none of it is dropped for want of time.
     fn wake(&mut self, packets: &[EncodedPacket], cause: WakeCause) {
         tracing::debug!(camera = %self.config.camera, ?cause, packets = packets.len(), "awake");
-        self.shared.set_resting(false);
         self.shared.ledger.woke(cause);
+        self.catch_up(packets);
+    }
+
+    fn catch_up(&mut self, packets: &[EncodedPacket]) {
+        self.shared.set_resting(false);
         for packet in packets {
             self.push(packet);
             self.hand_out(true);
@@ -137,10 +163,14 @@ impl<'a> Reader<'a> {
     /// Decodes a keyframe whose followers will not be decoded: whatever the decoder holds back is wanted now.
     fn push_alone(&mut self, packet: &EncodedPacket) {
         let pushed = self.try_push(packet);
+        self.drain();
+        self.note_sight(pushed);
+    }
+
+    fn drain(&mut self) {
         if let Some(decoder) = &mut self.decoder {
             decoder.drain();
         }
-        self.note_sight(pushed);
     }
 
     /// Tells when packets give no pictures, and when they do again.

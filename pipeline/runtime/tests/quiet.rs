@@ -16,7 +16,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use vigil_base::detection::{Detection, ModelIdentity};
 use vigil_base::{BoxPx, Detections, Frame, SystemClock, Timestamp};
-use vigil_camsim::{MountConfig, Simulator};
+use vigil_camsim::{Coding, MountConfig, Simulator};
 use vigil_detect::{DetectError, Detector};
 use vigil_gate::PacketGateConfig;
 use vigil_runtime::CameraChain;
@@ -43,8 +43,9 @@ fn picture(n: usize, noise: &mut SmallRng) -> Vec<u8> {
     picture
 }
 
-fn clip() -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("quiet.mp4");
+/// Tests run side by side: each has a clip of its own.
+fn clip(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("quiet-{name}.mp4"));
     let line = format!(
         "fdsrc fd=0 ! rawvideoparse format=i420 width={WIDTH} height={HEIGHT} framerate={FPS}/1 ! \
          x264enc pass=qual quantizer=10 speed-preset=veryfast ! h264parse ! mp4mux ! filesink location={}",
@@ -96,12 +97,11 @@ fn chain(simulator: &Simulator, gate: Option<PacketGateConfig>, sink: &Arc<Ended
     CameraChain::start(config, sink.clone(), Arc::new(SystemClock::new())).unwrap()
 }
 
-#[test]
-fn a_walk_through_a_quiet_scene_is_found_from_its_first_moment_and_little_is_decoded() {
-    let mount = MountConfig { gop: Duration::from_secs(2), ..MountConfig::new("quiet", clip()) };
+/// The walk is found behind the gate as it is without, and little is decoded before it.
+fn walk_is_found(mount: MountConfig, gate: PacketGateConfig) {
     let simulator = Simulator::start(common::config([mount])).unwrap();
     let (gated, full) = (Arc::new(Ended::default()), Arc::new(Ended::default()));
-    let with_gate = chain(&simulator, Some(PacketGateConfig::default()), &gated);
+    let with_gate = chain(&simulator, Some(gate), &gated);
     let without = chain(&simulator, None, &full);
 
     let (found, expected) = (gated.first(), full.first());
@@ -118,4 +118,25 @@ fn a_walk_through_a_quiet_scene_is_found_from_its_first_moment_and_little_is_dec
         chain.wait();
     }
     assert_eq!((gated.events.lock().len(), full.events.lock().len()), (1, 1), "and nothing else");
+}
+
+fn mount(clip_name: &str) -> MountConfig {
+    MountConfig { gop: Duration::from_secs(2), ..MountConfig::new("quiet", clip(clip_name)) }
+}
+
+#[test]
+fn a_walk_through_a_quiet_scene_is_found_from_its_first_moment_and_little_is_decoded() {
+    walk_is_found(mount("plain"), PacketGateConfig::default());
+}
+
+#[test]
+fn so_it_is_where_the_decoder_puts_pictures_into_order() {
+    let plain = mount("b-frames");
+    walk_is_found(MountConfig { coding: Coding { b_frames: 3, ..plain.coding }, ..plain }, PacketGateConfig::default());
+}
+
+#[test]
+fn so_it_is_where_keyframes_are_further_apart_than_anybody_may_be_unseen() {
+    let gate = PacketGateConfig { longest_gap: Duration::from_millis(1200), ..PacketGateConfig::default() };
+    walk_is_found(mount("long-groups"), gate);
 }
