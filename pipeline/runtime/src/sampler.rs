@@ -7,12 +7,15 @@ use vigil_base::Timestamp;
 /// Picks frames at a set rate, by capture time.
 ///
 /// At a rate that divides the stream's, every n-th frame is taken and none twice: whoever begins when, the same frames are,
-/// for the grid is anchored to the first frame behind a whole number of periods of capture time. What a camera is found to
+/// for the grid is anchored to the first frame behind a whole number of periods of capture time, and anew where the capture
+/// time turns out to be another (a camera's NTP time is known some seconds after its first frame). What a camera is found to
 /// show then does not depend on when it was connected. A jump of the clock starts a new grid.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     period_us: i64,
     next_due: Option<Due>,
+    /// Capture time of the frame before.
+    before: Option<i64>,
 }
 
 /// When the next frame is taken.
@@ -30,12 +33,13 @@ impl Sampler {
     /// When `rate` is not a positive number.
     pub fn new(rate: f64) -> Self {
         assert!(rate.is_finite() && rate > 0.0, "a rate of {rate} frames a second");
-        Self { period_us: ((1e6 / rate) as i64).max(1), next_due: None }
+        Self { period_us: ((1e6 / rate) as i64).max(1), next_due: None, before: None }
     }
 
     /// Whether the frame taken at `capture_time` is to be analysed. Call once for each frame, in order.
     pub fn takes(&mut self, capture_time: Timestamp) -> bool {
         let now = capture_time.as_micros();
+        let before = self.before.replace(now);
         let Some(Due { at_us, anchored }) = self.next_due else { return self.restart(now) };
         // Cameras' timestamps jitter: a frame a tenth of a period early is the one that was meant.
         let slack = if anchored { self.period_us / 10 } else { 0 };
@@ -47,9 +51,18 @@ impl Sampler {
         if now - at_us > self.period_us {
             return self.restart(now);
         }
+        if before.is_some_and(|before| !self.is_first_of_its_period(now, before)) {
+            return self.restart(now);
+        }
         let from = if anchored { at_us } else { now };
         self.next_due = Some(Due { at_us: from + self.period_us, anchored: true });
         true
+    }
+
+    /// Whether the frame before lies in another period; with slack, so that jitter at a period's end does not tear the grid.
+    fn is_first_of_its_period(&self, now_us: i64, before_us: i64) -> bool {
+        let slack = self.period_us / 10;
+        (now_us + slack).div_euclid(self.period_us) > (before_us - slack).div_euclid(self.period_us)
     }
 
     /// Takes a frame, with the next whole number of periods for the grid's beginning.
@@ -101,6 +114,19 @@ mod tests {
         assert_eq!(late[0], 703_333, "the first frame is taken whenever it comes");
         assert!(late[1..].iter().all(|us| early.contains(us)), "{late:?}");
         assert_eq!(late.len(), 47);
+    }
+
+    #[test]
+    fn a_grid_that_began_on_another_time_finds_the_frames_that_all_take() {
+        // The first frames' times are 60 ms late, as by their arrival; then the camera's own are known.
+        let times = (0..100).map(|i| 30_000 + i * 100_000 + if i < 20 { 60_000 } else { 0 });
+        let late = (0..100).map(|i| 30_000 + i * 100_000 + if i < 20 { 130_000 } else { 0 });
+        let known = taken(5.0, (0..100).map(|i| 30_000 + i * 100_000));
+        for found in [taken(5.0, times), taken(5.0, late)] {
+            let settled: Vec<_> = found.into_iter().filter(|us| *us > 3_000_000).collect();
+            assert!(settled.iter().all(|us| known.contains(us)), "{settled:?}");
+            assert_eq!(settled.len(), 35);
+        }
     }
 
     proptest! {
