@@ -5,9 +5,11 @@
 //!   awake ────────────────────────────────────────────────▶ resting
 //!   all is   ◀────────────────────────────────────────────  only keyframes are decoded, as sentinels;
 //!   decoded   a sentinel shows motion, packets outgrow       the packets since the last but one are kept
-//!             their baseline, the stream is cut,
-//!             no sentinel comes in time
+//!             their baseline, no sentinel comes in time
 //! ```
+//!
+//! A stream that was cut is no reason to wake: its first keyframe is a sentinel, too, and shows whether the scene is as it was. Else a machine
+//! that cannot keep up, and so cuts its cameras' streams, would decode all the more.
 //!
 //! A sentinel that shows something says that it came since the sentinel before, or a little earlier: who has one foot in the
 //! picture, or is far away and dark, may not show on one sentinel and on the next. So everything since the sentinel before the
@@ -71,7 +73,7 @@ pub enum WakeCause {
     Sentinel,
     /// Packets outgrew their baseline.
     Sizes,
-    /// The stream was cut: what was known of it does not hold any more.
+    /// The stream was cut, and does not begin again with a keyframe.
     Cut,
     /// No keyframe came in time, or more was kept than there is room for.
     NoSentinel,
@@ -89,6 +91,7 @@ pub struct PacketGate {
     sentinel: usize,
     /// At rest: what was taken up to then was decoded, or is shown by a sentinel to be nothing.
     seen_until: Timestamp,
+    session: Option<u32>,
     groups: Groups,
     sizes: SizeBaseline,
 }
@@ -115,7 +118,7 @@ struct Groups {
 impl Groups {
     fn follow(&mut self, packet: &EncodedPacket) {
         if packet.discontinuity {
-            *self = Self::default();
+            self.keyframe = None;
         }
         if packet.keyframe {
             self.length = self.keyframe.map(|before| packet.capture_time.since(before)).or(self.length);
@@ -139,6 +142,7 @@ impl PacketGate {
             kept_bytes: 0,
             sentinel: 0,
             seen_until: Timestamp::default(),
+            session: None,
             groups: Groups::default(),
             sizes: SizeBaseline::default(),
         }
@@ -151,7 +155,11 @@ impl PacketGate {
 
     /// Takes the next packet in order of decoding. After [`Step::Look`], [`PacketGate::looked`] must come first.
     pub fn take(&mut self, packet: EncodedPacket) -> Step {
-        let outgrown = self.sizes.observe(packet.data.len(), packet.keyframe, packet.discontinuity);
+        if self.session.replace(packet.session).is_some_and(|before| before != packet.session) {
+            // Another connection, which may bring another stream.
+            (self.sizes, self.groups) = (SizeBaseline::default(), Groups::default());
+        }
+        let outgrown = self.sizes.observe(packet.data.len(), packet.keyframe);
         self.groups.follow(&packet);
         let (cut, keyframe) = (packet.discontinuity, packet.keyframe);
         if cut {
@@ -159,7 +167,7 @@ impl PacketGate {
             self.forget(self.kept.len());
         }
         if let State::Awake { since, calm } = &mut self.state {
-            *since = since.filter(|_| !cut).or(Some(packet.capture_time));
+            since.get_or_insert(packet.capture_time);
             *calm &= !keyframe;
             self.keep_group(&packet);
             return Step::Decode(packet);
@@ -171,7 +179,7 @@ impl PacketGate {
             self.forget(self.sentinel);
         }
         let full = self.is_full();
-        let cause = match (cut, full || (late && !keyframe), outgrown) {
+        let cause = match (cut && !keyframe, full || (late && !keyframe), outgrown) {
             (true, _, _) => WakeCause::Cut,
             (_, true, _) => WakeCause::NoSentinel,
             (_, _, true) => WakeCause::Sizes,

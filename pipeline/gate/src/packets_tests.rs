@@ -120,14 +120,45 @@ fn packets_that_outgrow_their_baseline_wake_before_the_next_sentinel() {
 }
 
 #[test]
-fn a_cut_wakes_with_nothing_from_before_it() {
-    let (mut gate, next) = at_rest();
-    gate.take(stream(next));
-    let after = EncodedPacket { discontinuity: true, ..packet(next + 30, true, 60_000) };
-    match gate.take(after) {
-        Step::Wake(packets, WakeCause::Cut) => assert_eq!(numbers(&packets), [next + 30]),
-        step => panic!("{step:?}"),
+fn a_cut_is_looked_at_on_its_first_keyframe_and_wakes_with_nothing_from_before_it() {
+    for moved in [false, true] {
+        let (mut gate, next) = at_rest();
+        gate.take(stream(next));
+        let after = EncodedPacket { discontinuity: true, ..packet(next + 30, true, 60_000) };
+        assert!(matches!(gate.take(after), Step::Look(_)));
+        let woken = gate.looked(moved);
+        assert_eq!((gate.is_resting(), numbers(&woken)), if moved { (false, vec![next + 30]) } else { (true, vec![]) });
     }
+}
+
+#[test]
+fn a_cut_after_which_no_keyframe_comes_first_wakes_it() {
+    let (mut gate, next) = at_rest();
+    let after = EncodedPacket { discontinuity: true, ..packet(next + 30, false, 2_000) };
+    assert!(matches!(gate.take(after), Step::Wake(packets, WakeCause::Cut) if numbers(&packets) == [next + 30]));
+}
+
+#[test]
+fn another_connection_is_learnt_anew() {
+    let (mut gate, next) = at_rest();
+    let after = EncodedPacket { discontinuity: true, session: 2, ..packet(next + 30, true, 60_000) };
+    assert!(matches!(gate.take(after), Step::Look(_)));
+    assert_eq!(numbers(&gate.looked(false)), [next + 30], "how long its groups are is not known");
+    assert!(!gate.is_resting());
+}
+
+#[test]
+fn a_stream_that_is_cut_again_and_again_comes_to_rest() {
+    let mut gate = PacketGate::new(PacketGateConfig::default());
+    let rests = (0..20 * GOP).any(|n| {
+        let given = EncodedPacket { discontinuity: n.is_multiple_of(2 * GOP), ..stream(n) };
+        gate.take(given.clone());
+        if given.keyframe {
+            gate.calm();
+        }
+        gate.rests(given.capture_time)
+    });
+    assert!(rests);
 }
 
 #[test]

@@ -26,10 +26,7 @@ pub(crate) struct SizeBaseline {
 impl SizeBaseline {
     /// Takes a packet in; true when the last few outgrow the baseline. Keyframes do not count: their size tells the scene's
     /// detail and not its motion.
-    pub fn observe(&mut self, bytes: usize, keyframe: bool, cut: bool) -> bool {
-        if cut {
-            *self = Self::default();
-        }
+    pub fn observe(&mut self, bytes: usize, keyframe: bool) -> bool {
         if keyframe {
             return false;
         }
@@ -64,7 +61,7 @@ mod tests {
     #[test]
     fn dusk_that_doubles_the_noise_over_minutes_is_followed() {
         let mut baseline = SizeBaseline::default();
-        let outgrown = (0..15_000).filter(|n| baseline.observe(2_000 + n * 2_000 / 15_000, false, false)).count();
+        let outgrown = (0..15_000).filter(|n| baseline.observe(2_000 + n * 2_000 / 15_000, false)).count();
         assert_eq!(outgrown, 0);
     }
 
@@ -72,7 +69,7 @@ mod tests {
         #[test]
         fn noise_of_a_fifth_hardly_ever_wakes(sizes in prop::collection::vec(4_000usize..6_000, 3_000)) {
             let mut baseline = SizeBaseline::default();
-            let woken = sizes.iter().filter(|&&size| baseline.observe(size, false, false)).count();
+            let woken = sizes.iter().filter(|&&size| baseline.observe(size, false)).count();
             prop_assert!(woken <= 3, "{woken} of 3000");
         }
     }
