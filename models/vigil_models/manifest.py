@@ -73,7 +73,7 @@ def load_all(path: Path) -> list[Model]:
 def _read(path: Path) -> tuple[dict, dict[str, dict]]:
     """The document, and its models by name."""
     document = tomllib.loads(path.read_text())
-    _check_keys(document, {"schema", "model"}, {"default"}, str(path))
+    check_keys(document, {"schema", "model"}, {"default", "plates", "default_plates"}, str(path))
     if document["schema"] != SCHEMA:
         raise ManifestError(f"{path}: schema is {document['schema']}, expected {SCHEMA}")
     entries = {entry.get("name"): entry for entry in document["model"]}
@@ -93,11 +93,11 @@ def check_fingerprint(model: Model) -> None:
 
 def _model(entry: dict, path: Path) -> Model:
     where = f"{path}: model {entry['name']!r}"
-    _check_keys(entry, _MODEL_KEYS, _OPTIONAL_MODEL_KEYS, where)
+    check_keys(entry, _MODEL_KEYS, _OPTIONAL_MODEL_KEYS, where)
     size, box, thresholds = entry["input"], entry["letterbox"], entry["thresholds"]
-    _check_keys(size, {"width", "height", "layout", "colour"}, {"any_size"}, f"{where}, input")
-    _check_keys(box, {"anchor", "pad"}, set(), f"{where}, letterbox")
-    _check_keys(thresholds, {"confidence", "nms_iou"}, set(), f"{where}, thresholds")
+    check_keys(size, {"width", "height", "layout", "colour"}, {"any_size"}, f"{where}, input")
+    check_keys(box, {"anchor", "pad"}, set(), f"{where}, letterbox")
+    check_keys(thresholds, {"confidence", "nms_iou"}, set(), f"{where}, thresholds")
     checks = [
         ("name", bool(_NAME.fullmatch(entry["name"]))),
         ("sha256", bool(_SHA256.fullmatch(entry["sha256"]))),
@@ -117,7 +117,7 @@ def _model(entry: dict, path: Path) -> Model:
             raise ManifestError(f"{where}: {key} is out of range")
     return Model(
         name=entry["name"],
-        file=_find_file(entry["file"], path),
+        file=find_file(entry["file"], path),
         sha256=entry["sha256"],
         head=entry["head"],
         classes=_classes(entry["classes"], path, where),
@@ -127,7 +127,8 @@ def _model(entry: dict, path: Path) -> Model:
     )
 
 
-def _find_file(file: str, manifest: Path) -> Path:
+def find_file(file: str, manifest: Path) -> Path:
+    """Where a model file lies: beside the manifest, or in the cache."""
     beside = manifest.parent / file  # an absolute `file` stays as it is
     return beside if beside.is_file() or Path(file).is_absolute() else cache_dir() / "models" / file
 
@@ -139,7 +140,8 @@ def _classes(value: str | list[str], manifest: Path, where: str) -> tuple[str, .
     return tuple(names)
 
 
-def _check_keys(table: dict, required: set[str], optional: set[str], where: str) -> None:
+def check_keys(table: dict, required: set[str], optional: set[str], where: str) -> None:
+    """Refuses a table that lacks a key or has one too many."""
     if missing := required - table.keys():
         raise ManifestError(f"{where}: keys missing: {sorted(missing)}")
     if unknown := table.keys() - required - optional:

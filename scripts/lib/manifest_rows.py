@@ -22,7 +22,7 @@ def sources(document: dict) -> list[tuple]:
     """Source files of models/manifest.toml, without repetition."""
     rows = [
         (s["registry"], s["package"], s["version"], f["path"], f["sha256"])
-        for m in document["model"]
+        for m in document["model"] + document.get("plates", [])
         for s in [m.get("source")]
         if s
         for f in s["files"]
@@ -32,7 +32,8 @@ def sources(document: dict) -> list[tuple]:
 
 def models(document: dict) -> list[tuple]:
     """Model files of models/manifest.toml."""
-    return [(m["file"], m["sha256"]) for m in document["model"] if "source" in m]
+    pairs = [m[part] for m in document.get("plates", []) if "source" in m for part in ("detector", "reader")]
+    return [(m["file"], m["sha256"]) for m in [*(m for m in document["model"] if "source" in m), *pairs]]
 
 
 def main() -> None:

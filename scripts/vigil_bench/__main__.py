@@ -4,7 +4,7 @@ import json
 import subprocess
 import time
 
-from . import accuracy, cost, many, quiet, soak
+from . import accuracy, cost, many, plates, quiet, soak
 from .machine import describe, emit, resident_mb, tell, vigil
 from .rig import Rig
 
@@ -43,7 +43,8 @@ def latency(options):
          **json.loads(done.stdout.splitlines()[-1]))
 
 
-BENCHES = {"cost": cost.cost, "gates": cost.gates, "many": many.run, "quiet": quiet.run, "memory": memory,
+BENCHES = {"cost": cost.cost, "gates": cost.gates, "many": many.run, "quiet": quiet.run, "plates": plates.run,
+           "memory": memory,
            "latency": latency, "accuracy": accuracy.run, "soak": soak.run}
 
 
@@ -51,6 +52,7 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*BENCHES, []], metavar="NAME")
     parser.add_argument("--truth", help="folder of MOTChallenge sequences with gt.txt and det.txt")
+    parser.add_argument("--keep", help="plates: folder for some of the pictures")
     parser.add_argument("--seconds", type=int, default=60, help="length of each measurement")
     parser.add_argument("--reconnects", type=int, default=200, help="forced reconnects in memory")
     parser.add_argument("--hour", action="store_true", help="memory: an hour of loops")

@@ -256,13 +256,36 @@ impl FromStr for Colour {
     }
 }
 
+/// Longest text of a plate, in bytes; ten characters of any script.
+pub const MAX_PLATE_BYTES: usize = 32;
+
 /// A number plate as read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Plate {
     /// Upper case, without blanks.
     pub text: String,
-    /// 0..1.
+    /// That all of it is right, 0..1.
     pub confidence: f32,
+    /// Readings that it was voted over; 0 where that is not known.
+    pub looks: u32,
+    /// Who read it, where that is known.
+    pub model: Option<ModelRef>,
+}
+
+impl fmt::Debug for Plate {
+    /// How sure, not what: logs are no place for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plate {{ {} characters, confidence: {} }}", self.text.chars().count(), self.confidence)
+    }
+}
+
+/// What was read on a track, voted over its frames by whoever reads. Given again when a better reading replaces it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlateReading {
+    /// Whose plate it is.
+    pub track: TrackId,
+    /// The reading.
+    pub plate: Plate,
 }
 
 /// Which model made an event.

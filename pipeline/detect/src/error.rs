@@ -47,6 +47,14 @@ pub enum ManifestError {
         /// The names there are.
         known: String,
     },
+    /// Plates are to be read, no pair of models was named, and the manifest has no default pair.
+    #[error("{}: has no default_plates to read plates with: name a pair of its [[plates]] (it has: {known}), or use the product's own manifest", .path.display())]
+    NoPlates {
+        /// The manifest.
+        path: PathBuf,
+        /// The pairs there are.
+        known: String,
+    },
     /// No name was asked for, and the manifest has no default.
     #[error("{}: name a model, the manifest has no default; there are: {known}", .path.display())]
     NoDefault {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use vigil_base::Size;
 
 use crate::heads::HeadKind;
+use crate::plates::manifest::{self as plates, PlatesEntry, RawPlates};
 use crate::{ManifestError, runtime};
 
 /// The format's version that this code reads.
@@ -101,6 +102,8 @@ pub struct ModelCatalogue {
     path: PathBuf,
     default: Option<String>,
     entries: Vec<ModelEntry>,
+    default_plates: Option<String>,
+    plates: Vec<PlatesEntry>,
 }
 
 impl ModelCatalogue {
@@ -121,9 +124,14 @@ impl ModelCatalogue {
             }
             entries.push(reader.entry(model)?);
         }
-        let catalogue = Self { path: path.to_owned(), default: raw.default, entries };
+        let plates = plates::entries(&reader, raw.plates)?;
+        let path = path.to_owned();
+        let catalogue = Self { path, default: raw.default, entries, default_plates: raw.default_plates, plates };
         if let Some(name) = &catalogue.default {
             catalogue.entry(Some(name))?;
+        }
+        if let Some(name) = &catalogue.default_plates {
+            catalogue.plates(Some(name))?;
         }
         Ok(catalogue)
     }
@@ -137,6 +145,19 @@ impl ModelCatalogue {
             path: self.path.clone(),
             name: name.to_owned(),
             known: self.names(),
+        })
+    }
+
+    /// The pair of plate models of that name, or the default one.
+    pub fn plates(&self, name: Option<&str>) -> Result<&PlatesEntry, ManifestError> {
+        let known = || self.plates.iter().map(|pair| pair.name.as_str()).collect::<Vec<_>>().join(", ");
+        let Some(name) = name.or(self.default_plates.as_deref()) else {
+            return Err(ManifestError::NoPlates { path: self.path.clone(), known: known() });
+        };
+        self.plates.iter().find(|pair| pair.name == name).ok_or_else(|| ManifestError::NoSuchModel {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            known: known(),
         })
     }
 
@@ -157,6 +178,9 @@ struct RawManifest {
     default: Option<String>,
     #[serde(default)]
     model: Vec<RawModel>,
+    default_plates: Option<String>,
+    #[serde(default)]
+    plates: Vec<RawPlates>,
 }
 
 /// An entry as it is written. `description`, `licence` and `source` are for people and auditors.
@@ -199,9 +223,9 @@ struct RawInput {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawLetterbox {
-    anchor: Anchor,
-    pad: u8,
+pub(crate) struct RawLetterbox {
+    pub anchor: Anchor,
+    pub pad: u8,
 }
 
 #[derive(Deserialize)]
@@ -211,17 +235,17 @@ struct RawThresholds {
     nms_iou: f32,
 }
 
-fn read(path: &Path) -> Result<String, ManifestError> {
+pub(crate) fn read(path: &Path) -> Result<String, ManifestError> {
     std::fs::read_to_string(path).map_err(|source| ManifestError::Read { path: path.to_owned(), source })
 }
 
 /// Checks the entries of one manifest.
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     path: &'a Path,
 }
 
 impl Reader<'_> {
-    fn wrong(&self, key: &str, problem: impl Into<String>) -> ManifestError {
+    pub fn wrong(&self, key: &str, problem: impl Into<String>) -> ManifestError {
         ManifestError::Value { path: self.path.to_owned(), key: key.to_owned(), problem: problem.into() }
     }
 
@@ -257,7 +281,7 @@ impl Reader<'_> {
     }
 
     /// An absolute path as it stands; else beside the manifest, or in the cache. Never outside of those two.
-    fn model_file(&self, file: &Path) -> Result<PathBuf, String> {
+    pub fn model_file(&self, file: &Path) -> Result<PathBuf, String> {
         if file.is_absolute() {
             return Ok(file.to_owned());
         }
@@ -266,7 +290,7 @@ impl Reader<'_> {
         Ok(if beside.is_file() { beside } else { runtime::cache_dir().join("models").join(file) })
     }
 
-    fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
     }
 
@@ -285,12 +309,12 @@ impl Reader<'_> {
     }
 }
 
-fn stays_below(file: &Path) -> Result<(), String> {
+pub(crate) fn stays_below(file: &Path) -> Result<(), String> {
     let plain = file.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if plain { Ok(()) } else { Err(format!("{} must not lead out of its folder", file.display())) }
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
     if starts_well && name.len() <= MAX_NAME && name.chars().all(allowed) {
@@ -299,7 +323,7 @@ fn check_name(name: &str) -> Result<(), String> {
     Err(format!("must be 1 to {MAX_NAME} characters of a-z 0-9 . _ - and start with a letter or digit"))
 }
 
-fn check_sha256(text: &str) -> Result<(), String> {
+pub(crate) fn check_sha256(text: &str) -> Result<(), String> {
     let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     if text.len() == 64 && text.chars().all(hex) {
         return Ok(());
@@ -307,7 +331,7 @@ fn check_sha256(text: &str) -> Result<(), String> {
     Err("must be 64 lower-case hex digits (sha256sum FILE prints them)".to_owned())
 }
 
-fn check_side(side: u32) -> Result<(), String> {
+pub(crate) fn check_side(side: u32) -> Result<(), String> {
     if (SIDE_STEP..=MAX_SIDE).contains(&side) && side.is_multiple_of(SIDE_STEP) {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! A model of the manifest, loaded, checked, and put on the best provider that works.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use metrics::gauge;
@@ -49,17 +50,17 @@ impl Model {
     /// Reads the file, checks its fingerprint, chooses a provider, checks input and output, and runs it once on a grey
     /// picture.
     pub fn load(runtime: &Runtime, entry: &ModelEntry, config: &ModelConfig) -> Result<Self, DetectError> {
-        let file = read(entry)?;
+        let file = read(&entry.name, &entry.file, &entry.sha256)?;
         let identity = Arc::new(ModelIdentity {
             name: entry.name.clone(),
             fingerprint: entry.sha256.clone(),
             classes: entry.classes.clone(),
         });
         let plan = Arc::new(SessionPlan { entry: entry.clone(), identity, file, floor: config.floor.clamp(0.0, 1.0) });
-        let (mut engine, provider) = choose(runtime, &plan, config)?;
+        let (mut engine, provider) = choose(&entry.name, config, |on| OnnxEngine::open(runtime, &plan, on))?;
         let grey = Frame::uniform(entry.input, [128; 3], Timestamp::default());
         engine.detect(&[Look { frame: grey, regions: Regions::WHOLE }])?;
-        report(entry, &provider);
+        report(&entry.name, &provider);
         Ok(Self {
             inner: Arc::new(Inner { runtime: runtime.clone(), plan, provider, spare: Mutex::new(Some(engine)) }),
         })
@@ -135,25 +136,26 @@ impl Detector for SingleDetector {
     }
 }
 
-fn read(entry: &ModelEntry) -> Result<Vec<u8>, DetectError> {
-    let (model, path) = (entry.name.clone(), entry.file.clone());
+/// A model's file, if it is the one that the manifest means.
+pub(crate) fn read(name: &str, path: &Path, sha256: &str) -> Result<Vec<u8>, DetectError> {
+    let (model, path) = (name.to_owned(), path.to_owned());
     let file = match std::fs::read(&path) {
         Ok(file) => file,
         Err(source) => return Err(DetectError::ModelFile { model, path, source: Arc::new(source) }),
     };
     let found = format!("{:x}", Sha256::digest(&file));
-    if found != entry.sha256 {
-        return Err(DetectError::Fingerprint { model, path, expected: entry.sha256.clone(), found });
+    if found != sha256 {
+        return Err(DetectError::Fingerprint { model, path, expected: sha256.to_owned(), found });
     }
     Ok(file)
 }
 
-/// Opens the model on the first provider that works.
-fn choose(
-    runtime: &Runtime,
-    plan: &Arc<SessionPlan>,
+/// Opens a model on the first provider that works.
+pub(crate) fn choose<T>(
+    name: &str,
     config: &ModelConfig,
-) -> Result<(OnnxEngine, ProviderChoice), DetectError> {
+    mut open: impl FnMut(Provider) -> Result<T, OpenError>,
+) -> Result<(T, ProviderChoice), DetectError> {
     let mut wanted = config.providers.clone();
     if config.fallback || wanted.is_empty() {
         wanted.push(Provider::Cpu);
@@ -162,26 +164,26 @@ fn choose(
     }
     let mut refused: Vec<Refusal> = Vec::new();
     for provider in wanted {
-        match OnnxEngine::open(runtime, plan, provider) {
-            Ok(engine) => {
-                return Ok((engine, ProviderChoice { requested: config.providers.clone(), active: provider, refused }));
+        match open(provider) {
+            Ok(opened) => {
+                return Ok((opened, ProviderChoice { requested: config.providers.clone(), active: provider, refused }));
             }
             Err(OpenError::Model(err)) => return Err(err),
             Err(OpenError::Provider(reason)) => refused.push(Refusal { provider, reason }),
         }
     }
     let refused: Vec<_> = refused.iter().map(|refusal| format!("{}: {}", refusal.provider, refusal.reason)).collect();
-    Err(DetectError::NoProvider { model: plan.entry.name.clone(), refused: refused.join("; ") })
+    Err(DetectError::NoProvider { model: name.to_owned(), refused: refused.join("; ") })
 }
 
 /// Says loudly what the model runs on: a GPU that silently became a CPU is the complaint most often heard.
-fn report(entry: &ModelEntry, choice: &ProviderChoice) {
+pub(crate) fn report(name: &str, choice: &ProviderChoice) {
     for Refusal { provider, reason } in &choice.refused {
-        tracing::warn!(model = entry.name, %provider, reason, "execution provider does not work here");
+        tracing::warn!(model = name, %provider, reason, "execution provider does not work here");
     }
-    tracing::info!(model = entry.name, provider = %choice.active, fallback = choice.is_fallback(), "model is loaded");
+    tracing::info!(model = name, provider = %choice.active, fallback = choice.is_fallback(), "model is loaded");
     for provider in Provider::ALL {
-        let labels = [("model", entry.name.clone()), ("provider", provider.to_string())];
+        let labels = [("model", name.to_owned()), ("provider", provider.to_string())];
         gauge!("vigil_inference_provider_info", &labels).set(if provider == choice.active { 1.0 } else { 0.0 });
     }
 }

@@ -1,5 +1,6 @@
 //! One ONNX Runtime session with its buffers: pictures in, detections out.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use metrics::{Counter, counter};
@@ -62,9 +63,36 @@ pub(crate) enum OpenError {
 
 /// The input tensor of a whole batch.
 #[derive(Debug)]
-enum Input {
+pub(crate) enum Input {
     Bytes(Vec<u8>),
     Floats(Vec<f32>),
+}
+
+impl Input {
+    /// Zeros, of the type that a layout asks for.
+    pub fn new(layout: Layout, len: usize) -> Self {
+        match layout {
+            Layout::NhwcU8 => Self::Bytes(vec![0; len]),
+            Layout::NchwF32 | Layout::NchwF32Unit => Self::Floats(vec![0.0; len]),
+        }
+    }
+
+    /// A part of it, to be filled.
+    pub fn slot(&mut self, from: usize, len: usize) -> Slot<'_> {
+        match self {
+            Self::Bytes(bytes) => Slot::Bytes(&mut bytes[from..from + len]),
+            Self::Floats(floats) => Slot::Floats(&mut floats[from..from + len]),
+        }
+    }
+
+    /// The first pictures of it, `shape` with the batch in front, as a session takes them.
+    pub fn tensor(&self, shape: [usize; 4]) -> ort::Result<SessionInputValue<'_>> {
+        let used = shape.iter().product();
+        Ok(match self {
+            Self::Bytes(bytes) => TensorRef::from_array_view((shape, &bytes[..used]))?.into(),
+            Self::Floats(floats) => TensorRef::from_array_view((shape, &floats[..used]))?.into(),
+        })
+    }
 }
 
 /// A model, ready to run.
@@ -95,16 +123,15 @@ struct Counters {
 impl OnnxEngine {
     /// Makes a session on one provider, and checks that the model takes and gives what its entry says.
     pub fn open(runtime: &Runtime, plan: &Arc<SessionPlan>, on: Provider) -> Result<Self, OpenError> {
-        let session = make_session(runtime, plan, on)?;
         let entry = &plan.entry;
+        let fixed = (entry.any_size && !on.takes_any_size()).then_some(entry.input);
+        let session =
+            make_session(runtime, &Weights { model: &entry.name, path: &entry.file, file: &plan.file }, fixed, on)?;
         let head = Head::new(entry.head, entry.classes.len());
         let fixed_batch = check_interface(&session, entry, &head).map_err(OpenError::Model)?;
         let batch_limit = if fixed_batch { 1 } else { on.batch_limit() };
         let spec = InputSpec { any_size: entry.any_size && on.takes_any_size(), ..InputSpec::of(entry) };
-        let input = match entry.layout {
-            Layout::NhwcU8 => Input::Bytes(vec![0; spec.len() * batch_limit]),
-            Layout::NchwF32 | Layout::NchwF32Unit => Input::Floats(vec![0.0; spec.len() * batch_limit]),
-        };
+        let input = Input::new(entry.layout, spec.len() * batch_limit);
         let looks =
             |of: &'static str| counter!("vigil_inference_looks_total", "model" => entry.name.clone(), "of" => of);
         Ok(Self {
@@ -134,7 +161,7 @@ impl OnnxEngine {
         self.fits.clear();
         for (index, look) in looks.iter().enumerate() {
             let len = tensor_len(self.spec.fit(look.frame.size).canvas);
-            let slot = slot(&mut self.input, index * len, len);
+            let slot = self.input.slot(index * len, len);
             self.fits.push(self.preprocessor.fill(&look.frame, index, slot)?);
         }
         let canvas = self.fits.first().map_or(self.spec.size, |fit| fit.canvas);
@@ -160,7 +187,7 @@ impl OnnxEngine {
         let Some(fit) = self.mosaic.plan(&look.regions, &whole) else { return Ok(None) };
         self.looks.regions.increment(1);
         let canvas = self.mosaic.canvas;
-        let slot = slot(&mut self.input, 0, tensor_len(canvas));
+        let slot = self.input.slot(0, tensor_len(canvas));
         self.preprocessor.fill_tiles(&look.frame, fit, &self.mosaic.tiles, canvas, 0, slot);
         let entry = &self.plan.entry;
         let outputs = run_session(&mut self.session, entry, &self.input, canvas, 1)?;
@@ -216,11 +243,7 @@ fn run_session<'s>(
 ) -> Result<SessionOutputs<'s>, DetectError> {
     let failed = |source| run_failed(entry, source);
     let [a, b, c] = input_shape(entry.layout, canvas);
-    let (shape, used) = ([batch, a, b, c], batch * tensor_len(canvas));
-    let tensor: SessionInputValue<'_> = match input {
-        Input::Bytes(bytes) => TensorRef::from_array_view((shape, &bytes[..used])).map_err(failed)?.into(),
-        Input::Floats(floats) => TensorRef::from_array_view((shape, &floats[..used])).map_err(failed)?.into(),
-    };
+    let tensor = input.tensor([batch, a, b, c]).map_err(failed)?;
     session.run([tensor]).map_err(failed)
 }
 
@@ -281,19 +304,28 @@ fn share_inside(part: &BoxPx, whole: &BoxPx) -> f32 {
     width.max(0.0) * height.max(0.0) / part.area().max(f32::MIN_POSITIVE)
 }
 
-fn slot(input: &mut Input, from: usize, len: usize) -> Slot<'_> {
-    match input {
-        Input::Bytes(bytes) => Slot::Bytes(&mut bytes[from..from + len]),
-        Input::Floats(floats) => Slot::Floats(&mut floats[from..from + len]),
-    }
+/// A model's file, read and checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weights<'a> {
+    /// Whose they are.
+    pub model: &'a str,
+    pub path: &'a Path,
+    /// What stands in it.
+    pub file: &'a [u8],
 }
 
-/// One thread that does not spin: two spinning threads, the default, nearly double the CPU time of a picture.
-fn make_session(runtime: &Runtime, plan: &SessionPlan, on: Provider) -> Result<Session, OpenError> {
+/// One thread that does not spin: two spinning threads, the default, nearly double the CPU time of a picture. `fixed` sets the
+/// size of a model that takes any.
+pub(crate) fn make_session(
+    runtime: &Runtime,
+    weights: &Weights<'_>,
+    fixed: Option<Size>,
+    on: Provider,
+) -> Result<Session, OpenError> {
     let unloadable = |source: ort::Error| {
         OpenError::Model(DetectError::Unloadable {
-            model: plan.entry.name.clone(),
-            path: plan.entry.file.clone(),
+            model: weights.model.to_owned(),
+            path: weights.path.to_owned(),
             source: Arc::new(source),
         })
     };
@@ -309,24 +341,23 @@ fn make_session(runtime: &Runtime, plan: &SessionPlan, on: Provider) -> Result<S
             .with_log_level(ort::logging::LogLevel::Error)
             .map_err(ort::Error::from)
     };
-    let Size { width, height } = plan.entry.input;
-    let fixed = |builder: SessionBuilder| {
+    let fix = |builder: SessionBuilder, Size { width, height }: Size| {
         let builder = builder.with_dimension_override("H", i64::from(height))?;
         builder.with_dimension_override("W", i64::from(width)).map_err(ort::Error::from)
     };
     let mut builder = configured().map_err(unloadable)?;
-    if plan.entry.any_size && !on.takes_any_size() {
-        builder = fixed(builder).map_err(unloadable)?;
+    if let Some(size) = fixed {
+        builder = fix(builder, size).map_err(unloadable)?;
     }
     provider::register(&mut builder, on).map_err(OpenError::Provider)?;
-    builder.commit_from_memory(&plan.file).map_err(|err| match on {
+    builder.commit_from_memory(weights.file).map_err(|err| match on {
         Provider::Cpu => unloadable(err),
         Provider::Cuda | Provider::TensorRt => OpenError::Provider(err.message().trim().to_owned()),
     })
 }
 
 /// The input's shape behind the batch axis.
-fn input_shape(layout: Layout, canvas: Size) -> [usize; 3] {
+pub(crate) fn input_shape(layout: Layout, canvas: Size) -> [usize; 3] {
     let (width, height) = (canvas.width as usize, canvas.height as usize);
     match layout {
         Layout::NhwcU8 => [height, width, 3],

@@ -122,6 +122,11 @@ impl LiveEvent {
         self.path.points()
     }
 
+    /// Its plate was read, or read better.
+    pub(crate) fn carry(&mut self, plate: &Plate) {
+        self.event.plate = Some(plate.clone());
+    }
+
     /// The track as it is now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let path = self.path.points();

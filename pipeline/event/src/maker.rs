@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vigil_base::detection::ModelIdentity;
-use vigil_base::event::{EndReason, Event, EventState, ModelRef};
+use vigil_base::event::{EndReason, Event, EventState, ModelRef, PlateReading};
 use vigil_base::{CameraId, EdgeId, Frame, GeoPoint, GroundPlane, RegionId, Timestamp, TrackId};
 use vigil_rules::{Firing, OpenFiring};
 use vigil_track::{TrackUpdate, TrackView};
@@ -85,12 +85,20 @@ pub struct EventMaker {
     /// As many as the tracker has tracks, which is bounded there.
     live: BTreeMap<TrackId, LiveEvent>,
     findings: Findings,
+    /// Read on the frame that is taken in next.
+    plates: Vec<PlateReading>,
 }
 
 impl EventMaker {
     /// A maker without live events.
     pub fn new(context: EventContext, config: EventConfig) -> Self {
-        Self { context, config, live: BTreeMap::new(), findings: Findings::default() }
+        Self { context, config, live: BTreeMap::new(), findings: Findings::default(), plates: Vec::new() }
+    }
+
+    /// Takes in the plates that were read on the frame that [`EventMaker::observe`] is given next. The events of their tracks
+    /// carry them from then on; one that lives tells them with its next revision.
+    pub fn read(&mut self, plates: &[PlateReading]) {
+        self.plates.extend_from_slice(plates);
     }
 
     /// The revisions that are due after a frame: begun, grown, found by rules, ended.
@@ -115,6 +123,9 @@ impl EventMaker {
             live.is_told |= first_told;
             live.see(track, class, frame, self.config.thumbnails && live.is_told);
             live.look_at_colours(track.bbox, frame, || is_hidden(track, update));
+            if let Some(read) = self.plates.iter().find(|read| read.track == track.id) {
+                live.carry(&read.plate);
+            }
             let grown = update.capture_time >= live.revised_at + self.config.interval(track.stationary);
             // A clock that was set back must not silence an event for as long.
             let set_back = update.capture_time < live.revised_at;
@@ -122,6 +133,7 @@ impl EventMaker {
                 due.push(live.revise(EventState::Ongoing, update.capture_time));
             }
         }
+        self.plates.clear();
         due.extend(self.find(firings, frame, classes));
         for id in &update.ended {
             due.extend(self.end(*id, EndReason::Lost, update.capture_time));

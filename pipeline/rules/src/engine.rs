@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vigil_base::detection::ModelIdentity;
-use vigil_base::event::Plate;
+use vigil_base::event::{Plate, PlateReading};
 use vigil_base::{RuleId, Timestamp, ZoneId};
 use vigil_track::TrackUpdate;
 
@@ -13,7 +13,6 @@ use crate::firing::{Ending, Evidence, Firing, Reading};
 use crate::live::{Firings, LiveRule};
 use crate::memory::{RulesMemory, Unsaved};
 use crate::moment::Moment;
-use crate::plate::PlateReading;
 use crate::report::Object;
 use crate::scene::SceneStatistics;
 use crate::sighting::{Sighting, collect};

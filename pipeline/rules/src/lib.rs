@@ -79,7 +79,6 @@ pub use engine::{EngineStats, FrameInput, MAX_STEP, OpenFiring, Readout, RuleEng
 pub use firing::{Counts, Crossing, DensityUnit, Ending, Evidence, Firing, Phase, Reading};
 pub use memory::{Kept, KeptCounts, KeptTally, RuleMemory, RulesMemory, Unsaved};
 pub use moment::Spot;
-pub use plate::PlateReading;
 pub use scene::{GRID_CELLS, GRID_COLUMNS, GRID_ROWS, SceneStatistics};
 pub use schedule::{MAX_RESETS, MAX_WINDOWS};
 pub use shape::MAX_POINTS;

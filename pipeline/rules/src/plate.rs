@@ -3,22 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use vigil_base::TrackId;
-use vigil_base::event::Plate;
-
 use crate::config::Fault;
 
 /// Most letters and digits of a plate; the longest in use have ten.
 const MAX_CHARACTERS: usize = 16;
-
-/// What was read on a track, voted over its frames by whoever reads. Given again when a better reading replaces it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PlateReading {
-    /// Whose plate it is.
-    pub track: TrackId,
-    /// The reading.
-    pub plate: Plate,
-}
 
 /// The letters and digits of a plate, upper case; `None` when there is none, or more than any plate has.
 fn bare(text: &str) -> Option<String> {

@@ -10,6 +10,7 @@ use vigil_base::{Detections, Frame, RuleId};
 use vigil_detect::{DetectError, Detector, Regions};
 use vigil_event::{EventConfig, EventContext, EventMaker, Revision};
 use vigil_gate::{Attend, Attention, AttentionConfig, GateConfig, MotionGate, Open};
+use vigil_plates::{PlateConfig, PlateWatch};
 use vigil_rules::{Readout, RuleError, RuleSet, RuleState, Unsaved};
 use vigil_track::{Outlook, TrackUpdate, Tracker, TrackerConfig, stripes};
 
@@ -30,6 +31,8 @@ pub struct AnalyserConfig {
     pub attention: AttentionConfig,
     /// The tracker's parameters.
     pub tracker: TrackerConfig,
+    /// Who reads number plates; `None` reads none.
+    pub plates: Option<PlateConfig>,
     /// How often and with what events are told.
     pub events: EventConfig,
 }
@@ -84,6 +87,7 @@ pub struct Analyser {
     wanted: Vec<bool>,
     tracker: Tracker,
     telemetry: TrackerTelemetry,
+    plates: Option<PlateWatch>,
     rules: Rules,
     events: EventMaker,
     attention: Attention,
@@ -110,6 +114,7 @@ impl Analyser {
             wanted,
             tracker: Tracker::new(config.tracker),
             telemetry: TrackerTelemetry::new(&context.camera),
+            plates: config.plates.map(|plates| PlateWatch::new(plates, &context.camera)),
             rules: Rules::new(config.rules),
             events: EventMaker::new(context, config.events),
             attention: Attention::new(config.attention),
@@ -138,7 +143,9 @@ impl Analyser {
         let update = self.tracker.update_looking(&detections, &|bbox| stripes(frame, bbox));
         self.telemetry.follow(self.tracker.stats());
         self.busy = update.tracks.iter().any(|track| !track.stationary) || self.tracker.has_tentative();
-        let firings = self.rules.observe(&update, frame, changed, &self.model);
+        let plates = self.plates.as_mut().map(|plates| plates.observe(&update, frame, &self.model)).unwrap_or_default();
+        self.events.read(&plates);
+        let firings = self.rules.observe(&update, frame, changed, &plates, &self.model);
         // What stands still matters where rules watch it: a bag, a car.
         self.detector.prefer(self.busy || (!update.tracks.is_empty() && self.rules.are_watching()));
         let mut revisions = self.events.observe(&update, firings, frame, &self.model);
@@ -195,6 +202,7 @@ impl Analyser {
         self.tracker.flush();
         self.busy = false;
         self.attention.reset();
+        self.plates.iter_mut().for_each(PlateWatch::reset);
         let firings = self.rules.end_all();
         let mut ended = self.events.conclude(firings, reason);
         ended.extend(self.events.end_all(reason));

@@ -3,7 +3,7 @@
 //! ```text
 //!  thread camera-<id>                                               thread analyse-<id>
 //!  ┌─────────────────────────────────────────────────────┐         ┌─────────────────────────────────────────────┐
-//!  │ vigil_camera::run ─▶ Reader (gate, decode, sample) ─┼▶ slot ─▶│ Analyser (gate, detect, track, rules, event) ─▶ EventSink │
+//!  │ vigil_camera::run ─▶ Reader (gate, decode, sample) ─┼▶ slot ─▶│ Analyser (gate, detect, track, plates, rules, event) ─▶ EventSink │
 //!  └─────────────────────────────────────────────────────┘  (one)  └─────────────────────────────────────────────┘
 //! ```
 //!

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use vigil_base::detection::ModelIdentity;
+use vigil_base::event::PlateReading;
 use vigil_base::{Frame, RuleId};
 use vigil_rules::{
     Firing, FrameInput, OpenFiring, Readout, RuleEngine, RuleSet, RuleState, RulesMemory, SceneStatistics, Unsaved,
@@ -34,6 +35,7 @@ impl Rules {
         update: &TrackUpdate,
         frame: &Frame,
         changed: f32,
+        plates: &[PlateReading],
         model: &Arc<ModelIdentity>,
     ) -> Vec<Firing> {
         if self.is_empty {
@@ -41,7 +43,7 @@ impl Rules {
         }
         let luma = self.needs_scene.then(|| frame.planes.first()).flatten();
         let scene = luma.map(|luma| SceneStatistics::measure(luma, changed));
-        self.engine.observe(&FrameInput { update, model, scene: scene.as_ref(), plates: &[] })
+        self.engine.observe(&FrameInput { update, model, scene: scene.as_ref(), plates })
     }
 
     /// As [`Rules::observe`], of a frame that the detector was not asked about: nothing is tracked.
@@ -49,7 +51,7 @@ impl Rules {
         if self.is_empty {
             return Vec::new();
         }
-        self.observe(&nothing_on(frame), frame, changed, model)
+        self.observe(&nothing_on(frame), frame, changed, &[], model)
     }
 
     /// What went on ends: the stream broke, or the analysis stops.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use vigil_base::event::{
-    EndReason, Event, EventKind, EventState, Finding, MAX_PATH_POINTS, ModelRef, PathPoint, Plate, Speed,
+    EndReason, Event, EventKind, EventState, Finding, MAX_PATH_POINTS, MAX_PLATE_BYTES, ModelRef, PathPoint, Plate,
+    Speed,
 };
 use vigil_base::{BoxNorm, CameraId, EdgeId, EventId, RegionId, RuleId, RuleKind, TimeSource, TrackId, ZoneId};
 
@@ -14,8 +15,6 @@ use crate::v1;
 
 /// Longest class and model name and thumbnail key, in bytes.
 const MAX_NAME: usize = 128;
-/// Longest plate text, in bytes.
-pub(super) const MAX_PLATE: usize = 32;
 /// A W3C traceparent of version 00 is exactly this long.
 const TRACE_PARENT_LEN: usize = 55;
 
@@ -47,12 +46,9 @@ pub fn event_to_wire(event: &Event) -> v1::Event {
         location: event.location.map(geo_to_wire),
         rule_id: finding.map(|finding| finding.rule.to_string()).unwrap_or_default(),
         zone_id: finding.and_then(|finding| finding.zone.as_ref()).map(ToString::to_string).unwrap_or_default(),
-        plate: event.plate.as_ref().map(|p| v1::Plate { text: p.text.clone(), confidence: p.confidence }),
+        plate: event.plate.as_ref().map(plate_to_wire),
         thumbnail_key: optional_text(event.thumbnail_key.as_ref()),
-        model: Some(v1::ModelInfo {
-            name: event.model.name.to_string(),
-            fingerprint: event.model.fingerprint.to_string(),
-        }),
+        model: Some(model_to_wire(&event.model)),
         trace_parent: optional_text(event.trace_parent.as_ref()),
         evidence: finding.map(|finding| evidence_to_wire(&finding.evidence)),
         suppressed: finding.map_or(0, |finding| finding.suppressed),
@@ -102,10 +98,7 @@ pub fn event_from_wire(wire: v1::Event) -> Result<Event, WireError> {
         finding,
         plate: wire.plate.map(plate_from_wire).transpose()?,
         thumbnail_key: text("thumbnail_key", wire.thumbnail_key)?,
-        model: ModelRef {
-            name: required_text("model.name", model.name)?,
-            fingerprint: required_text("model.fingerprint", model.fingerprint)?,
-        },
+        model: model_from_wire(model)?,
         trace_parent: trace_parent(wire.trace_parent)?,
     })
 }
@@ -280,10 +273,32 @@ fn point_from_wire(wire: v1::PathPoint) -> Result<PathPoint, WireError> {
     })
 }
 
+fn plate_to_wire(plate: &Plate) -> v1::Plate {
+    v1::Plate {
+        text: plate.text.clone(),
+        confidence: plate.confidence,
+        looks: plate.looks,
+        model: plate.model.as_ref().map(model_to_wire),
+    }
+}
+
 fn plate_from_wire(wire: v1::Plate) -> Result<Plate, WireError> {
     Ok(Plate {
-        text: bounded_text("plate.text", wire.text, MAX_PLATE)?.to_uppercase(),
+        text: bounded_text("plate.text", wire.text, MAX_PLATE_BYTES)?.to_uppercase(),
         confidence: share("plate.confidence", wire.confidence)?,
+        looks: wire.looks,
+        model: wire.model.map(model_from_wire).transpose()?,
+    })
+}
+
+fn model_to_wire(model: &ModelRef) -> v1::ModelInfo {
+    v1::ModelInfo { name: model.name.to_string(), fingerprint: model.fingerprint.to_string() }
+}
+
+fn model_from_wire(wire: v1::ModelInfo) -> Result<ModelRef, WireError> {
+    Ok(ModelRef {
+        name: required_text("model.name", wire.name)?,
+        fingerprint: required_text("model.fingerprint", wire.fingerprint)?,
     })
 }
 

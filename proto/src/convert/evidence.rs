@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use prost_types::Duration as WireDuration;
+use vigil_base::event::MAX_PLATE_BYTES;
 use vigil_base::evidence::{Counts, Crossing, DensityUnit, Evidence, Spot};
 use vigil_base::rule::{Direction, Tamper};
 use vigil_base::{PointNorm, TrackId};
 
-use super::event::{MAX_PLATE, speed_from_wire, speed_to_wire};
+use super::event::{speed_from_wire, speed_to_wire};
 use super::{WireError, bounded_text, required_time, share, time_to_wire};
 use crate::v1;
 use crate::v1::rule_evidence::Detail;
@@ -141,7 +142,7 @@ pub(super) fn evidence_from_wire(wire: v1::RuleEvidence) -> Result<Evidence, Wir
             limit: finite("tampering.limit", wire.limit)?,
         },
         Detail::Plate(wire) => Evidence::Plate {
-            text: bounded_text("plate.text", wire.text, MAX_PLATE)?.into(),
+            text: bounded_text("plate.text", wire.text, MAX_PLATE_BYTES)?.into(),
             likelihood: share("plate.likelihood", wire.likelihood)?,
             listed: wire.listed,
         },

@@ -15,13 +15,15 @@ use crate::chain::chain_config;
 use crate::config::{CameraConfig, EdgeConfig};
 use crate::coverage::Sample;
 use crate::memory::Memories;
-use crate::model::SharedModel;
+use crate::model::{ModelError, SharedModel};
+use crate::plates::SharedPlates;
 use crate::sink::OutboxSink;
 use crate::wire;
 
 /// What all cameras of the edge share.
 pub(crate) struct Common {
     pub model: Arc<SharedModel>,
+    pub plates: SharedPlates,
     pub sink: Arc<OutboxSink>,
     pub clock: SharedClock,
     pub board: HealthBoard,
@@ -127,6 +129,11 @@ impl Cameras {
         })
     }
 
+    /// Loads the models that read plates, where a camera of `config` needs them and none did before.
+    pub fn prepare_plates(&self, config: &EdgeConfig) -> Result<(), ModelError> {
+        self.common.plates.prepare(config)
+    }
+
     /// Makes the cameras what `config` says, which was checked. A camera whose configuration is as it was is not touched;
     /// one of which only the rules changed goes on. Waits for the last events of those that end.
     ///
@@ -184,8 +191,8 @@ impl Cameras {
     }
 
     fn start_one(&self, config: &EdgeConfig, camera: &CameraConfig) -> Result<(), StartError> {
-        let Common { model, sink, clock, board, memories } = &self.common;
-        let chain = chain_config(config, camera, model, board, memories.of(&camera.id));
+        let Common { model, plates, sink, clock, board, memories } = &self.common;
+        let chain = chain_config(config, camera, model, plates, board, memories.of(&camera.id));
         let chain = CameraChain::start(chain, sink.clone(), clock.clone())?;
         let running = Running { config: camera.clone(), chain: Arc::new(chain), told: FrameCounts::default() };
         self.running.lock().insert(camera.id.clone(), running);

@@ -15,11 +15,13 @@ use vigil_track::TrackerConfig;
 use crate::clock_watch;
 use crate::config::{AnalysisConfig, CameraConfig, EdgeConfig};
 use crate::model::SharedModel;
+use crate::plates::SharedPlates;
 
 pub(crate) fn chain_config(
     config: &EdgeConfig,
     camera: &CameraConfig,
     model: &Arc<SharedModel>,
+    plates: &SharedPlates,
     board: &HealthBoard,
     memory: Arc<dyn MemoryStore>,
 ) -> ChainConfig {
@@ -36,6 +38,7 @@ pub(crate) fn chain_config(
             gate: analysis.motion_gate.then(GateConfig::default),
             attention: analysis.attention(),
             tracker: tracker_config(analysis),
+            plates: plates.of(camera),
             events: EventConfig {
                 classes: analysis.classes.clone(),
                 update_interval: analysis.update_interval,

@@ -13,7 +13,7 @@ use vigil_serve::config::{self, ConfigError};
 use vigil_serve::logs::LogFormat;
 
 use camera::RawCamera;
-pub use camera::{AnalysisConfig, CameraConfig, LookAt, load_rules};
+pub use camera::{AnalysisConfig, CameraConfig, LookAt, load_rules, plate_classes};
 
 /// Most cameras of one edge: two threads each, and the machine's cores are long used up.
 pub const MAX_CAMERAS: usize = 256;
@@ -37,6 +37,8 @@ struct RawEdge {
     #[serde(default)]
     model: RawModel,
     #[serde(default)]
+    plates: RawPlates,
+    #[serde(default)]
     outbox: RawOutbox,
     #[serde(default)]
     analysis: AnalysisConfig,
@@ -52,6 +54,13 @@ struct RawModel {
     providers: Option<Vec<Provider>>,
     required: Option<Provider>,
     workers: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPlates {
+    manifest: Option<PathBuf>,
+    model: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -79,10 +88,21 @@ pub struct EdgeConfig {
     pub log: LogFormat,
     /// The detector.
     pub model: ModelConfig,
+    /// The models that read plates, where a camera's are read.
+    pub plates: PlateModelConfig,
     /// Most bytes that wait on the disk.
     pub outbox_max_bytes: u64,
     /// The cameras.
     pub cameras: Vec<CameraConfig>,
+}
+
+/// Which models read plates; what runs the detector runs them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlateModelConfig {
+    /// The manifest; absent: the one that came with the product.
+    pub manifest: Option<PathBuf>,
+    /// A name in it; absent: its default.
+    pub name: Option<String>,
 }
 
 /// Which detector, and what runs it.
@@ -160,6 +180,10 @@ pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
                 .or(raw.model.providers)
                 .unwrap_or_else(|| vec![Provider::Cpu]),
             workers: raw.model.workers,
+        },
+        plates: PlateModelConfig {
+            manifest: raw.plates.manifest.map(|manifest| base.join(manifest)),
+            name: raw.plates.model,
         },
         outbox_max_bytes,
         cameras,

@@ -11,6 +11,7 @@ mod coverage;
 mod files;
 mod memory;
 mod model;
+mod plates;
 mod reload;
 pub mod rollout;
 pub mod ship;
@@ -35,6 +36,7 @@ use coverage::{CoverageLog, Journal};
 use memory::Memories;
 use model::SharedModel;
 pub use model::{ModelError, default_manifest};
+use plates::SharedPlates;
 pub use reload::Reloads;
 use ship::{Shipper, ShipperConfig};
 pub use sink::{OutboxSink, close_open_events};
@@ -62,7 +64,10 @@ pub enum EdgeError {
     Outbox(#[from] OutboxError),
     /// The detector cannot be loaded.
     #[error("the detector cannot be used")]
-    Model(#[from] ModelError),
+    Model(#[source] ModelError),
+    /// A camera's plates are to be read, and the models that read them cannot be loaded.
+    #[error("the plate models, which cameras with plates = true need, cannot be used")]
+    Plates(#[source] ModelError),
     /// A camera's chain cannot start.
     #[error(transparent)]
     Chain(#[from] StartError),
@@ -95,7 +100,17 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
             (config.model.clone(), config.data_dir.clone(), clock.clone(), board.clone());
         move || SharedModel::load(&model, &data_dir, clock, &board)
     })
-    .await??;
+    .await?
+    .map_err(EdgeError::Model)?;
+    let plates = blocking({
+        let config = config.clone();
+        move || {
+            let plates = SharedPlates::default();
+            plates.prepare(&config).map(|()| plates)
+        }
+    })
+    .await?
+    .map_err(EdgeError::Plates)?;
     let journal = blocking({
         let (data_dir, clock, board) = (config.data_dir.clone(), clock.clone(), board.clone());
         move || Journal::open(&data_dir, clock, &board)
@@ -104,8 +119,9 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
     let journal = Arc::new(journal);
     let sink = Arc::new(OutboxSink::new(outbox.clone(), board.clone()));
     let memories = Memories::open(&config, cut_off);
+    let (model_in_use, sink_in_use, clock_in_use) = (model.clone(), sink.clone(), clock.clone());
     let common =
-        Common { model: model.clone(), sink: sink.clone(), clock: clock.clone(), board: board.clone(), memories };
+        Common { model: model_in_use, plates, sink: sink_in_use, clock: clock_in_use, board: board.clone(), memories };
     let cameras = Arc::new(Cameras::start(&config, common)?);
     let grpc = grpc.add_service(CoverageLog::server(journal.clone(), config.region.clone()));
     let serving = grpc.spawn(shutdown.clone());

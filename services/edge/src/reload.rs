@@ -16,6 +16,7 @@ use vigil_serve::error::chain;
 
 use crate::cameras::{CameraUnfit, Cameras, Changes};
 use crate::config::{self, EdgeConfig};
+use crate::model::ModelError;
 
 /// The component's name on the health board.
 const COMPONENT: &str = "configuration";
@@ -37,6 +38,8 @@ enum Refusal {
     Fixed { keys: Vec<&'static str> },
     #[error("the cameras do not fit the model")]
     Camera(#[from] CameraUnfit),
+    #[error("the plate models, which cameras with plates = true need, cannot be used")]
+    Plates(#[from] ModelError),
     #[error("the cameras are as configured but for one")]
     Start(#[from] StartError),
 }
@@ -72,6 +75,7 @@ fn take_over(file: &std::path::Path, running: &EdgeConfig, cameras: &Cameras) ->
         return Err(Refusal::Fixed { keys });
     }
     cameras.check(&next)?;
+    cameras.prepare_plates(&next)?;
     Ok(cameras.change(&next)?)
 }
 
@@ -86,6 +90,7 @@ fn fixed(running: &EdgeConfig, next: &EdgeConfig) -> Vec<&'static str> {
         ("ops_listen", running.ops_listen == next.ops_listen),
         ("log", running.log == next.log),
         ("model", running.model == next.model),
+        ("plates", running.plates == next.plates),
         ("outbox", running.outbox_max_bytes == next.outbox_max_bytes),
     ];
     keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()

@@ -68,3 +68,33 @@ fn a_required_provider_stands_alone_and_has_no_stand_in() {
     let both = load(&format!("[model]\nrequired = \"cuda\"\nproviders = [\"cpu\"]\n{camera}"));
     assert!(both.unwrap_err().contains("model.providers"));
 }
+
+#[test]
+fn plates_are_read_only_where_a_camera_says_so_and_can_be_seen() {
+    let camera =
+        |more: &str| format!("[[cameras]]\nid = \"gate\"\nstream = {{ address = \"rtsp://10.0.0.20/a\" }}\n{more}\n");
+    assert!(!load(&camera("")).unwrap().cameras[0].plates, "off unless it is asked for");
+    assert!(load(&camera("plates = true")).unwrap().cameras[0].plates);
+    let people = format!("[analysis]\nclasses = [\"person\"]\n{}", camera("plates = true"));
+    let told = load(&people).unwrap_err();
+    assert!(told.contains("cameras[0].plates") && told.contains("no vehicles are watched"), "{told}");
+    let named =
+        load(&format!("[plates]\nmanifest = \"own.toml\"\nmodel = \"uk\"\n{}", camera("plates = true"))).unwrap();
+    assert!(named.plates.manifest.unwrap().ends_with("own.toml") && named.plates.name.as_deref() == Some("uk"));
+    assert!(load(&format!("[plates]\non = true\n{}", camera(""))).is_err());
+}
+
+#[test]
+fn a_rule_that_looks_for_plates_needs_them_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = "[[rules]]\nid = \"wanted\"\nplate_listed = { plates = [\"SECRET1\"] }\n";
+    std::fs::write(folder.path().join("gate.rules.toml"), rules).unwrap();
+    let path = folder.path().join("edge.toml");
+    let camera =
+        "[[cameras]]\nid = \"gate\"\nrules = \"gate.rules.toml\"\nstream = { address = \"rtsp://10.0.0.20/a\" }\n";
+    std::fs::write(&path, format!("{HEAD}{camera}")).unwrap();
+    let told = vigil_serve::error::chain(&config::load(&path).unwrap_err());
+    assert!(told.contains("cameras[0].plates is not true") && !told.contains("SECRET1"), "{told}");
+    std::fs::write(&path, format!("{HEAD}{camera}plates = true\n")).unwrap();
+    assert!(config::load(&path).is_ok());
+}

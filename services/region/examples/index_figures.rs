@@ -90,8 +90,12 @@ fn made(random: &mut StdRng, number: u64, of: u64) -> Event {
     let has_plate = object_class == "car" && random.random_range(0..5) == 0;
     let mut letter = || char::from(b'A' + random.random_range(0..26u8));
     let letters: String = [letter(), letter(), letter()].iter().collect();
-    let plate =
-        has_plate.then(|| Plate { text: format!("B{letters}{}", random.random_range(100..9_999)), confidence: 0.9 });
+    let plate = has_plate.then(|| Plate {
+        text: format!("B{letters}{}", random.random_range(100..9_999)),
+        confidence: 0.9,
+        looks: 5,
+        model: None,
+    });
     Event {
         state: EventState::Ended(EndReason::Lost),
         edge: EdgeId::new(format!("edge-{}", camera / 8)).unwrap(),

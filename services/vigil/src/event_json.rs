@@ -49,7 +49,12 @@ pub fn event(event: &Event) -> Value {
         put("evidence", json!(finding.evidence.to_string()));
         put("suppressed", if finding.suppressed == 0 { Value::Null } else { json!(finding.suppressed) });
     }
-    put("plate", json!(event.plate.as_ref().map(|plate| &plate.text)));
+    if let Some(plate) = &event.plate {
+        put("plate", json!(plate.text));
+        put("plate_confidence", rounded(plate.confidence));
+        put("plate_looks", if plate.looks == 0 { Value::Null } else { json!(plate.looks) });
+        put("plate_model", plate.model.as_ref().map_or(Value::Null, |model| json!(&*model.name)));
+    }
     put("thumbnail_key", json!(event.thumbnail_key.as_deref()));
     put("model", json!({"name": &*event.model.name, "fingerprint": &*event.model.fingerprint}));
     put("trace_parent", json!(event.trace_parent.as_deref()));

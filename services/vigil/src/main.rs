@@ -22,6 +22,8 @@ mod output;
 mod paths;
 mod place;
 #[cfg(feature = "edge")]
+mod plates;
+#[cfg(feature = "edge")]
 mod progress;
 #[cfg(feature = "edge")]
 mod rules_trial;

@@ -43,11 +43,12 @@ pub fn event_row(event: &Event) -> [String; 8] {
     ]
 }
 
-/// The object's class, and what a rule found: "person loitering (nobody-at-night)".
+/// The object's class, its plate, and what a rule found: "person loitering (nobody-at-night)".
 fn what(event: &Event) -> String {
     let class = (!event.object_class.is_empty()).then(|| event.object_class.to_string());
+    let plate = event.plate.as_ref().map(|plate| plate.text.clone());
     let found = event.finding.as_ref().map(|found| format!("{} ({})", found.kind, found.rule));
-    class.into_iter().chain(found).collect::<Vec<_>>().join(" ")
+    class.into_iter().chain(plate).chain(found).collect::<Vec<_>>().join(" ")
 }
 
 /// The colours, a person's upper body before the lower: "red black / blue".

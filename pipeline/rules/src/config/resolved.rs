@@ -56,7 +56,7 @@ impl RuleSet {
         self.rules.iter().any(|rule| rule.watch.kind() == RuleKind::CameraTampered)
     }
 
-    /// Whether some rule needs [`crate::PlateReading`]s.
+    /// Whether some rule needs [`vigil_base::event::PlateReading`]s.
     pub fn needs_plates(&self) -> bool {
         self.rules.iter().any(|rule| rule.watch.kind() == RuleKind::PlateListed)
     }

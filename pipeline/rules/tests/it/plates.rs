@@ -1,8 +1,8 @@
 //! Plates on a list.
 
 use vigil_base::TrackId;
-use vigil_base::event::Plate;
-use vigil_rules::{Evidence, PlateReading};
+use vigil_base::event::{Plate, PlateReading};
+use vigil_rules::Evidence;
 
 use crate::stage::{Actor, CAR, PERSON, Stage, brief, rules};
 
@@ -18,7 +18,7 @@ plate_listed = { plates = ["B-AB 1234"], on = "unlisted" }
 "#;
 
 fn read(track: u64, text: &str, confidence: f32) -> PlateReading {
-    PlateReading { track: TrackId(track), plate: Plate { text: text.into(), confidence } }
+    PlateReading { track: TrackId(track), plate: Plate { text: text.into(), confidence, looks: 1, model: None } }
 }
 
 fn car(id: u64) -> Actor {

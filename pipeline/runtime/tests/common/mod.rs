@@ -156,6 +156,7 @@ pub fn chain_config(url: &str, gate: Option<PacketGateConfig>, detector: Detecto
             // At an even rate, so that a gap is a fault.
             attention: AttentionConfig { max_rate: RATE, min_rate: RATE, ..AttentionConfig::default() },
             tracker: TrackerConfig::default(),
+            plates: None,
             events: EventConfig {
                 classes: model.classes.clone(),
                 update_interval: Duration::from_secs(2),

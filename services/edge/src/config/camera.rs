@@ -34,6 +34,9 @@ pub(super) struct RawCamera {
     rules: Option<PathBuf>,
     /// Marks on the ground.
     ground: Option<Vec<RawMark>>,
+    /// Read the number plates of vehicles. Personal data: off unless it is asked for, camera by camera.
+    #[serde(default)]
+    plates: bool,
 }
 
 /// Where a camera's picture is looked at.
@@ -132,6 +135,8 @@ pub struct CameraConfig {
     pub rules: RuleSet,
     /// Where on the ground what it shows is; none where it is not calibrated.
     pub ground: Option<Arc<GroundPlane>>,
+    /// Whether the number plates of vehicles are read.
+    pub plates: bool,
 }
 
 impl RawCamera {
@@ -163,6 +168,8 @@ impl RawCamera {
         let stream = resolve_source(self.stream, base).map_err(|problem| invalid("stream", problem))?;
         let second = self.analysis_stream.map(|stream| resolve_source(stream, base)).transpose();
         let second = second.map_err(|problem| invalid("analysis_stream", problem))?;
+        let rules = rules.unwrap_or_default();
+        check_plates(self.plates, &analysis, &rules).map_err(|problem| invalid("plates", problem))?;
         Ok(CameraConfig {
             id: self.id,
             name: self.name,
@@ -170,8 +177,9 @@ impl RawCamera {
             analysed: second.unwrap_or_else(|| stream.clone()),
             stream,
             analysis,
-            rules: rules.unwrap_or_default(),
+            rules,
             ground,
+            plates: self.plates,
         })
     }
 }
@@ -189,6 +197,24 @@ pub fn load_rules(path: &Path, ground: Option<&Arc<GroundPlane>>) -> Result<Rule
 fn resolve_source(mut stream: CameraSource, base: &Path) -> Result<Source, String> {
     stream.password_file = stream.password_file.map(|file| base.join(file));
     stream.resolve().map_err(|error| chain(&error))
+}
+
+/// Class names whose objects carry number plates, as detectors trained on COCO have them.
+pub fn plate_classes() -> Vec<String> {
+    ["car", "motorcycle", "bus", "truck"].map(str::to_owned).to_vec()
+}
+
+fn check_plates(read: bool, analysis: &AnalysisConfig, rules: &RuleSet) -> Result<(), String> {
+    if !read && rules.needs_plates() {
+        return Err("is not true, and a rule of the camera looks for plates".into());
+    }
+    let carries = |class: &str| plate_classes().iter().any(|known| known == class);
+    let mut watched = analysis.classes.iter().map(String::as_str).chain(rules.classes());
+    if read && !watched.any(carries) {
+        let known = plate_classes().join(", ");
+        return Err(format!("is true, and no vehicles are watched: analysis.classes has none of {known}"));
+    }
+    Ok(())
 }
 
 fn check_analysis(analysis: &AnalysisConfig) -> Result<(), (&'static str, String)> {

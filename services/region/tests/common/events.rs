@@ -115,7 +115,7 @@ pub fn class(event: Event, class: &str) -> Event {
 }
 
 pub fn plate(event: Event, text: &str) -> Event {
-    Event { plate: Some(Plate { text: text.to_owned(), confidence: 0.9 }), ..event }
+    Event { plate: Some(Plate { text: text.to_owned(), confidence: 0.9, looks: 5, model: None }), ..event }
 }
 
 /// A JPEG as far as the region looks: start and end of image.

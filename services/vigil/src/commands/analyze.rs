@@ -22,6 +22,7 @@ use crate::detection_log::DetectionLog;
 use crate::detector::DetectorArgs;
 use crate::ground::{self, GroundArgs};
 use crate::live::LiveArgs;
+use crate::plates::PlateArgs;
 use crate::rules_trial::{self, RulesArgs};
 use crate::{event_json, exit, output, progress, when};
 
@@ -37,6 +38,7 @@ const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
   vigil analyze street.mp4 --rate 10 --mot tracks.txt
   vigil analyze street.mp4 --gates
   vigil analyze rtsp://10.0.0.20/stream1 --duration 1m --user viewer --password-file camera.pw
+  vigil analyze street.mp4 --plates | jq -c 'select(.plate) | [.plate, .plate_confidence, .plate_looks]'
   vigil analyze street.mp4 --rules rules.toml | jq -c 'select(.rule) | [.kind, .begin_time, .evidence]'
   vigil analyze street.mp4 --classes car,truck --start 2026-05-01T14:00:00Z | jq -c '[.class, .begin_time]'")]
 pub struct AnalyzeArgs {
@@ -71,6 +73,8 @@ pub struct AnalyzeArgs {
     ground: GroundArgs,
     #[command(flatten)]
     rules: RulesArgs,
+    #[command(flatten)]
+    plates: PlateArgs,
     #[command(flatten)]
     detector: DetectorArgs,
 }
@@ -134,8 +138,10 @@ impl Run {
         let classes = if args.classes.is_empty() { AnalysisConfig::default().classes } else { args.classes.clone() };
         let look = if args.detail { LookAt::Detail } else { LookAt::Regions };
         let analysis = AnalysisConfig { rate: args.rate, motion_gate: args.gates, look, ..AnalysisConfig::default() };
+        let rules = args.rules.load(ground.as_ref())?;
         let config = AnalyserConfig {
-            rules: args.rules.load(ground.as_ref())?,
+            plates: args.plates.load(&args.detector, &rules)?,
+            rules,
             gate: args.gates.then(GateConfig::default),
             attention: analysis.attention(),
             tracker,

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vigil_base::detection::ModelIdentity;
+use vigil_base::event::PlateReading;
 use vigil_base::ground::RawMark;
 use vigil_base::{BoxPx, GroundPlane, Size, TimeSource, Timestamp, TrackId};
-use vigil_rules::{Ending, Firing, FrameInput, Phase, PlateReading, RawRules, RuleEngine, RuleSet, SceneStatistics};
+use vigil_rules::{Ending, Firing, FrameInput, Phase, RawRules, RuleEngine, RuleSet, SceneStatistics};
 use vigil_track::{Observation, TrackUpdate, TrackView};
 
 pub const SIZE: Size = Size::new(1600, 900);

@@ -1,0 +1,48 @@
+//! Plates, for commands that read them themselves.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use vigil_detect::{ModelCatalogue, ModelConfig, PlateModels, Runtime};
+use vigil_edge::config::plate_classes;
+use vigil_plates::PlateConfig;
+use vigil_rules::RuleSet;
+
+use crate::detector::DetectorArgs;
+use crate::exit;
+
+/// Whether plates are read, and by which models.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Plates")]
+pub struct PlateArgs {
+    /// Read the number plates of vehicles: personal data, which then stand in the output.
+    #[arg(long)]
+    plates: bool,
+    /// Manifest with the plate models; the one that came with the product when absent.
+    #[arg(long, value_name = "FILE", requires = "plates")]
+    plate_manifest: Option<PathBuf>,
+    /// Name of a pair of plate models in that manifest; its default when absent.
+    #[arg(long, value_name = "NAME", requires = "plates")]
+    plate_model: Option<String>,
+}
+
+impl PlateArgs {
+    /// Loads the models, where plates are to be read.
+    pub fn load(&self, detector: &DetectorArgs, rules: &RuleSet) -> anyhow::Result<Option<PlateConfig>> {
+        if !self.plates {
+            if rules.needs_plates() {
+                return Err(exit::wrong_use(anyhow::anyhow!(
+                    "a rule looks for plates, and none are read: add --plates"
+                )));
+            }
+            return Ok(None);
+        }
+        let manifest = self.plate_manifest.clone().map_or_else(vigil_edge::default_manifest, Ok)?;
+        let catalogue = ModelCatalogue::load(&manifest)?;
+        let entry = catalogue.plates(self.plate_model.as_deref())?;
+        let config = ModelConfig { providers: detector.providers.clone(), ..ModelConfig::default() };
+        let reader = Arc::new(PlateModels::load(&Runtime::start(None)?, entry, &config)?);
+        Ok(Some(PlateConfig { classes: plate_classes(), reader }))
+    }
+}
