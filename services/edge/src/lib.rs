@@ -102,15 +102,7 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
     })
     .await?
     .map_err(EdgeError::Model)?;
-    let plates = blocking({
-        let config = config.clone();
-        move || {
-            let plates = SharedPlates::default();
-            plates.prepare(&config).map(|()| plates)
-        }
-    })
-    .await?
-    .map_err(EdgeError::Plates)?;
+    let plates = plates_for(&config).await?;
     let journal = blocking({
         let (data_dir, clock, board) = (config.data_dir.clone(), clock.clone(), board.clone());
         move || Journal::open(&data_dir, clock, &board)
@@ -147,6 +139,12 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
     }
     tracing::info!(edge = %config.edge, "edge ended");
     Ok(())
+}
+
+/// The plate models, loaded where a camera needs them.
+async fn plates_for(config: &EdgeConfig) -> Result<SharedPlates, EdgeError> {
+    let (plates, config) = (SharedPlates::default(), config.clone());
+    blocking(move || plates.prepare(&config).map(|()| plates)).await?.map_err(EdgeError::Plates)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, EdgeError> {
