@@ -3,7 +3,7 @@
 //! Each reading gives its character, at each place, the probability that the reader gave it, and shares the rest among
 //! [`RIVALS`] others; places are taken for independent (naive Bayes). So one reading is as sure as the reader says, and
 //! readings that agree are surer than each. Readings of one plate are not independent, they share dirt, light and angle: of
-//! each further one only half counts as news.
+//! each further one only half counts as news, and many count no more than three.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +20,8 @@ const LEAST_SURE: f32 = 0.1;
 const SUREST_VERDICT: f32 = 0.999;
 /// How much of each further reading is news.
 const NEWS: f32 = 0.5;
+/// All readings of a plate are worth so many that are independent, at the most: a parked car that is misread is misread for ever.
+const MOST_NEWS: f32 = 3.0;
 /// Fewest characters of a plate; less is a scrap of one.
 const MIN_CHARACTERS: usize = 3;
 /// Most different numbers of characters that are kept apart; each is a plate of its own kind, and no plate has ten.
@@ -93,7 +95,7 @@ impl Tally {
     /// What a sum over all readings counts for.
     fn news(&self, sum: f32) -> f32 {
         let readings = self.readings.max(1) as f32;
-        sum * (1.0 + NEWS * (readings - 1.0)) / readings
+        sum * (1.0 + NEWS * (readings - 1.0)).min(MOST_NEWS) / readings
     }
 }
 

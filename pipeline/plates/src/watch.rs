@@ -172,7 +172,11 @@ impl PlateWatch {
         let model = Some(self.config.reader.identity().clone());
         let plate = Plate { text: verdict.text, confidence: verdict.confidence, looks: verdict.readings, model };
         let known = vehicle.told.replace(plate.clone());
-        let same = |known: Plate| known.text == plate.text && (known.confidence - plate.confidence).abs() < NEWS;
+        let same = |known: Plate| {
+            known.looks >= CERTAIN_READINGS
+                && known.text == plate.text
+                && (known.confidence - plate.confidence).abs() < NEWS
+        };
         (!known.is_some_and(same)).then_some(PlateReading { track: track.id, plate })
     }
 }

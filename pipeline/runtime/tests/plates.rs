@@ -16,7 +16,7 @@ use vigil_gate::AttentionConfig;
 use vigil_plates::PlateConfig;
 use vigil_rules::{RawRules, RuleSet};
 use vigil_runtime::{Analyser, AnalyserConfig, Analysis};
-use vigil_track::TrackerConfig;
+use vigil_track::{ConfidenceScale, TrackerConfig};
 
 /// What the camera shows of the street, pixels; it turns to the side by `STEP` from look to look.
 const WINDOW: u32 = 1472;
@@ -87,9 +87,9 @@ fn drive_past(street: &Frame, rules: &str, reader: Option<Arc<dyn ReadPlates>>) 
     let model = Model::load(&Runtime::start(None).unwrap(), catalogue().entry(None).unwrap(), &ModelConfig::default());
     let model = model.unwrap();
     let raw: RawRules = toml::from_str(rules).unwrap();
-    let mut tracker = TrackerConfig::default();
-    // A car that is cut off by the picture's edge convinces the detector no more than this.
-    tracker.confirmation.begin = tracker.confidence.log_odds(0.5);
+    // A car that is cut off by the picture's edge gives the detector confidences of 0.5 to 0.65.
+    let confidence = ConfidenceScale::new(0.4, 3.0).unwrap();
+    let tracker = TrackerConfig { confidence, ..TrackerConfig::default() };
     let config = AnalyserConfig {
         rules: RuleSet::resolve(&raw, None).unwrap(),
         gate: None,

@@ -94,7 +94,7 @@ fn a_rule_that_looks_for_plates_needs_them_read() {
         "[[cameras]]\nid = \"gate\"\nrules = \"gate.rules.toml\"\nstream = { address = \"rtsp://10.0.0.20/a\" }\n";
     std::fs::write(&path, format!("{HEAD}{camera}")).unwrap();
     let told = vigil_serve::error::chain(&config::load(&path).unwrap_err());
-    assert!(told.contains("cameras[0].plates is not true") && !told.contains("SECRET1"), "{told}");
+    assert!(told.contains("cameras[0].plates: is not true") && !told.contains("SECRET1"), "{told}");
     std::fs::write(&path, format!("{HEAD}{camera}plates = true\n")).unwrap();
     assert!(config::load(&path).is_ok());
 }
