@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -15,7 +16,8 @@ use gstreamer_app::AppSink;
 use gstreamer_video as gst_video;
 use vigil_base::{Frame, Size, TimeSource, Timestamp};
 
-use crate::opening::{Opening, build};
+use crate::damage::{DamageCount, FileDamage};
+use crate::opening::{Built, Opening, build};
 use crate::picture::{self, Label};
 use crate::{DecodeError, MAX_SIDE, start_gstreamer};
 
@@ -73,6 +75,7 @@ pub struct FileDecoder {
     frames: u64,
     end_of_last: Duration,
     missing_bytes: u64,
+    damage: Arc<DamageCount>,
     finished: bool,
 }
 
@@ -81,7 +84,7 @@ impl FileDecoder {
     pub fn open(path: &Path, start: Timestamp) -> Result<Self, DecodeError> {
         let missing_bytes = check_file(path)?;
         start_gstreamer()?;
-        let (pipeline, sink, no_video) = build(path)?;
+        let Built { pipeline, sink, no_video, damage } = build(path)?;
         let opened = Opening { path, pipeline: &pipeline, no_video: &no_video }.wait();
         let info = opened.and_then(|()| file_info(path, &pipeline, &sink));
         match info {
@@ -94,6 +97,7 @@ impl FileDecoder {
                 frames: 0,
                 end_of_last: Duration::ZERO,
                 missing_bytes,
+                damage,
                 finished: false,
             }),
             Err(err) => {
@@ -106,6 +110,11 @@ impl FileDecoder {
     /// What the file says of itself.
     pub fn info(&self) -> FileInfo {
         self.info
+    }
+
+    /// What was damaged of what was read so far.
+    pub fn damage(&self) -> FileDamage {
+        self.damage.so_far(self.finished)
     }
 
     /// The next frame, whose `sequence` is its index in the file, from 0; none at the end.

@@ -12,6 +12,7 @@
 
 mod candidates;
 mod chain;
+mod damage;
 mod decoder;
 mod error;
 mod file;
@@ -22,6 +23,7 @@ mod telemetry;
 mod timing;
 
 pub use candidates::{DecoderInfo, Prefer, usable_decoders};
+pub use damage::FileDamage;
 pub use decoder::{Decoder, DecoderConfig, OnFrame};
 pub use error::DecodeError;
 pub use file::{FileDecoder, FileInfo, FrameRate};

@@ -11,6 +11,7 @@ use gstreamer_app::AppSink;
 
 use crate::DecodeError;
 use crate::chain::welcome_decoder_memory;
+use crate::damage::{self, DamageCount};
 use crate::file::{POLL, STALL_LIMIT, clock_time, described, error_on};
 
 /// Decoded frames that may wait for the caller. Two keep the decoder's thread busy while the caller works on a third.
@@ -19,8 +20,18 @@ const MAX_WAITING_FRAMES: u32 = 2;
 /// moment of opening a file, but for the instants in which one hands over to the next.
 const IDLE_POLLS: u32 = 5;
 
-/// The pipeline, its end, and a flag that is raised when the file turns out to hold no video.
-pub(crate) fn build(path: &Path) -> Result<(gst::Pipeline, AppSink, Arc<AtomicBool>), DecodeError> {
+/// A pipeline that reads a file.
+pub(crate) struct Built {
+    pub pipeline: gst::Pipeline,
+    /// Its end.
+    pub sink: AppSink,
+    /// Raised when the file turns out to hold no video.
+    pub no_video: Arc<AtomicBool>,
+    pub damage: Arc<DamageCount>,
+}
+
+/// The pipeline of a file, not started yet.
+pub(crate) fn build(path: &Path) -> Result<Built, DecodeError> {
     let absent = |_| DecodeError::NotVideo {
         path: path.to_owned(),
         reason: "GStreamer's base plugins (gstreamer1.0-plugins-base) are not installed".to_owned(),
@@ -38,9 +49,12 @@ pub(crate) fn build(path: &Path) -> Result<(gst::Pipeline, AppSink, Arc<AtomicBo
     let chain = [&source, &decoder, &convert, sink.upcast_ref()];
     let joined = pipeline.add_many(chain).and_then(|()| source.link(&decoder)).and_then(|()| convert.link(&sink));
     joined.map_err(absent)?;
-    one_thread_per_decoder(&pipeline);
+    damage::listen();
+    let damage = Arc::new(DamageCount::default());
+    prepare_decoders(&pipeline, &damage);
+    damage.watch_pictures(&convert.static_pad("sink").expect("videoconvert has a sink pad"));
     let no_video = link_first_video(&decoder, &convert);
-    Ok((pipeline, sink, no_video))
+    Ok(Built { pipeline, sink, no_video, damage })
 }
 
 fn app_sink() -> AppSink {
@@ -56,8 +70,11 @@ fn app_sink() -> AppSink {
     sink
 }
 
-fn one_thread_per_decoder(pipeline: &gst::Pipeline) {
-    pipeline.connect_deep_element_added(|_, _, element| {
+/// One thread for each decoder, the one that brings its packets, and what goes in is counted.
+fn prepare_decoders(pipeline: &gst::Pipeline, damage: &Arc<DamageCount>) {
+    let damage = Arc::clone(damage);
+    pipeline.connect_deep_element_added(move |_, _, element| {
+        damage.watch_decoder(element);
         if element.has_property("max-threads") {
             element.set_property("max-threads", 1);
         }

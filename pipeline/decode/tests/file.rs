@@ -114,6 +114,34 @@ fn a_truncated_file_gives_its_frames_and_then_an_error() {
     }
 }
 
+/// Bytes are overwritten in seven places of the middle third.
+fn damage(path: &Path) -> PathBuf {
+    let mut data = std::fs::read(path).unwrap();
+    let len = data.len();
+    for at in (len / 3..len * 2 / 3).step_by(len / 20) {
+        data[at..at + 8].copy_from_slice(&[0x55, 0xaa, 0x13, 0x37, 0x99, 0x01, 0xfe, 0x42]);
+    }
+    let damaged = path.with_extension(format!("damaged.{}", path.extension().unwrap().display()));
+    std::fs::write(&damaged, data).unwrap();
+    damaged
+}
+
+#[test]
+fn pictures_that_the_decoder_repaired_are_told_and_a_whole_file_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, muxer, b_frames) in [("a.mkv", "matroskamux", 0), ("b.mp4", "mp4mux", 2)] {
+        let path = dir.path().join(name);
+        Stream { b_frames, ..Stream::h264(192, 144, 100) }.file(muxer, &path);
+        for (path, is_damaged) in [(damage(&path), true), (path, false)] {
+            let mut decoder = FileDecoder::open(&path, START).unwrap();
+            let pictures = decoder.by_ref().map_while(Result::ok).count() as u64;
+            let damage = decoder.damage();
+            assert_eq!(damage.is_any(), is_damaged, "{name}: {pictures} pictures, {damage:?}");
+            assert!(damage.repaired <= pictures && damage.lost <= 100 - pictures, "{name}: {pictures}, {damage:?}");
+        }
+    }
+}
+
 #[test]
 fn a_file_that_lost_its_index_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -150,9 +178,9 @@ fn vtest() -> PathBuf {
 
 #[test]
 fn a_real_clip_has_all_its_frames() {
-    let decoder = FileDecoder::open(&vtest(), START).unwrap();
+    let mut decoder = FileDecoder::open(&vtest(), START).unwrap();
     assert_eq!((decoder.info().size, decoder.info().frame_rate.unwrap().per_second()), (Size::new(768, 576), 10.0));
-    let times: Vec<_> = decoder.map(|frame| frame.unwrap().capture_time).collect();
-    assert_eq!(times.len(), 795);
+    let times: Vec<_> = decoder.by_ref().map(|frame| frame.unwrap().capture_time).collect();
+    assert_eq!((times.len(), decoder.damage().is_any()), (795, false));
     assert_eq!((times[0], times[794].since(START)), (START, Duration::from_millis(79_400)));
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use vigil_base::event::{EndReason, EventState, ModelRef};
 use vigil_base::{CameraId, EdgeId, Frame, GroundPlane, RegionId, Size, Timestamp};
-use vigil_decode::{FileDecoder, FileInfo};
+use vigil_decode::{FileDamage, FileDecoder, FileInfo};
 use vigil_edge::config::{AnalysisConfig, LookAt};
 use vigil_event::{EventConfig, EventContext, EventIds, Revision};
 use vigil_gate::GateConfig;
@@ -94,6 +94,7 @@ pub fn run(args: AnalyzeArgs) -> anyhow::Result<ExitCode> {
         let mut decoder = FileDecoder::open(&args.video, start)?;
         let mut run = Run::new(&args, "file", expected_frames(decoder.info()))?;
         let taken = run.file(&mut decoder);
+        run.damage = decoder.damage();
         (run, taken)
     };
     run.finish(&args)?;
@@ -118,6 +119,7 @@ struct Run {
     /// Number (from 1) and capture time of each frame.
     times: Vec<(u32, Timestamp)>,
     progress: ProgressBar,
+    damage: FileDamage,
 }
 
 impl Run {
@@ -158,6 +160,7 @@ impl Run {
             size: Size::new(1, 1),
             times: Vec::new(),
             progress: progress::frames(expected_frames),
+            damage: FileDamage::default(),
         })
     }
 
@@ -191,6 +194,7 @@ impl Run {
         print_ended(&self.analyser.end_all(EndReason::StreamLost))?;
         rules_trial::print_counts(self.analyser.readouts())?;
         self.progress.finish_and_clear();
+        tell_damage(args, self.damage)?;
         if let Some(path) = &args.detections {
             write(path, &self.detections.into_text())?;
         }
@@ -203,6 +207,20 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// What was analysed is not all that was filmed: said on standard error, and as the last line of the results.
+#[allow(clippy::print_stderr)] // For the person at the terminal.
+fn tell_damage(args: &AnalyzeArgs, damage: FileDamage) -> anyhow::Result<()> {
+    if !damage.is_any() {
+        return Ok(());
+    }
+    let FileDamage { repaired, lost } = damage;
+    eprintln!(
+        "vigil: {} is damaged: {repaired} pictures were analysed as the decoder repaired them, {lost} could not be decoded",
+        args.video.display()
+    );
+    output::line(serde_json::json!({"damaged_pictures": repaired, "lost_pictures": lost}))
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
