@@ -7,6 +7,7 @@
 
 mod mutate;
 mod packets;
+mod rtsp;
 mod targets;
 
 pub use mutate::Mutator;

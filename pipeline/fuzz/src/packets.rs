@@ -101,6 +101,18 @@ fn units(stream: &[u8], codec: Codec) -> Vec<&[u8]> {
     units
 }
 
+/// NAL units without start codes, each with whether it is the last of its picture.
+pub(crate) fn nal_units(stream: &[u8], codec: Codec) -> Vec<(&[u8], bool)> {
+    let starts = starts(stream);
+    let ends = starts.iter().skip(1).map(|at| at - 3).chain([stream.len()]);
+    let unit = |(&from, to): (&usize, usize)| {
+        // A zero before a start code belongs to it; none ends a NAL unit.
+        let len = stream[from..to].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        (&stream[from..from + len], is_slice(codec, stream[from]))
+    };
+    starts.iter().zip(ends).map(unit).collect()
+}
+
 /// NAL unit types of coded slices: ITU-T H.264, table 7-1; H.265, table 7-1.
 fn is_slice(codec: Codec, header: u8) -> bool {
     match codec {

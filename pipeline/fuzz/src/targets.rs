@@ -8,7 +8,7 @@ use vigil_detect::{HeadKind, ModelCatalogue, read_output};
 use vigil_rules::{RawRules, RuleSet};
 use vigil_track::MotFile;
 
-use crate::packets;
+use crate::{packets, rtsp};
 
 /// One parser.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +26,9 @@ pub struct Target {
 }
 
 /// All targets.
-pub const ALL: [Target; 6] = [
+pub const ALL: [Target; 7] = [
     Target { name: "packets", feed: packets::feed, seeds: packets::seeds, is_text: false, in_tests: 1_500 },
+    Target { name: "rtsp", feed: rtsp::feed, seeds: rtsp::seeds, is_text: false, in_tests: 1_000 },
     Target { name: "edge_config", feed: edge_config, seeds: edge_seeds, is_text: true, in_tests: 20_000 },
     Target { name: "rules", feed: rules, seeds: rules_seeds, is_text: true, in_tests: 10_000 },
     Target { name: "manifest", feed: manifest, seeds: manifest_seeds, is_text: true, in_tests: 10_000 },

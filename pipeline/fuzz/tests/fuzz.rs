@@ -48,6 +48,11 @@ fn damaged_access_units_pass_the_gates_and_the_decoder() {
 }
 
 #[test]
+fn whatever_a_camera_describes_and_sends_is_taken_apart_or_refused() {
+    feed("rtsp");
+}
+
+#[test]
 fn damaged_edge_configurations_are_refused_or_meant() {
     feed("edge_config");
 }

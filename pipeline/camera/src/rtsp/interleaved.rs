@@ -6,10 +6,11 @@
 
 use std::io;
 use std::num::NonZeroU32;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use retina::client::{
     Credentials, Demuxed, Described, InitialSequenceNumberPolicy, InitialTimestampPolicy, PlayOptions, Session,
     SessionOptions, SetupOptions, TcpTransportOptions, Transport, UnassignedChannelDataPolicy, UnknownRtcpSsrcPolicy,
@@ -46,9 +47,12 @@ pub(super) fn connect(source: &Source, clock: &SharedClock, inbox: &Arc<Inbox>) 
     let (source, clock, inbox) = (source.clone(), SharedClock::clone(clock), Arc::clone(inbox));
     let work = async move {
         let mut brought = false;
-        let reason = match receive(&source, &clock, &inbox, &mut brought).await {
-            Ok(()) => CameraError::Ended,
-            Err(reason) => reason,
+        // What a camera sends must not be able to leave its inbox without an end, whatever the libraries make of it.
+        let received = AssertUnwindSafe(receive(&source, &clock, &inbox, &mut brought)).catch_unwind().await;
+        let reason = match received {
+            Ok(Ok(())) => CameraError::Ended,
+            Ok(Err(reason)) => reason,
+            Err(_) => CameraError::Damaged { what: "what the camera sends made its reader panic".to_owned() },
         };
         inbox.end(reason);
     };
