@@ -86,7 +86,7 @@ pub(crate) struct Firings {
 
 impl LiveRule {
     pub fn new(rule: Rule) -> Self {
-        Self {
+        let mut live = Self {
             machine: machine(&rule.watch),
             rule,
             reports: Reports::default(),
@@ -98,7 +98,10 @@ impl LiveRule {
             is_on: false,
             knows_plates: false,
             saved: Kept::default(),
-        }
+        };
+        // What it begins with need not be kept.
+        live.saved = live.kept();
+        live
     }
 
     pub fn rule(&self) -> &Rule {
