@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::Speed;
+use crate::attributes::Speed;
 use crate::rule::{Direction, Tamper};
 use crate::{PointNorm, Timestamp, TrackId};
 

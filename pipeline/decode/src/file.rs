@@ -18,13 +18,10 @@ use vigil_base::{Frame, Size, TimeSource, Timestamp};
 
 use crate::damage::{DamageCount, FileDamage};
 use crate::opening::{Built, Opening, build};
+use crate::patience::{POLL, STALL_LIMIT, clock_time, error_on};
 use crate::picture::{self, Label};
 use crate::{DecodeError, MAX_SIDE, start_gstreamer};
 
-/// How long a local file may give no frame, at its start or later. Disks that spin up take ten seconds; thirty is a file system that hangs.
-pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(30);
-/// How often a wait for a frame looks for an error message.
-pub(crate) const POLL: Duration = Duration::from_millis(100);
 /// A file counts as truncated when it ends this share, and [`TRUNCATION_SLACK`], before its declared length: containers
 /// round lengths, and an audio track may outlast the picture.
 const TRUNCATION_SHARE: f64 = 0.05;
@@ -267,21 +264,6 @@ fn file_info(path: &Path, pipeline: &gst::Pipeline, sink: &AppSink) -> Result<Fi
         frame_rate,
         duration: pipeline.query_duration::<gst::ClockTime>().map(Duration::from),
     })
-}
-
-pub(crate) fn error_on(bus: &gst::Bus) -> Option<String> {
-    match bus.pop_filtered(&[gst::MessageType::Error]).as_ref().map(|message| message.view()) {
-        Some(gst::MessageView::Error(error)) => Some(described(error)),
-        _ => None,
-    }
-}
-
-pub(crate) fn described(error: &gst::message::Error) -> String {
-    error.error().message().trim_end_matches('.').to_owned()
-}
-
-pub(crate) fn clock_time(duration: Duration) -> gst::ClockTime {
-    gst::ClockTime::from_nseconds(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1))
 }
 
 fn stop(pipeline: &gst::Pipeline) {

@@ -18,6 +18,7 @@ mod error;
 mod file;
 mod memory;
 mod opening;
+mod patience;
 mod picture;
 mod telemetry;
 mod timing;

@@ -12,7 +12,7 @@ use gstreamer_app::AppSink;
 use crate::DecodeError;
 use crate::chain::welcome_decoder_memory;
 use crate::damage::{self, DamageCount};
-use crate::file::{POLL, STALL_LIMIT, clock_time, described, error_on};
+use crate::patience::{POLL, STALL_LIMIT, clock_time, described, error_on};
 
 /// Decoded frames that may wait for the caller. Two keep the decoder's thread busy while the caller works on a third.
 const MAX_WAITING_FRAMES: u32 = 2;

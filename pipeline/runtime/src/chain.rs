@@ -16,8 +16,8 @@ use vigil_rules::RuleSet;
 
 use crate::analyse::{Analyser, AnalyserConfig, Analysis, Unfit};
 use crate::config::ChainConfig;
+use crate::keeper::{self, Keeper};
 use crate::ledger::DropCause;
-use crate::memory::{self, Keeper};
 use crate::reader::Reader;
 use crate::readouts::{RuleReadout, RuleTelemetry};
 use crate::shared::Shared;
@@ -134,7 +134,7 @@ fn new_analyser(config: &ChainConfig, rules: Option<RuleSet>) -> Result<Analyser
     let mut analyser = Analyser::new(analyser, config.context.clone(), (config.detector)())
         .map_err(|source| StartError::Unfit { camera: config.camera.clone(), source })?;
     if let Some(store) = &config.memory {
-        memory::recall(&mut analyser, &config.camera, &**store);
+        keeper::recall(&mut analyser, &config.camera, &**store);
     }
     Ok(analyser)
 }

@@ -12,6 +12,7 @@
 mod analyse;
 mod chain;
 mod config;
+mod keeper;
 mod ledger;
 mod memory;
 mod reader;
@@ -27,8 +28,9 @@ mod tracking;
 pub use analyse::{Analyser, AnalyserConfig, Analysis, Unfit, UnknownClass, fits};
 pub use chain::{CameraChain, StartError};
 pub use config::{ChainConfig, DetectorSource, SightListener, StatusListener};
+pub use keeper::SAVE_COUNTS_EVERY;
 pub use ledger::{DropCause, Ledger};
-pub use memory::{MemoryStore, Remembered, SAVE_COUNTS_EVERY};
+pub use memory::{MemoryStore, Remembered};
 pub use readouts::RuleReadout;
 pub use sampler::Sampler;
 pub use sink::{EventSink, SinkClosed};

@@ -1,11 +1,10 @@
 //! What was measured of an object, from and to the wire.
 
 use vigil_base::event::{
-    Attributes, Colour, ColourMethod, ColourShare, GroundPosition, MAX_COLOURS, MotionMethod, Part,
+    Attributes, Colour, ColourMethod, ColourShare, GroundPosition, MAX_COLOURS, MotionMethod, Part, Speed,
 };
 use vigil_base::ground::GroundPoint;
 
-use super::event::{speed_from_wire, speed_to_wire};
 use super::{WireError, share};
 use crate::v1;
 
@@ -104,6 +103,26 @@ fn position_from_wire(wire: v1::GroundPosition) -> Result<GroundPosition, WireEr
         return Err(WireError::new("attributes.position.error_metres", "must be a number that is not negative"));
     }
     Ok(GroundPosition { place: GroundPoint { x, y }, error_metres })
+}
+
+pub(super) fn speed_to_wire(speed: Speed) -> v1::Speed {
+    match speed {
+        Speed::PictureWidthsPerSecond(value) => {
+            v1::Speed { value, unit: v1::SpeedUnit::PictureWidthsPerSecond.into(), error: None }
+        }
+        Speed::MetresPerSecond(value) => v1::Speed { value, unit: v1::SpeedUnit::MetresPerSecond.into(), error: None },
+    }
+}
+
+pub(super) fn speed_from_wire(wire: v1::Speed) -> Result<Speed, WireError> {
+    if !wire.value.is_finite() || wire.value < 0.0 {
+        return Err(WireError::new("value", "must be a number that is not negative"));
+    }
+    match wire.unit() {
+        v1::SpeedUnit::PictureWidthsPerSecond => Ok(Speed::PictureWidthsPerSecond(wire.value)),
+        v1::SpeedUnit::MetresPerSecond => Ok(Speed::MetresPerSecond(wire.value)),
+        v1::SpeedUnit::Unspecified => Err(WireError::new("unit", "is missing or unknown")),
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use vigil_base::event::{
     EndReason, Event, EventKind, EventState, Finding, MAX_PATH_POINTS, MAX_PLATE_BYTES, ModelRef, PathPoint, Plate,
-    Speed,
 };
 use vigil_base::{BoxNorm, CameraId, EdgeId, EventId, RegionId, RuleId, RuleKind, TimeSource, TrackId, ZoneId};
 
@@ -300,24 +299,4 @@ fn model_from_wire(wire: v1::ModelInfo) -> Result<ModelRef, WireError> {
         name: required_text("model.name", wire.name)?,
         fingerprint: required_text("model.fingerprint", wire.fingerprint)?,
     })
-}
-
-pub(super) fn speed_to_wire(speed: Speed) -> v1::Speed {
-    match speed {
-        Speed::PictureWidthsPerSecond(value) => {
-            v1::Speed { value, unit: v1::SpeedUnit::PictureWidthsPerSecond.into(), error: None }
-        }
-        Speed::MetresPerSecond(value) => v1::Speed { value, unit: v1::SpeedUnit::MetresPerSecond.into(), error: None },
-    }
-}
-
-pub(super) fn speed_from_wire(wire: v1::Speed) -> Result<Speed, WireError> {
-    if !wire.value.is_finite() || wire.value < 0.0 {
-        return Err(WireError::new("value", "must be a number that is not negative"));
-    }
-    match wire.unit() {
-        v1::SpeedUnit::PictureWidthsPerSecond => Ok(Speed::PictureWidthsPerSecond(wire.value)),
-        v1::SpeedUnit::MetresPerSecond => Ok(Speed::MetresPerSecond(wire.value)),
-        v1::SpeedUnit::Unspecified => Err(WireError::new("unit", "is missing or unknown")),
-    }
 }

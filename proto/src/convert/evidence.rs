@@ -8,7 +8,7 @@ use vigil_base::evidence::{Counts, Crossing, DensityUnit, Evidence, Spot};
 use vigil_base::rule::{Direction, Tamper};
 use vigil_base::{PointNorm, TrackId};
 
-use super::event::{speed_from_wire, speed_to_wire};
+use super::attributes::{speed_from_wire, speed_to_wire};
 use super::{WireError, bounded_text, required_time, share, time_to_wire};
 use crate::v1;
 use crate::v1::rule_evidence::Detail;
