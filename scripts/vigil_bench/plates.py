@@ -98,7 +98,7 @@ def is_there(corners, centre, height):
 
 def measure(reader, pictures, height, random, keep):
     """One row of figures. The first look at some of the tracks goes to the folder `keep`, to be looked at."""
-    found, read, characters, voted, sure, sure_right = [], [], [], [], 0, 0
+    found, read, characters, voted, latin, sure, sure_right = [], [], [], [], [], 0, 0
     for track in range(TRACKS):
         style = (BLUE, GREEN)[track % 2]
         text = plate_pictures.random_text(random, style)
@@ -113,6 +113,7 @@ def measure(reader, pictures, height, random, keep):
                 characters.append(right_characters(last["text"], text))
         vote = last["voted"]
         voted.append(bool(vote) and vote["text"] == text)
+        latin.append(bool(vote) and vote["text"][1:] == text[1:])
         if vote and vote["confidence"] >= SURE:
             sure += 1
             sure_right += vote["text"] == text
@@ -120,8 +121,8 @@ def measure(reader, pictures, height, random, keep):
     return {"plate_height": height, "vehicle_width": round(height * 3.29 / SHARE), "looks": len(found), "found": share(found),
             "read": round(len(read) / len(found), 3), "characters_right_of_read": share(characters),
             "plate_right_of_read": share(read), "plate_right_at_one_look": round(sum(read) / len(found), 3), "tracks": TRACKS,
-            f"plate_right_voted_over_{LOOKS}": share(voted), "told_surely": round(sure / TRACKS, 3),
-            "right_of_told_surely": round(sure_right / sure, 3) if sure else None}
+            f"plate_right_voted_over_{LOOKS}": share(voted), "voted_right_but_for_the_province": share(latin),
+            "told_surely": round(sure / TRACKS, 3), "right_of_told_surely": round(sure_right / sure, 3) if sure else None}
 
 
 def run(options):

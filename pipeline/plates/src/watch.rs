@@ -22,7 +22,7 @@ pub const MAX_LOOKS: u32 = 40;
 pub const MIN_VEHICLE_WIDTH: f32 = 80.0;
 /// A reading that so many looks agree on, with that confidence, is certain.
 const CERTAIN_READINGS: u32 = 3;
-const CERTAIN: f32 = 0.98;
+const CERTAIN: f32 = 0.95;
 /// Below, a reading is not told: it is more likely wrong than right.
 const LEAST_TOLD: f32 = 0.5;
 /// A change of confidence that is told of.

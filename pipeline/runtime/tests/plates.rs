@@ -148,7 +148,7 @@ fn a_plate_on_the_list_fires_once_and_the_cars_event_carries_it() {
     let carried: Vec<_> = events.iter().filter(|event| event.finding.is_none() && event.plate.is_some()).collect();
     let [car] = carried[..] else { panic!("{} cars carry plates", carried.len()) };
     let plate = car.plate.as_ref().unwrap();
-    assert!(plate.text == text && plate.confidence >= 0.98 && plate.looks >= 3, "{plate:?}");
+    assert!(plate.text == text && plate.confidence >= 0.9 && plate.looks >= 3, "{plate:?}");
     let model = plate.model.as_ref().unwrap();
     assert_eq!((&*model.name, model.fingerprint.len()), ("clpr-cn", 64));
 }
