@@ -20,7 +20,7 @@ struct Limited(PathBuf);
 
 impl Limited {
     fn new() -> Result<Self, String> {
-        let mut refusals = String::new();
+        let mut refusals = Vec::new();
         // Version 2 alone, version 2 beside version 1, and version 1.
         for (root, limits) in [
             ("/sys/fs/cgroup", &[("cpu.max", "100000 100000")][..]),
@@ -34,10 +34,10 @@ impl Limited {
             };
             match fs::create_dir(&group.0).and_then(|()| limits.iter().try_for_each(limit)) {
                 Ok(()) => return Ok(group),
-                Err(error) => refusals.push_str(&format!("{root}: {error}; ")),
+                Err(error) => refusals.push(format!("{root}: {error}")),
             }
         }
-        Err(refusals)
+        Err(refusals.join("; "))
     }
 }
 

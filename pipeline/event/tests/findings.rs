@@ -194,7 +194,7 @@ fn interrupted_at(ms: i64, x: f32) -> (Vec<Event>, Event) {
 #[test]
 fn who_stays_over_a_restart_is_the_same_event_that_goes_on() {
     let (left, ended) = interrupted_at(5_000, 400.0);
-    assert_eq!(left, [ended.clone()]);
+    assert_eq!(left, std::slice::from_ref(&ended));
     let mut camera = Camera::new(&["person"]);
     camera.maker.recall(left);
     assert!(camera.maker.has_unsaved());

@@ -25,6 +25,11 @@ const RAW: u8 = 8;
 const HANGS_AFTER: Duration = Duration::from_secs(20);
 /// Largest payload of a seed's packet, as on a common network.
 const PAYLOAD: usize = 1_200;
+/// Of the video, as the seeds describe it (the first dynamic one).
+const PAYLOAD_TYPE: u8 = 0x60;
+/// Types of fragments: 28 of H.264, 49 of H.265.
+const FU_A: u8 = 0x1c;
+const FRAGMENT: u8 = 0x31;
 /// Ticks of 90 kHz between two pictures.
 const TICKS: u32 = 9_000;
 
@@ -120,7 +125,7 @@ fn interleave(mut records: &[u8]) -> Vec<u8> {
         sequence = sequence.wrapping_add(if flags & LOSS == 0 { 1 } else { 2 });
         let mut packet = Vec::with_capacity(len + 12);
         if flags & (CONTROL | RAW) == 0 {
-            packet.extend([0x80, 96 | (flags & MARKER) << 7]);
+            packet.extend([0x80, PAYLOAD_TYPE | (flags & MARKER) << 7]);
             packet.extend(sequence.to_be_bytes());
             packet.extend(time.to_be_bytes());
             packet.extend(1u32.to_be_bytes());
@@ -175,8 +180,8 @@ fn packetise(seed: &mut Vec<u8>, unit: &[u8], codec: Codec, ends_picture: bool) 
         return record(seed, marker(true), unit);
     }
     let (header, kind) = match codec {
-        Codec::H264 => (vec![unit[0] & 0xe0 | 28], unit[0] & 0x1f),
-        Codec::H265 => (vec![unit[0] & 0x81 | 49 << 1, unit[1]], unit[0] >> 1 & 0x3f),
+        Codec::H264 => (vec![unit[0] & 0xe0 | FU_A], unit[0] & 0x1f),
+        Codec::H265 => (vec![unit[0] & 0x81 | FRAGMENT << 1, unit[1]], unit[0] >> 1 & 0x3f),
     };
     let body = &unit[header.len()..];
     let last = body.len().div_ceil(PAYLOAD) - 1;

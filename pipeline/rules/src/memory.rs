@@ -10,8 +10,8 @@ use vigil_base::{RuleId, Timestamp};
 use crate::config::Watch;
 use crate::firing::Counts;
 
-/// Bytes of the digest that tell two rules apart.
-const FINGERPRINT_BYTES: usize = 8;
+/// Hexadecimal digits of the digest that tell two rules apart: 64 bits.
+const FINGERPRINT_DIGITS: usize = 16;
 
 /// What a camera's rules remember; see [`crate::RuleEngine::memory`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -102,6 +102,7 @@ pub enum Unsaved {
 /// Tells what a rule watches from anything else that it might: the derived `Debug` names every field of it. Another
 /// version of the program may write it otherwise; then rules begin anew, which is the safe side.
 pub(crate) fn fingerprint(watch: &Watch) -> String {
-    let digest = Sha256::digest(format!("{watch:?}"));
-    digest.iter().take(FINGERPRINT_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    let mut hex = format!("{:x}", Sha256::digest(format!("{watch:?}")));
+    hex.truncate(FINGERPRINT_DIGITS);
+    hex
 }

@@ -138,7 +138,7 @@ fn write(camera: &CameraId, remembered: &Remembered) -> Vec<u8> {
 }
 
 fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(text))
 }
 
 /// What the file holds, nothing when there is none; or why it is of no use.
