@@ -15,6 +15,7 @@ BEGIN_BAR_SECONDS = 0.5
 COST_BAR = 0.12
 LAST_SECONDS = 10
 APART_SECONDS = 1.0  # events of one walk lie nearer together
+OUTLASTS_SECONDS = 5.0  # an event that ends later is of something else
 STILL_SECONDS = 20
 SETTLE_SECONDS = 40
 
@@ -42,28 +43,33 @@ def recall():
         until = time.time() - LAST_SECONDS
         found = {c["name"]: rig.events(c["name"]) for c in cameras}
         gated = {coding: rig.labelled("vigil_packets_gated_total", f"{coding}-gated") for coding in scene.CODING}
+        # A machine that drops frames tells nothing about gates.
+        dropped = {c["name"]: rig.dropped(c["name"]) for c in cameras}
     for coding in scene.CODING:
         emit(bench="quiet", coding=coding, seconds=SECONDS, packets_not_decoded=gated[coding],
+             frames_dropped=[dropped[f"{coding}-full"], dropped[f"{coding}-gated"]],
              **compare(found[f"{coding}-full"], found[f"{coding}-gated"], until))
 
 
 def compare(full, gated, until):
-    """Events as (begin, end) in seconds: which of the walks that full decoding finds are found, and what else is. A walk that
-    began later than `until` may still be waiting for its keyframe, and does not count."""
+    """Events as (begin, end) in seconds: which of the walks that full decoding finds are found, and what else is. An event belongs
+    to a walk that it begins and ends with, or within. A walk that began later than `until` may still be waiting for its
+    keyframe, and does not count."""
     walks = []
     for begin, end in sorted(full):
         if walks and begin <= walks[-1][1] + APART_SECONDS:
             walks[-1][1] = max(walks[-1][1], end)
         else:
             walks.append([begin, end])
-    known = {event for event in gated for begin, end in walks
-             if event[0] <= end + APART_SECONDS and event[1] >= begin - APART_SECONDS}
-    walks = [walk for walk in walks if walk[0] < until]
-    overlapping = [[event for event in gated if event[0] <= end + APART_SECONDS and event[1] >= begin - APART_SECONDS]
-                   for begin, end in walks]
-    late = [min(begin for begin, _ in events) - walk[0] for walk, events in zip(walks, overlapping, strict=True) if events]
-    return {"walks": len(walks), "found": len(late), "begins_off_s": [round(value, 2) for value in late],
-            "bar_begin_s": BEGIN_BAR_SECONDS, "else": len(set(gated) - known), "bar_else": 0}
+    of_walks = [[event for event in gated if begin - APART_SECONDS <= event[0] <= end and event[1] <= end + OUTLASTS_SECONDS]
+                for begin, end in walks]
+    known = {event for events in of_walks for event in events}
+    late = [min(begin for begin, _ in events) - walk[0]
+            for walk, events in zip(walks, of_walks, strict=True) if walk[0] < until and events]
+    missed = [round(walk[0] - walks[0][0]) for walk, events in zip(walks, of_walks, strict=True) if walk[0] < until and not events]
+    return {"walks": sum(walk[0] < until for walk in walks), "found": len(late), "missed_at_s": missed,
+            "begins_off_s": [round(value, 2) for value in late], "bar_begin_s": BEGIN_BAR_SECONDS,
+            "else": len(set(gated) - known), "bar_else": 0}
 
 
 def price(options):

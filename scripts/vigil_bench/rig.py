@@ -117,6 +117,11 @@ class Rig:
         """A counter of one camera."""
         return self.counter(f'{name}{{camera="{camera}"}}')
 
+    def dropped(self, camera):
+        """Frames of one camera that were dropped, for whatever cause."""
+        causes = ("overload", "detector_failed")
+        return sum(self.counter(f'vigil_frames_dropped_total{{camera="{camera}",cause="{cause}"}}') for cause in causes)
+
     def events(self, camera):
         """Begin and end, in seconds, of the camera's events that the region has."""
         command = [vigil(), "query", "--server", self.region, "--camera", camera, "--from", "1h", "--json", "--limit", "1000"]
