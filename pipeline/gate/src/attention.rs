@@ -115,6 +115,13 @@ impl Attention {
         self.config.detail
     }
 
+    /// Whether a frame of that time comes too soon after the last look for another, whatever it shows: then the gate need not
+    /// observe it either.
+    pub fn is_too_soon(&self, at: Timestamp) -> bool {
+        let least = (1.0 - SLACK) / self.config.max_rate as f32;
+        elapsed(self.last_look, at).is_some_and(|since| since.as_secs_f32() < least)
+    }
+
     /// Decides about a frame that `gate` has just observed. Frames come in order, evenly, and at least twice as often as the
     /// highest rate; `open` is what is tracked, or may become so; `regular` says that the frame is one of those that would be
     /// looked at if all were, at the highest rate.
@@ -337,6 +344,16 @@ mod tests {
             }
         }
         assert!(seen >= 4);
+    }
+
+    #[test]
+    fn the_frame_after_a_look_need_not_be_observed() {
+        let mut street = Street::new();
+        let at = |ms: i64| Timestamp::from_micros((street.now_ms + ms) * 1000);
+        assert!(street.attention.is_too_soon(at(100)));
+        assert!(!street.attention.is_too_soon(at(185)) && !street.attention.is_too_soon(at(-1000)));
+        street.attention.reset();
+        assert!(!street.attention.is_too_soon(at(100)));
     }
 
     #[test]

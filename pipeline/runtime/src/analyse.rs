@@ -217,13 +217,16 @@ impl Analyser {
         revisions
     }
 
-    /// How to look, and the share of the picture that changed. The gate sees every frame, so that its background stays
-    /// true, also while something is tracked.
+    /// How to look, and the share of the picture that changed. The gate sees every frame that may be looked at, so that its
+    /// background stays true, also while something is tracked.
     fn consider(&mut self, frame: &Frame) -> (Attend, f32) {
         let Some(gate) = &mut self.gate else { return (Attend::Whole, 0.0) };
+        let regular = self.regular.takes(frame.capture_time);
+        if self.attention.is_too_soon(frame.capture_time) {
+            return (Attend::NotDue, 0.0);
+        }
         let motion = gate.observe(frame);
         let open = self.tracker.outlook(frame.capture_time).map(open);
-        let regular = self.regular.takes(frame.capture_time);
         (self.attention.consider(frame, &motion, gate, open, regular), motion.share_changed)
     }
 
