@@ -104,8 +104,7 @@ impl Tally {
 
 /// Logarithm of the odds of a character against one of its rivals.
 fn log_odds(confidence: f32) -> f32 {
-    // max and min, not clamp: they make a number of what is none.
-    let sure = confidence.max(LEAST_SURE).min(SUREST);
+    let sure = if confidence.is_finite() { confidence.clamp(LEAST_SURE, SUREST) } else { LEAST_SURE };
     (sure * RIVALS / (1.0 - sure)).ln()
 }
 

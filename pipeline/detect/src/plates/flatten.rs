@@ -101,18 +101,18 @@ pub(super) fn flatten(frame: &Frame, corners: &Quad, spec: &InputSpec, slot: &mu
 
 /// A frame's planes, and how they become colours.
 struct Planes<'a> {
-    planes: &'a [Plane; 3],
+    samples: &'a [Plane; 3],
     matrix: ColourMatrix,
     full_range: bool,
 }
 
 impl<'a> Planes<'a> {
     fn of(frame: &'a Frame) -> Self {
-        Self { planes: &frame.planes, matrix: frame.matrix, full_range: frame.full_range }
+        Self { samples: &frame.planes, matrix: frame.matrix, full_range: frame.full_range }
     }
 
     fn sample(&self, x: f64, y: f64) -> [f64; 3] {
-        let [luma, cb, cr] = self.planes;
+        let [luma, cb, cr] = self.samples;
         let (half_x, half_y) = (x / 2.0 - 0.5, y / 2.0 - 0.5);
         [bilinear(luma, x - 0.5, y - 0.5), bilinear(cb, half_x, half_y), bilinear(cr, half_x, half_y)]
     }
