@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::HashMap;
 
-use support::{cached, detector, frame, models};
+use support::{Picture, cached, detector, frame, models};
 use vigil_base::{BoxPx, ColourMatrix, Detection, Size};
 use vigil_detect::Detector;
 
@@ -22,11 +22,8 @@ struct Golden {
 struct Case {
     model: String,
     fingerprint: String,
-    file: String,
-    width: u32,
-    height: u32,
-    matrix: String,
-    full_range: bool,
+    #[serde(flatten)]
+    picture: Picture,
     detections: Vec<Expected>,
 }
 
@@ -49,9 +46,7 @@ fn boxes_classes_and_confidences_are_those_of_the_reference() {
         let name = case.model.clone();
         let detector = detectors.entry(name).or_insert_with(|| detector(&models, &case.model));
         assert_eq!(detector.model().fingerprint, case.fingerprint, "run scripts/setup: {} was rebuilt", case.model);
-        let matrix = if case.matrix == "bt709" { ColourMatrix::Bt709 } else { ColourMatrix::Bt601 };
-        let samples = std::fs::read(cached("parity").join(&case.file)).unwrap();
-        let frame = frame(&samples, Size::new(case.width, case.height), matrix, case.full_range);
+        let frame = case.picture.frame();
         let found = detector.detect(&frame).unwrap();
         let threshold = models.entry(Some(&case.model)).unwrap().thresholds.confidence;
         let confident: Vec<_> = found.items.iter().filter(|found| found.confidence >= threshold).collect();
@@ -60,7 +55,7 @@ fn boxes_classes_and_confidences_are_those_of_the_reference() {
 }
 
 fn compare(case: &Case, found: &[&Detection], classes: &[String]) {
-    let at = format!("{} on {}", case.model, case.file);
+    let at = format!("{} on {}", case.model, case.picture.file);
     assert_eq!(found.len(), case.detections.len(), "{at}");
     for (found, expected) in found.iter().zip(&case.detections) {
         let [left, top, width, height] = expected.bbox;

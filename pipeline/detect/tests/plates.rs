@@ -8,8 +8,8 @@ mod support;
 use std::error::Error;
 use std::path::Path;
 
-use support::{cached, frame, models, runtime};
-use vigil_base::{BoxPx, ColourMatrix, Frame, Size, Timestamp};
+use support::{Picture, cached, models, runtime};
+use vigil_base::{BoxPx, Frame, Size, Timestamp};
 use vigil_detect::{DetectError, ModelCatalogue, ModelConfig, PlateFound, PlateLook, PlateModels, ReadPlates};
 
 const MOST_CONFIDENCE_DIFFERENCE: f32 = 0.02;
@@ -24,11 +24,8 @@ struct Golden {
 #[derive(serde::Deserialize)]
 struct Case {
     model: String,
-    file: String,
-    width: u32,
-    height: u32,
-    matrix: String,
-    full_range: bool,
+    #[serde(flatten)]
+    picture: Picture,
     vehicle: [f32; 4],
     plate: Option<Expected>,
 }
@@ -53,20 +50,18 @@ fn plates_are_those_of_the_reference() {
     let models = load(&models(), None).unwrap();
     for case in &golden.cases {
         assert_eq!(*models.identity().name, *case.model);
-        let matrix = if case.matrix == "bt709" { ColourMatrix::Bt709 } else { ColourMatrix::Bt601 };
-        let samples = std::fs::read(cached("parity").join(&case.file)).unwrap();
-        let frame = frame(&samples, Size::new(case.width, case.height), matrix, case.full_range);
+        let frame = case.picture.frame();
         let [left, top, width, height] = case.vehicle;
         match (models.look(&frame, BoxPx::new(left, top, width, height)).unwrap(), &case.plate) {
             (PlateLook::Nothing, None) => {}
             (PlateLook::Found(found), Some(expected)) => compare(case, &found, expected),
-            (found, _) => panic!("{}: {found:?}", case.file),
+            (found, _) => panic!("{}: {found:?}", case.picture.file),
         }
     }
 }
 
 fn compare(case: &Case, found: &PlateFound, expected: &Expected) {
-    let at = &case.file;
+    let at = &case.picture.file;
     let close = |a: f32, b: f32| (a - b).abs() <= MOST_CONFIDENCE_DIFFERENCE;
     assert!(close(found.confidence, expected.confidence), "{at}: {} {}", found.confidence, expected.confidence);
     for (found, expected) in found.corners.0.into_iter().zip(expected.corners) {

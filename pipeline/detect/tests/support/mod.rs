@@ -40,6 +40,24 @@ pub fn detector(catalogue: &ModelCatalogue, name: &str) -> impl Detector {
     load(catalogue, name).unwrap().detector().unwrap()
 }
 
+/// A frame as the reference in Python describes and keeps it.
+#[derive(serde::Deserialize)]
+pub struct Picture {
+    pub file: String,
+    width: u32,
+    height: u32,
+    matrix: String,
+    full_range: bool,
+}
+
+impl Picture {
+    pub fn frame(&self) -> Frame {
+        let matrix = if self.matrix == "bt709" { ColourMatrix::Bt709 } else { ColourMatrix::Bt601 };
+        let samples = std::fs::read(cached("parity").join(&self.file)).unwrap();
+        frame(&samples, Size::new(self.width, self.height), matrix, self.full_range)
+    }
+}
+
 /// A frame from packed I420 samples.
 pub fn frame(samples: &[u8], size: Size, matrix: ColourMatrix, full_range: bool) -> Frame {
     let mut frame = Frame::uniform(size, [0; 3], Timestamp::default());
