@@ -10,6 +10,8 @@ use crate::index::IndexError;
 
 /// How often old events are looked for.
 const EVERY: Duration = Duration::from_hours(1);
+/// When it is tried again after a failure, such as a disk so full that even removing finds no room to write.
+const RETRY: Duration = Duration::from_mins(1);
 /// Events removed in one transaction: some milliseconds, during which commits wait.
 const STEP_EVENTS: usize = 500;
 
@@ -20,7 +22,10 @@ pub(crate) async fn run(context: Arc<Context>, shutdown: CancellationToken) {
         let removing = shutdown.run_until_cancelled(run_once(&context));
         match removing.await {
             Some(Ok(events)) => context.telemetry.purge_ended(events),
-            Some(Err(error)) => context.telemetry.purge_failed(&error),
+            Some(Err(error)) => {
+                context.telemetry.purge_failed(&error);
+                ticks.reset_after(RETRY);
+            }
             None => return,
         }
     }

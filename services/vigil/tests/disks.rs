@@ -6,7 +6,6 @@ mod common;
 
 use std::collections::HashSet;
 
-use common::clock::ShiftedClock;
 use common::disk::SmallDisk;
 use common::edge::{EdgePlan, camera, simulator};
 use common::look::{eventually, health_until, metric, problem, search_until, status_until};
@@ -120,40 +119,6 @@ async fn a_region_on_a_full_disk_says_so_answers_on_and_takes_all_when_there_is_
     ship_all(&mut source, &lines, &mut told);
     assert_eq!(assert_found_once(channel.clone(), &told).await, 0);
     status_until(&channel, "no full disk", |status| full(status).is_none().then_some(())).await;
-}
-
-/// Seconds after which any event is older than regions keep events unless told otherwise.
-const ALL_TOO_OLD: i64 = 10 * 365 * 24 * 3600;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn retention_gives_room_also_where_the_disk_is_full_to_the_last_byte() {
-    let folder = tempfile::tempdir().unwrap();
-    let address = free_address();
-    let command = common::region_command(folder.path(), "north", address);
-    let disk = SmallDisk::new(&folder.path().join("north/data"), REGION_DISK);
-    let log = folder.path().join("north/log");
-    let region = Process::start(disk.inside(&command), &log);
-    let channel = common::connect(address).await;
-    let source = common::event_source(folder.path(), "edge-1", ("north", address));
-    let (mut source, lines) = Process::start_with_lines(source, &folder.path().join("source.log"));
-    let mut told = HashSet::new();
-    take_ids(&lines, 3_000, &mut told);
-    ship_all(&mut source, &lines, &mut told);
-    source.kill();
-    disk.fill();
-    disk_is_full(&disk).await;
-    region.kill();
-
-    let clock = ShiftedClock::new(folder.path());
-    clock.set(ALL_TOO_OLD);
-    let mut later = common::region_command(folder.path(), "north", address);
-    clock.rule(&mut later);
-    let _region = Process::start(disk.inside(&later), &log);
-    let channel = {
-        drop(channel);
-        common::connect(address).await
-    };
-    status_until(&channel, "an empty index", |status| (status.events == 0).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
