@@ -93,7 +93,9 @@ fn model_folder(folder: &Path, content: Option<&[u8]>) -> PathBuf {
     std::fs::write(&path, text.replace(&named, &format!("file = \"{}\"", file.display()))).unwrap();
     let labels = folder.join("labels");
     std::fs::create_dir_all(&labels).unwrap();
-    std::fs::copy(manifest().with_file_name("labels").join("coco80.txt"), labels.join("coco80.txt")).unwrap();
+    for name in ["coco80.txt", "plates-cn.txt"] {
+        std::fs::copy(manifest().with_file_name("labels").join(name), labels.join(name)).unwrap();
+    }
     if let Some(content) = content {
         std::fs::write(file, content).unwrap();
     }
