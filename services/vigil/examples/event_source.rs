@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
     let (region, edge) = (RegionId::new(region)?, EdgeId::new(edge)?);
     let clock = SystemClock::shared();
     let open = |folder: &Path| Outbox::open(&OutboxConfig::new(folder), clock.clone()).map(Arc::new);
-    let (outbox, coverage) = (open(Path::new(&folder))?, open(&Path::new(&folder).join("coverage"))?);
+    let (outbox, coverage) = (open(Path::new(&folder))?, open(Path::new(&format!("{folder}-coverage")))?);
     let shutdown = CancellationToken::new();
     let shipper = Shipper {
         config: ShipperConfig { region_address: url.parse()?, region: region.clone(), edge: edge.clone() },
