@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use metrics::gauge;
@@ -28,6 +29,8 @@ pub(crate) struct Journal {
     recent: Mutex<VecDeque<CoverageReport>>,
     board: HealthBoard,
     clock: SharedClock,
+    /// The last reports could not be kept.
+    failing: AtomicBool,
 }
 
 impl Journal {
@@ -47,7 +50,7 @@ impl Journal {
             tracing::error!("{detail}");
             board.report("coverage-damage", detail, false);
         }
-        Ok(Self { outbox, recent: Mutex::default(), board: board.clone(), clock })
+        Ok(Self { outbox, recent: Mutex::default(), board: board.clone(), clock, failing: AtomicBool::new(false) })
     }
 
     /// What waits for the region.
@@ -58,15 +61,19 @@ impl Journal {
     /// Keeps reports; blocks for a disk sync. One that cannot be kept is told to nobody else either.
     pub fn keep(&self, reports: Vec<CoverageReport>) {
         let records = reports.iter().map(record).collect();
-        match self.outbox.put_many(records) {
-            Ok(_) => self.board.clear(COMPONENT),
-            Err(error) => {
-                let detail =
-                    format!("what was watched in a minute cannot be kept and will be unknown: {}", chain(&error));
-                tracing::error!("{detail}");
-                self.board.report(COMPONENT, detail, false);
-                return;
+        let kept = self.outbox.put_many(records);
+        let was_failing = self.failing.swap(kept.is_err(), Ordering::Relaxed);
+        if let Err(error) = kept {
+            let detail = format!("what was watched in a minute cannot be kept and will be unknown: {}", chain(&error));
+            // Once, not every minute of a disk that stays full.
+            if !was_failing {
+                tracing::warn!("{detail}");
             }
+            self.board.report(COMPONENT, detail, false);
+            return;
+        }
+        if was_failing {
+            self.board.clear(COMPONENT);
         }
         for camera in reports.iter().flat_map(|report| &report.cameras) {
             export(camera);
