@@ -36,7 +36,7 @@ pub(crate) fn camera_health(health: &CameraHealth, rules: &[RuleReadout]) -> v1:
         state: state.into(),
         last_frame_time: health.last_frame_time.map(time_to_wire),
         detail: health.detail.chars().take(MAX_DETAIL).collect(),
-        frames_received: health.counts.decoded,
+        frames_received: health.counts.received,
         frames_analysed: health.counts.analysed,
         frames_dropped: health.counts.dropped(),
         rules: rules.iter().map(rule_readout).collect(),

@@ -40,14 +40,17 @@ impl CoverageShipment {
         if self.under_way.is_some() || self.outbox.backlog().records == 0 {
             return Ok(None);
         }
-        let pending = self.run(|outbox| outbox.next_batch(MAX_REPORTS, MAX_BYTES)).await?;
-        if pending.is_empty() {
+        let read = |outbox: &Outbox| {
+            let pending = outbox.next_batch(MAX_REPORTS, MAX_BYTES)?;
+            Ok(pending.into_iter().map(|pending| (pending.record.event_id, decode(pending))).unzip())
+        };
+        let (ids, reports): (Vec<EventId>, Vec<v1::CoverageReport>) = self.run(read).await?;
+        if ids.is_empty() {
             return Ok(None);
         }
         self.batches += 1;
-        let reports = pending.iter().map(|pending| pending.record.event_id).collect();
-        self.under_way = Some(UnderWay { sent_at: Instant::now(), reports });
-        Ok(Some(v1::CoverageBatch { sequence: self.batches, reports: pending.into_iter().map(decode).collect() }))
+        self.under_way = Some(UnderWay { sent_at: Instant::now(), reports: ids });
+        Ok(Some(v1::CoverageBatch { sequence: self.batches, reports }))
     }
 
     /// Lets go of what the region keeps; false when the acknowledgement is for something else.

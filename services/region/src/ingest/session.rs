@@ -152,7 +152,7 @@ impl Stream<'_> {
                 }
                 Some(Incoming::Coverage(batch)) => {
                     check_coverage_bounds(&batch)?;
-                    work = Work::Coverage(check_coverage(batch, self.context.clock.now()));
+                    work = Work::Coverage(self.check_reports(batch).await?);
                 }
                 Some(Incoming::Heartbeat(heartbeat)) => {
                     let heartbeat = check_heartbeat(heartbeat).map_err(|e| e.within("heartbeat"))?;
@@ -193,6 +193,13 @@ impl Stream<'_> {
         let checked = tokio::task::spawn_blocking(move || check_batch(batch, &region, &edge)).await;
         let batch = checked.map_err(|e| ServiceError::internal("checking a batch", &e))?;
         Ok(Timed { batch, arrived })
+    }
+
+    /// The same for an hour's reports of a large edge.
+    async fn check_reports(&self, batch: v1::CoverageBatch) -> Result<CheckedCoverage, ServiceError> {
+        let now = self.context.clock.now();
+        let checked = tokio::task::spawn_blocking(move || check_coverage(batch, now)).await;
+        checked.map_err(|e| ServiceError::internal("checking coverage", &e))
     }
 
     /// Commits batches and acknowledges each, in their order.

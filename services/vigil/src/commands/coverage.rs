@@ -69,8 +69,9 @@ pub async fn run(args: CoverageArgs) -> anyhow::Result<ExitCode> {
     let mut client = client::coverage(args.server.connect().await?);
     let answer = client.get_coverage(args.server.request(request)).await;
     let answer = answer.map_err(|e| args.server.explain(&e))?.into_inner();
-    let spans = answer.spans.into_iter().map(Watched::new).collect();
-    let mut spans = with_gaps(spans, &asked, now);
+    let spans: Vec<_> = answer.spans.into_iter().map(Watched::new).collect();
+    // Where spans are left out, a time without one is not known to be unknown.
+    let mut spans = if answer.truncated { spans } else { with_gaps(spans, &asked, now) };
     if let Some(below) = args.below {
         spans.retain(|span| span.ratio() * 100.0 < f64::from(below));
     }
