@@ -25,6 +25,7 @@ mod manifest;
 mod model;
 mod mosaic;
 mod nms;
+mod open;
 mod plates;
 mod preprocess;
 mod provider;

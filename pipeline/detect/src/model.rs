@@ -10,8 +10,9 @@ use vigil_base::detection::ModelIdentity;
 use vigil_base::{Detections, Frame, Timestamp};
 
 use crate::manifest::{ModelEntry, Thresholds};
+use crate::open::OpenError;
 use crate::provider::{Provider, ProviderChoice, Refusal};
-use crate::session::{Engine, Look, OnnxEngine, OpenError, SessionPlan};
+use crate::session::{Engine, Look, OnnxEngine, SessionPlan};
 use crate::{DetectError, Detector, Regions, Runtime};
 
 /// How a model is run.

@@ -1,15 +1,16 @@
-//! Wiring of the chain behind one camera: threads, the one place between them, supervision, the ledger.
+//! Wiring of the chain behind one camera: threads, the places between them, supervision, the ledger.
 //!
 //! ```text
-//!  thread camera-<id>                                               thread analyse-<id>
-//!  ┌─────────────────────────────────────────────────────┐         ┌─────────────────────────────────────────────┐
-//!  │ vigil_camera::run ─▶ Reader (gate, decode, sample) ─┼▶ slot ─▶│ Analyser (gate, detect, track, plates, rules, event) ─▶ EventSink │
-//!  └─────────────────────────────────────────────────────┘  (one)  └─────────────────────────────────────────────┘
+//!  thread camera-<id>                                                thread analyse-<id>
+//!  ┌─────────────────────────────────────────────────────┐           ┌──────────────────────────────────────────────────────┐
+//!  │ vigil_camera::run ─▶ Reader (gate, decode, sample) ─┼─▶ slot ─▶ │ Analyser (gate, detect, track, plates, rules, event) ┼─▶ EventSink
+//!  └─────────────────────────────────────────────────────┘  (three)  └──────────────────────────────────────────────────────┘
 //! ```
 //!
 //! Before the slot a frame may be dropped, and is counted; behind it nothing is.
 
 mod analyse;
+mod behind;
 mod chain;
 mod config;
 mod keeper;

@@ -10,6 +10,7 @@ use vigil_base::{EncodedPacket, Frame, SharedClock, Timestamp};
 use vigil_decode::{DecodeError, Decoder};
 use vigil_gate::{MotionGate, PacketGate, Step, WakeCause};
 
+use crate::behind::Behind;
 use crate::config::ChainConfig;
 use crate::ledger::DropCause;
 use crate::sampler::Sampler;
@@ -31,6 +32,8 @@ pub(crate) struct Reader<'a> {
     decoded: Arc<Mutex<VecDeque<Frame>>>,
     sampler: Sampler,
     gate: Option<Gate>,
+    /// Since the gate woke.
+    behind: Behind,
     /// Capture time of the last frame that went into the slot.
     last_put: Option<Timestamp>,
     clock: &'a SharedClock,
@@ -59,14 +62,20 @@ impl<'a> Reader<'a> {
         });
         let sampler = Sampler::new(config.rate);
         let decoded = Arc::default();
-        Self { config, shared, decoder: None, decoded, sampler, gate, last_put: None, clock, in_vain: None }
+        let behind = Behind::default();
+        Self { config, shared, decoder: None, decoded, sampler, gate, behind, last_put: None, clock, in_vain: None }
     }
 
     /// Takes the camera's next packet.
     pub fn take(&mut self, packet: EncodedPacket) {
         self.shared.ledger.received();
         let Some(gate) = &mut self.gate else { return self.decode(&packet) };
-        match gate.packets.take(packet) {
+        let (session, pts_ns) = (packet.session, packet.pts_ns);
+        let step = gate.packets.take(packet);
+        if matches!(step, Step::Look(_) | Step::Wake(..)) {
+            self.behind.begin(session, pts_ns, self.clock.monotonic());
+        }
+        match step {
             Step::Decode(packet) => self.watch(&packet),
             Step::Hold => self.shared.ledger.gated(),
             Step::Look(sentinel) => self.look(&sentinel),
@@ -76,6 +85,7 @@ impl<'a> Reader<'a> {
 
     /// Awake: decodes a packet, and rests after a keyframe that shows nothing, while nothing moves that is tracked.
     fn watch(&mut self, packet: &EncodedPacket) {
+        let waited = self.behind.waited(packet, self.clock.monotonic());
         self.push(packet);
         let Some(gate) = &mut self.gate else { return };
         if packet.keyframe {
@@ -85,7 +95,7 @@ impl<'a> Reader<'a> {
             let decoded = self.decoded.lock();
             decoded.iter().find(|frame| frame.capture_time == at).cloned()
         });
-        self.hand_out(false);
+        self.hand_out(waited);
         let Some(gate) = &mut self.gate else { return };
         let moved = shown.is_some_and(|keyframe| {
             gate.awaited = None;

@@ -7,9 +7,9 @@ use super::flatten::Quad;
 use super::manifest::PlatesEntry;
 use super::network::{Network, wrong_answer};
 use crate::letterbox::Letterbox;
+use crate::open::OpenError;
 use crate::preprocess::Preprocessor;
 use crate::provider::Provider;
-use crate::session::OpenError;
 use crate::{DetectError, Runtime};
 
 /// Rows of an answer: centre x, centre y, width, height, probability.

@@ -26,8 +26,8 @@ use vigil_base::event::ModelRef;
 use vigil_base::{BoxPx, Frame};
 
 use crate::model::{choose, report};
+use crate::open::OpenError;
 use crate::provider::{Provider, ProviderChoice};
-use crate::session::OpenError;
 use crate::{DetectError, ModelConfig, Runtime};
 use find::Finder;
 use read::Reader;

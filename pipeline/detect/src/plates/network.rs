@@ -5,9 +5,10 @@ use std::sync::Arc;
 use ort::session::Session;
 
 use super::manifest::Part;
+use crate::open::{OpenError, Weights, input_shape, make_session};
 use crate::preprocess::{InputSpec, Slot};
 use crate::provider::Provider;
-use crate::session::{Input, OpenError, Weights, input_shape, make_session};
+use crate::session::Input;
 use crate::{DetectError, Runtime};
 
 /// A model that takes one picture and answers with one table.

@@ -8,9 +8,9 @@ use super::Character;
 use super::flatten::{Quad, flatten};
 use super::manifest::{Blank, Format, PlatesEntry};
 use super::network::{Network, wrong_answer};
+use crate::open::OpenError;
 use crate::preprocess::InputSpec;
 use crate::provider::Provider;
-use crate::session::OpenError;
 use crate::{DetectError, Runtime};
 
 /// Reads a plate whose corners are known.

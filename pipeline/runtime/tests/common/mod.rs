@@ -183,6 +183,8 @@ pub fn chain_config(url: &str, gate: Option<PacketGateConfig>, detector: Detecto
 pub struct Watched {
     pub chain: CameraChain,
     pub shown: Shown,
+    /// What the camera said of itself, in order.
+    pub said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Watched {
@@ -192,9 +194,12 @@ impl Watched {
         let detector: DetectorSource = Arc::new(move || {
             Box::new(Noting { inner: Box::new(scheduler.camera(&camera, RATE)), shown: seen.clone() })
         });
-        let config = chain_config(url, Some(PacketGateConfig::default()), detector);
+        let mut config = chain_config(url, Some(PacketGateConfig::default()), detector);
+        let said = Arc::<Mutex<Vec<String>>>::default();
+        let sentences = said.clone();
+        config.on_status = Arc::new(move |_, sentence| sentences.lock().push(sentence.to_owned()));
         let chain = CameraChain::start(config, Arc::new(Ended::default()), SystemClock::shared()).unwrap();
-        Self { chain, shown }
+        Self { chain, shown, said }
     }
 
     /// Waits until so many more frames are analysed; fails with the camera's state.
