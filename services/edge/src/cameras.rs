@@ -1,6 +1,7 @@
 //! The edge's cameras at work, and how they change while it runs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -71,6 +72,13 @@ pub(crate) struct Changes {
     pub restarted: usize,
     /// Went on with other rules.
     pub rules: usize,
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { added, removed, restarted, rules } = self;
+        write!(f, "cameras: {added} added, {removed} removed, {restarted} set up anew, {rules} with other rules")
+    }
 }
 
 /// A camera's configuration does not fit what runs.

@@ -28,7 +28,7 @@ use vigil_base::{Event, SharedClock, SystemClock};
 use vigil_outbox::{Outbox, OutboxConfig, OutboxError};
 use vigil_runtime::StartError;
 use vigil_serve::grpc::StartError as GrpcStartError;
-use vigil_serve::{GrpcServer, HealthBoard, ops};
+use vigil_serve::{GrpcServer, HealthBoard, Reloads, ops};
 
 use cameras::{Cameras, Common};
 use config::EdgeConfig;
@@ -37,7 +37,6 @@ use memory::Memories;
 use model::SharedModel;
 pub use model::{ModelError, default_manifest};
 use plates::SharedPlates;
-pub use reload::Reloads;
 use ship::{Shipper, ShipperConfig};
 pub use sink::{OutboxSink, close_open_events};
 

@@ -3,31 +3,19 @@
 //! All of it is read and checked first; a configuration that is wrong anywhere changes nothing. Then the cameras become
 //! what it says, each by itself.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vigil_runtime::StartError;
 use vigil_serve::HealthBoard;
 use vigil_serve::config::ConfigError;
 use vigil_serve::error::chain;
+use vigil_serve::reload::{self, Reloads};
 
 use crate::cameras::{CameraUnfit, Cameras, Changes};
 use crate::config::{self, EdgeConfig};
 use crate::model::ModelError;
-
-/// The component's name on the health board.
-const COMPONENT: &str = "configuration";
-
-/// Where the configuration stands, and when it is to be read again.
-pub struct Reloads {
-    /// The file that the edge was started with.
-    pub file: PathBuf,
-    /// One message for each request.
-    pub requests: mpsc::Receiver<()>,
-}
 
 /// A configuration is not taken over.
 #[derive(Debug, thiserror::Error)]
@@ -97,22 +85,9 @@ fn fixed(running: &EdgeConfig, next: &EdgeConfig) -> Vec<&'static str> {
 }
 
 fn tell(outcome: Result<Changes, Refusal>, board: &HealthBoard) {
-    let counted = |outcome: &'static str| metrics::counter!("vigil_configuration_reads_total", "outcome" => outcome);
     match outcome {
-        Ok(Changes { added, removed, restarted, rules }) => {
-            counted("taken_over").increment(1);
-            board.clear(COMPONENT);
-            tracing::info!(added, removed, restarted, rules, "the configuration was read again and taken over");
-        }
-        Err(refusal) => {
-            let what = match refusal {
-                Refusal::Start(_) => "",
-                _ => "the configuration that was read is refused, and the edge goes on with the one before: ",
-            };
-            counted("refused").increment(1);
-            let detail = format!("{what}{}", chain(&refusal));
-            tracing::error!("{detail}");
-            board.report(COMPONENT, detail, false);
-        }
+        Ok(changes) => reload::taken_over(board, changes),
+        Err(refusal @ Refusal::Start(_)) => reload::refused(board, &chain(&refusal)),
+        Err(refusal) => reload::refused(board, &reload::nothing_changed("edge", &chain(&refusal))),
     }
 }

@@ -1,55 +1,129 @@
 //! All the regions, and which of them a question goes to.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use parking_lot::RwLock;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::metadata::MetadataMap;
 use vigil_base::{RegionId, SharedClock};
 use vigil_serve::{HealthBoard, ServiceError, TokenKey};
 
 use crate::admission::Admission;
-use crate::config::GatewayConfig;
+use crate::config::{GatewayConfig, RegionEndpoint};
 use crate::deadline::Question;
 use crate::link::RegionLink;
 
 /// Known regions that an error message lists.
 const MAX_LISTED: usize = 20;
 
-/// The configured regions, in order of id. Questions take their links with them, so that a set can be replaced under them.
+/// The configured regions. Questions take their links with them, so that the set can be replaced under them.
 pub(crate) struct Federation {
-    links: Vec<Arc<RegionLink>>,
+    /// In order of id.
+    links: RwLock<Arc<[Arc<RegionLink>]>>,
+    replaced: watch::Sender<()>,
     max_fan_out: usize,
+    telling_budget: Duration,
+    clock: SharedClock,
+    board: HealthBoard,
+    watchers: TaskTracker,
+}
+
+/// What another set of regions changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) added: usize,
+    pub(crate) removed: usize,
+    /// Found at another address now.
+    pub(crate) moved: usize,
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { added, removed, moved } = self;
+        write!(f, "regions: {added} added, {removed} removed, {moved} at another address")
+    }
 }
 
 impl Federation {
-    /// Links to all regions of `config`. Must be made within a tokio runtime.
-    pub(crate) fn new(config: &GatewayConfig, clock: &SharedClock, board: &HealthBoard) -> Self {
-        let telling_budget = config.default_deadline.mul_f32(config.region_share) / 2;
-        let link = |endpoint| RegionLink::new(endpoint, telling_budget, clock.clone(), board.clone());
-        let mut links: Vec<_> = config.regions.iter().map(link).collect();
-        links.sort_by(|a, b| a.id().cmp(b.id()));
-        Self { links, max_fan_out: config.max_fan_out }
+    /// Links to all regions of `config`, which connect and are watched over until `shutdown`. Must be made within a tokio
+    /// runtime.
+    pub(crate) fn new(
+        config: &GatewayConfig,
+        clock: &SharedClock,
+        board: &HealthBoard,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        let federation = Self {
+            links: RwLock::new(Arc::new([])),
+            replaced: watch::Sender::new(()),
+            max_fan_out: config.max_fan_out,
+            telling_budget: config.default_deadline.mul_f32(config.region_share) / 2,
+            clock: clock.clone(),
+            board: board.clone(),
+            watchers: TaskTracker::new(),
+        };
+        federation.replace(&config.regions, shutdown);
+        federation
     }
 
-    /// Connects to the regions and watches over them until `shutdown`.
-    pub(crate) fn watch(&self, shutdown: &CancellationToken) -> JoinSet<()> {
-        self.links.iter().map(|link| link.clone().watch(shutdown.clone())).collect()
+    /// Becomes these regions: those at the same address keep their connections, the others' end.
+    pub(crate) fn replace(&self, endpoints: &[RegionEndpoint], shutdown: &CancellationToken) -> Changes {
+        let before = self.links();
+        let kept = |endpoint: &RegionEndpoint| before.iter().find(|link| link.endpoint() == endpoint).cloned();
+        let mut after: Vec<_> =
+            endpoints.iter().map(|end| kept(end).unwrap_or_else(|| self.link(end, shutdown))).collect();
+        after.sort_by(|a, b| a.id().cmp(b.id()));
+        *self.links.write() = after.iter().cloned().collect();
+        self.replaced.send_replace(());
+
+        let (mut gone, mut moved) = (0, 0);
+        for old in before.iter().filter(|old| !after.iter().any(|link| Arc::ptr_eq(link, old))) {
+            let successor = after.iter().find(|link| link.id() == old.id());
+            old.retire(successor.is_none());
+            gone += 1;
+            moved += usize::from(successor.is_some());
+        }
+        Changes { added: after.len() + gone - before.len() - moved, removed: gone - moved, moved }
+    }
+
+    fn link(&self, endpoint: &RegionEndpoint, shutdown: &CancellationToken) -> Arc<RegionLink> {
+        let gone = shutdown.child_token();
+        let link = RegionLink::new(endpoint, self.telling_budget, self.clock.clone(), self.board.clone(), gone);
+        self.watchers.spawn(link.clone().watch());
+        link
+    }
+
+    /// Ends when all that watches over regions has, after their `shutdown`.
+    pub(crate) async fn ended(&self) {
+        self.watchers.close();
+        self.watchers.wait().await;
+    }
+
+    /// Each replacement of the regions.
+    pub(crate) fn replacements(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
+    }
+
+    fn links(&self) -> Arc<[Arc<RegionLink>]> {
+        self.links.read().clone()
     }
 
     /// The region of this id.
-    pub(crate) fn find(&self, id: &RegionId) -> Option<&Arc<RegionLink>> {
-        let at = self.links.binary_search_by(|link| link.id().cmp(id)).ok()?;
-        self.links.get(at)
+    pub(crate) fn find(&self, id: &RegionId) -> Option<Arc<RegionLink>> {
+        find(&self.links(), id).cloned()
     }
 
     /// The regions a filter names in `field`, or all when it names none: each once, in order of id.
     pub(crate) fn select(&self, named: &[RegionId], field: &str) -> Result<Vec<Arc<RegionLink>>, ServiceError> {
         let mut links = if named.is_empty() {
-            self.links.clone()
+            self.links().to_vec()
         } else {
-            named.iter().map(|id| self.known(id, field).cloned()).collect::<Result<_, _>>()?
+            let all = self.links();
+            named.iter().map(|id| known(&all, id, field).cloned()).collect::<Result<_, _>>()?
         };
         links.sort_by(|a, b| a.id().cmp(b.id()));
         links.dedup_by(|a, b| a.id() == b.id());
@@ -64,31 +138,35 @@ impl Federation {
     /// The one region that `text` names.
     pub(crate) fn route(&self, text: &str, field: &str) -> Result<Arc<RegionLink>, ServiceError> {
         if text.is_empty() {
-            let problem = format!("is missing; this gateway has the regions {}", self.listed());
+            let problem = format!("is missing; this gateway has the regions {}", listed(&self.links()));
             return Err(ServiceError::field(field, problem));
         }
         let id = RegionId::new(text).map_err(|error| ServiceError::field(field, error))?;
-        self.known(&id, field).cloned()
+        known(&self.links(), &id, field).cloned()
     }
 
     /// The one region that `text` names, or all when it is empty.
     pub(crate) fn route_or_all(&self, text: &str, field: &str) -> Result<Vec<Arc<RegionLink>>, ServiceError> {
         if text.is_empty() { self.select(&[], field) } else { Ok(vec![self.route(text, field)?]) }
     }
+}
 
-    fn known(&self, id: &RegionId, field: &str) -> Result<&Arc<RegionLink>, ServiceError> {
-        self.find(id).ok_or_else(|| {
-            let problem = format!("{id} is not a region of this gateway; it has {}", self.listed());
-            ServiceError::field(field, problem)
-        })
-    }
+fn find<'a>(links: &'a [Arc<RegionLink>], id: &RegionId) -> Option<&'a Arc<RegionLink>> {
+    links.get(links.binary_search_by(|link| link.id().cmp(id)).ok()?)
+}
 
-    fn listed(&self) -> String {
-        let names: Vec<_> = self.links.iter().take(MAX_LISTED).map(|link| link.id().as_str()).collect();
-        match self.links.len().saturating_sub(MAX_LISTED) {
-            0 => names.join(", "),
-            more => format!("{} and {more} more", names.join(", ")),
-        }
+fn known<'a>(links: &'a [Arc<RegionLink>], id: &RegionId, field: &str) -> Result<&'a Arc<RegionLink>, ServiceError> {
+    find(links, id).ok_or_else(|| {
+        let problem = format!("{id} is not a region of this gateway; it has {}", listed(links));
+        ServiceError::field(field, problem)
+    })
+}
+
+fn listed(links: &[Arc<RegionLink>]) -> String {
+    let names: Vec<_> = links.iter().take(MAX_LISTED).map(|link| link.id().as_str()).collect();
+    match links.len().saturating_sub(MAX_LISTED) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
     }
 }
 

@@ -7,6 +7,7 @@
 //! - `link`: one region as the gateway sees it: its connections, its circuit breaker, what its failures mean.
 //! - `scatter`: one question to many regions within one deadline; a part per region, whatever happens.
 //! - `search`, `aggregate`, `cameras`, `status`: how the parts become one answer.
+//! - `reload`: another set of regions without a restart.
 //! - `stream`: one live stream out of many, with a place per region inside one cursor.
 //!
 //! Invariants:
@@ -31,6 +32,7 @@ mod deadline;
 mod federation;
 mod link;
 mod query;
+mod reload;
 mod report;
 mod scatter;
 mod search;

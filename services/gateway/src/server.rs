@@ -12,7 +12,7 @@ use vigil_proto::v1::event_query_service_server::EventQueryServiceServer;
 use vigil_proto::v1::event_stream_service_server::EventStreamServiceServer;
 use vigil_proto::v1::region_service_server::RegionServiceServer;
 use vigil_serve::token::KeyError;
-use vigil_serve::{GrpcServer, HealthBoard, TokenKey, grpc, ops};
+use vigil_serve::{GrpcServer, HealthBoard, Reloads, TokenKey, grpc, ops};
 
 use crate::admission::Admission;
 use crate::cameras::Cameras;
@@ -20,6 +20,7 @@ use crate::config::GatewayConfig;
 use crate::coverage::Coverage;
 use crate::federation::{Context, Federation};
 use crate::query::Query;
+use crate::reload;
 use crate::status::RegionsStatus;
 use crate::stream::Streams;
 
@@ -56,8 +57,9 @@ pub struct GatewayServer {
 }
 
 impl GatewayServer {
-    /// Binds both addresses and serves. Regions need not be there: what they are is in each answer.
-    pub async fn start(config: GatewayConfig) -> Result<Self, StartError> {
+    /// Binds both addresses and serves. Regions need not be there: what they are is in each answer. With `reloads`, its
+    /// regions become what the file says whenever it is asked to read it again.
+    pub async fn start(config: GatewayConfig, reloads: Option<Reloads>) -> Result<Self, StartError> {
         let shutdown = CancellationToken::new();
         let board = HealthBoard::new();
         // Both before the first handle is taken: handles taken without a recorder count into nothing.
@@ -68,16 +70,19 @@ impl GatewayServer {
         let ops_error = |source| StartError::Ops { address: config.ops_listen, source };
         let ops_address =
             ops::serve_ops(config.ops_listen, board.clone(), shutdown.clone()).await.map_err(ops_error)?;
-        let context = context(&config, key, clock, &board);
-        let watchers = context.federation.watch(&shutdown);
+        let context = context(&config, key, clock, &board, &shutdown);
         let address = server.address();
         tracing::info!(%address, %ops_address, regions = config.regions.len(), "gateway serves");
         let grpc = add_services(server, &context, &config, &shutdown).spawn(shutdown.clone());
+        let (federation, until) = (context.federation.clone(), shutdown.clone());
         let serving = tokio::spawn(async move {
+            if let Some(reloads) = reloads {
+                reload::serve(reloads, config, &federation, &board, &until).await;
+            }
             if let Err(error) = grpc.await {
                 tracing::error!(%error, "the gRPC server's task failed");
             }
-            watchers.join_all().await;
+            federation.ended().await;
         });
         Ok(Self { address, ops_address, shutdown, serving })
     }
@@ -105,17 +110,23 @@ impl GatewayServer {
     }
 }
 
-/// Runs a gateway until `shutdown`.
-pub async fn run(config: GatewayConfig, shutdown: CancellationToken) -> Result<(), StartError> {
-    let server = GatewayServer::start(config).await?;
+/// Runs a gateway until `shutdown`; its regions become what `reloads` says while it runs.
+pub async fn run(config: GatewayConfig, reloads: Reloads, shutdown: CancellationToken) -> Result<(), StartError> {
+    let server = GatewayServer::start(config, Some(reloads)).await?;
     shutdown.cancelled().await;
     server.stop().await;
     Ok(())
 }
 
-fn context(config: &GatewayConfig, key: Arc<TokenKey>, clock: SharedClock, board: &HealthBoard) -> Context {
+fn context(
+    config: &GatewayConfig,
+    key: Arc<TokenKey>,
+    clock: SharedClock,
+    board: &HealthBoard,
+    shutdown: &CancellationToken,
+) -> Context {
     Context {
-        federation: Arc::new(Federation::new(config, &clock, board)),
+        federation: Arc::new(Federation::new(config, &clock, board, shutdown)),
         admission: Admission::new(config, clock.clone()),
         clock,
         key,

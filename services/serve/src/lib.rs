@@ -7,6 +7,7 @@
 //! - [`token`]: opaque, authenticated tokens (page tokens, stream cursors).
 //! - [`config`]: loading a TOML file with errors that name file, line and key.
 //! - [`logs`]: structured logs on standard error.
+//! - [`reload`]: the configuration, read again while a process runs.
 
 pub mod config;
 pub mod error;
@@ -14,9 +15,11 @@ pub mod grpc;
 pub mod health;
 pub mod logs;
 pub mod ops;
+pub mod reload;
 pub mod token;
 
 pub use error::{ErrorCode, ServiceError};
 pub use grpc::GrpcServer;
 pub use health::{HealthBoard, Problem};
+pub use reload::Reloads;
 pub use token::{TokenError, TokenKey};

@@ -8,6 +8,7 @@ mod breaker;
 mod telemetry;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -43,7 +44,7 @@ const PROBE_BUDGET: Duration = Duration::from_secs(2);
 
 /// One region. Shared by all questions.
 pub(crate) struct RegionLink {
-    id: RegionId,
+    endpoint: RegionEndpoint,
     questions: Channel,
     streams: Channel,
     breaker: Mutex<Breaker>,
@@ -53,15 +54,19 @@ pub(crate) struct RegionLink {
     /// A question that had less time than this says nothing about the region when it runs out of it: else a client with a
     /// deadline of a millisecond could close a region to all others.
     telling_budget: Duration,
+    gone: CancellationToken,
+    /// It was taken out of the configuration.
+    left: AtomicBool,
 }
 
 impl RegionLink {
-    /// A link that has sent nothing yet. Must be made within a tokio runtime.
+    /// A link that has sent nothing yet; `gone` ends what watches over it. Must be made within a tokio runtime.
     pub(crate) fn new(
         endpoint: &RegionEndpoint,
         telling_budget: Duration,
         clock: SharedClock,
         board: HealthBoard,
+        gone: CancellationToken,
     ) -> Arc<Self> {
         let base = Endpoint::from(endpoint.address.clone())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -74,7 +79,7 @@ impl RegionLink {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(STREAMS_CONNECTION_WINDOW);
         Arc::new(Self {
-            id: endpoint.region_id.clone(),
+            endpoint: endpoint.clone(),
             questions: base.connect_lazy(),
             streams: streams.connect_lazy(),
             breaker: Mutex::new(Breaker::new()),
@@ -82,12 +87,35 @@ impl RegionLink {
             clock,
             telemetry: Telemetry::new(&endpoint.region_id, board),
             telling_budget,
+            gone,
+            left: AtomicBool::new(false),
         })
     }
 
     /// The region's id.
     pub(crate) fn id(&self) -> &RegionId {
-        &self.id
+        &self.endpoint.region_id
+    }
+
+    /// Which region this is, and where.
+    pub(crate) fn endpoint(&self) -> &RegionEndpoint {
+        &self.endpoint
+    }
+
+    /// This link is no longer used: the region is found elsewhere, or `left` for good. Questions under way end as they would
+    /// have.
+    pub(crate) fn retire(&self, left: bool) {
+        self.left.store(left, Ordering::Release);
+        self.gone.cancel();
+        if left {
+            self.telemetry.retired();
+        }
+    }
+
+    /// Ready when the link is no longer used, or the gateway ends; true when the region is no longer configured.
+    pub(crate) async fn gone(&self) -> bool {
+        self.gone.cancelled().await;
+        self.left.load(Ordering::Acquire)
     }
 
     /// The connection for live streams.
@@ -145,8 +173,8 @@ impl RegionLink {
         }
     }
 
-    /// Makes the first connection, and probes the region whenever its circuit is open, until `shutdown`.
-    pub(crate) async fn watch(self: Arc<Self>, shutdown: CancellationToken) {
+    /// Makes the first connection, and probes the region whenever its circuit is open, until the region is gone.
+    pub(crate) async fn watch(self: Arc<Self>) {
         let watching = async {
             // Whatever comes of it is settled like any other question.
             let _ = self.status(&Question::own(PROBE_BUDGET, self.clock.monotonic())).await;
@@ -155,7 +183,7 @@ impl RegionLink {
                 self.probe_until_closed().await;
             }
         };
-        shutdown.run_until_cancelled(watching).await;
+        self.gone.run_until_cancelled(watching).await;
     }
 
     async fn probe_until_closed(&self) {
@@ -194,7 +222,7 @@ impl RegionLink {
     }
 
     fn status_request(&self) -> v1::GetStatusRequest {
-        v1::GetStatusRequest { region_id: self.id.to_string() }
+        v1::GetStatusRequest { region_id: self.id().to_string() }
     }
 
     /// The region's status.
@@ -204,9 +232,9 @@ impl RegionLink {
             client.get_status(request).await
         };
         let accept = |answer: v1::GetStatusResponse| {
-            let fresh = Freshness::of(&self.id, &answer.regions)?;
-            match answer.statuses.iter().find(|status| status.region_id != self.id.as_str()) {
-                Some(other) => Err(crate::report::other_region(&self.id, &other.region_id)),
+            let fresh = Freshness::of(self.id(), &answer.regions)?;
+            match answer.statuses.iter().find(|status| status.region_id != self.id().as_str()) {
+                Some(other) => Err(crate::report::other_region(self.id(), &other.region_id)),
                 None => Ok((answer.statuses, fresh)),
             }
         };

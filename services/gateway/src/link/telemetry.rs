@@ -85,6 +85,12 @@ impl Telemetry {
         self.board.report(&self.component, format!("region {} {}", self.region, failure.detail()), false);
     }
 
+    /// The region is no longer configured: nothing is wrong with it here any more.
+    pub(super) fn retired(&self) {
+        self.circuit_open.set(0.0);
+        self.board.clear(&self.component);
+    }
+
     /// The region is asked again.
     pub(super) fn closed(&self) {
         tracing::info!(region = %self.region, "region is back");

@@ -106,7 +106,7 @@ async fn first_round(
     let (mut known, mut first, mut reports) = (Vec::new(), Vec::new(), Vec::new());
     for (region, after) in places.0 {
         if let Some(link) = context.federation.find(&region) {
-            known.push((link.clone(), Ask { region, after, count }));
+            known.push((link, Ask { region, after, count }));
         } else {
             reports.push(report(&region, Err(&Failure::NotConfigured), Duration::ZERO));
             first.push((region, after, None));
@@ -122,14 +122,19 @@ async fn first_round(
     (first, reports)
 }
 
-/// Asks dry regions for more; nothing where time is too short or the region does not answer.
+/// Asks dry regions for more; nothing where time is too short, or the region does not answer or is no longer configured.
 async fn ask_again(context: &Context, question: &Question, filter: &Filter, asks: Vec<Ask>) -> Vec<Option<RegionPage>> {
+    let mut pages: Vec<Option<RegionPage>> = asks.iter().map(|_| None).collect();
     if question.remaining(context.clock.monotonic()) < MIN_REFILL_TIME {
-        return asks.iter().map(|_| None).collect();
+        return pages;
     }
-    let links: Vec<_> = asks.iter().filter_map(|ask| context.federation.find(&ask.region).cloned()).collect();
-    let parts = scatter(context, question, filter, &links, &asks).all().await;
-    parts.into_iter().map(|part| part.result.ok().map(|(page, _)| page)).collect()
+    let found = asks.iter().enumerate().filter_map(|(i, ask)| Some((i, context.federation.find(&ask.region)?)));
+    let (at, links): (Vec<_>, Vec<_>) = found.unzip();
+    let sent: Vec<_> = at.iter().map(|&i| asks[i].clone()).collect();
+    for (i, part) in at.into_iter().zip(scatter(context, question, filter, &links, &sent).all().await) {
+        pages[i] = part.result.ok().map(|(page, _)| page);
+    }
+    pages
 }
 
 fn scatter(

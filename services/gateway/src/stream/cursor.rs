@@ -181,7 +181,7 @@ mod tests {
     fn the_longest_cursor_is_taken_back() {
         let (key, any) = (TokenKey::random(), Filter::default());
         let mut places = Places::new(&any);
-        for i in 0..super::super::MAX_REGIONS {
+        for i in 0..super::super::sources::MAX_REGIONS {
             let id = region(&format!("{i:064}"));
             places.get_or(&id, &Place::Oldest(true));
             places.advance(&id, "c".repeat(super::super::reader::MAX_REGION_CURSOR));

@@ -10,34 +10,32 @@
 mod cursor;
 mod outlet;
 mod reader;
+mod sources;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use vigil_base::{RegionId, SharedClock};
-use vigil_proto::convert::{Filter, filter_from_wire, filter_to_wire, time_from_wire, time_to_wire};
+use vigil_proto::convert::{filter_from_wire, time_from_wire, time_to_wire};
 use vigil_proto::v1;
 use vigil_proto::v1::event_stream_service_server::EventStreamService;
 use vigil_proto::v1::subscribe_response::Message;
 use vigil_serve::{ServiceError, TokenKey};
 
 use crate::federation::Context;
-use crate::link::RegionLink;
 use crate::report::{Failure, report};
 use cursor::{Place, Places};
 use outlet::{ClientStream, End, Outlet, Over};
-use reader::{News, Note, Reader};
+use reader::{News, Note};
+use sources::Sources;
 
 /// Longest silence towards a subscriber.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Most regions of one stream: with the longest ids and cursors of their own, its cursor is still taken back. Each delivery
-/// carries that cursor, so more would cost more than the events.
-const MAX_REGIONS: usize = 250;
 /// Notes of all regions that wait for the stream: enough that no region waits for its turn, few enough to be small.
 const NOTES: usize = 64;
 
@@ -59,35 +57,21 @@ impl Streams {
         let start = request.start();
         let since = request.since.map(|at| time_from_wire("since", at)).transpose().map_err(ServiceError::from)?;
         let filter = filter_from_wire(request.filter).map_err(|error| ServiceError::from(error.within("filter")))?;
-        let links = self.context.federation.select(&filter.regions, "filter.region_ids")?;
         let resumed = !request.cursor.is_empty();
         let mut places = if resumed {
             Places::open(&request.cursor, &filter, &self.context.key, now)?
         } else {
             Places::new(&filter)
         };
-        let strangers = places.strangers(|id| self.context.federation.find(id).is_some());
-        check_size(links.len(), strangers.len())?;
         let first = Place::of_start(start, since, now);
-        let fresh = !resumed && since.is_none();
+        let replacements = self.context.federation.replacements();
         let (sender, notes) = mpsc::channel(NOTES);
-        let mut readers = JoinSet::new();
-        for link in &links {
-            let place = places.get_or(link.id(), &first);
-            let filter = region_filter(&filter, link.id());
-            let clock = self.context.clock.clone();
-            readers.spawn(Reader::new(link.clone(), filter, place, fresh, sender.clone(), clock).run());
-        }
+        let mut sources = Sources::new(self.context.clone(), filter, first, sender);
+        let unheard = sources.follow(&mut places, !resumed && since.is_none())?.into_iter().collect();
         let (outlet, stream) = outlet::open(places.seal(&self.context.key, now), self.patience);
-        let subscription = Subscription {
-            places,
-            unheard: links.iter().map(|link: &Arc<RegionLink>| link.id().clone()).collect(),
-            started: false,
-            key: self.context.key.clone(),
-            clock: self.context.clock.clone(),
-            outlet,
-        };
-        tokio::spawn(serve(subscription, strangers, notes, readers, self.shutdown.clone(), permit));
+        let (key, clock) = (self.context.key.clone(), self.context.clock.clone());
+        let subscription = Subscription { places, sources, unheard, started: false, key, clock, outlet };
+        tokio::spawn(serve(subscription, notes, replacements, self.shutdown.clone(), permit));
         Ok(stream)
     }
 }
@@ -101,48 +85,28 @@ impl EventStreamService for Streams {
     }
 }
 
-/// Refuses a stream whose cursor could outgrow what is taken back: too many regions here, or too many more in the cursor.
-fn check_size(regions: usize, strangers: usize) -> Result<(), ServiceError> {
-    if regions > MAX_REGIONS {
-        let problem = format!("{regions} regions are meant; a stream takes at most {MAX_REGIONS}");
-        return Err(ServiceError::field("filter.region_ids", problem));
-    }
-    if regions + strangers > MAX_REGIONS {
-        let problem = format!(
-            "holds places in {strangers} regions that this gateway does not have; with its own it would have more than \
-             {MAX_REGIONS}: resume at a gateway that has them, or start without it"
-        );
-        return Err(ServiceError::field("cursor", problem));
-    }
-    Ok(())
-}
-
-fn region_filter(filter: &Filter, region: &RegionId) -> v1::EventFilter {
-    filter_to_wire(&Filter { regions: vec![region.clone()], ..filter.clone() })
-}
-
 /// One subscriber's stream, from its start to its end. The readers end with it.
 async fn serve(
     mut subscription: Subscription,
-    strangers: BTreeSet<RegionId>,
     notes: mpsc::Receiver<Note>,
-    readers: JoinSet<()>,
+    replacements: watch::Receiver<()>,
     shutdown: CancellationToken,
     permit: OwnedSemaphorePermit,
 ) {
     let streams = metrics::gauge!("vigil_gateway_subscriptions");
     streams.increment(1.0);
     tokio::select! {
-        Err(Over) = subscription.run(&strangers, notes) => {}
+        Err(Over) = subscription.run(notes, replacements) => {}
         () = shutdown.cancelled() => subscription.outlet.finish(End::ShutDown),
     }
     streams.decrement(1.0);
-    drop((readers, permit));
+    drop(permit);
 }
 
 /// One subscriber's stream.
 struct Subscription {
     places: Places,
+    sources: Sources,
     /// Regions that have neither joined nor failed yet. The first heartbeat comes when there are none: its cursor then holds
     /// every region's own, and what is committed from then on will be delivered.
     unheard: BTreeSet<RegionId>,
@@ -153,20 +117,22 @@ struct Subscription {
 }
 
 impl Subscription {
-    async fn run(&mut self, strangers: &BTreeSet<RegionId>, mut notes: mpsc::Receiver<Note>) -> Result<(), Over> {
-        for region in strangers {
-            self.outlet.send(Message::Region(report(region, Err(&Failure::NotConfigured), Duration::ZERO))).await?;
-        }
+    async fn run(
+        &mut self,
+        mut notes: mpsc::Receiver<Note>,
+        mut replacements: watch::Receiver<()>,
+    ) -> Result<Infallible, Over> {
+        self.tell_strangers().await?;
         let delivered = metrics::counter!("vigil_gateway_subscription_events_total");
         let mut silence = tokio::time::interval(HEARTBEAT);
         silence.reset();
         loop {
             let message = tokio::select! {
-                note = notes.recv() => match note {
-                    Some(note) => self.take(note),
-                    // The readers run until the notes are closed.
-                    None => return Err(Over),
-                },
+                Some(note) = notes.recv() => self.take(note),
+                Ok(()) = replacements.changed() => {
+                    self.follow()?;
+                    None
+                }
                 _ = silence.tick() => Some(self.heartbeat()),
                 () = self.outlet.closed() => return Err(Over),
             };
@@ -180,6 +146,25 @@ impl Subscription {
             }
             silence.reset();
         }
+    }
+
+    /// Regions in which the subscriber has a place and which this gateway does not have.
+    async fn tell_strangers(&self) -> Result<(), Over> {
+        for region in self.places.strangers(|id| self.sources.reads(id)) {
+            self.outlet.send(Message::Region(report(&region, Err(&Failure::NotConfigured), Duration::ZERO))).await?;
+        }
+        Ok(())
+    }
+
+    /// The gateway has other regions now: joins those that are meant.
+    fn follow(&mut self) -> Result<(), Over> {
+        if let Err(error) = self.sources.follow(&mut self.places, false) {
+            // What is meant can no longer be served in one stream: who asks again is told why.
+            tracing::info!(%error, "a live stream ends with the change of regions");
+            self.outlet.finish(End::OtherRegions);
+            return Err(Over);
+        }
+        Ok(())
     }
 
     /// Moves the region's place; gives the message the subscriber is to have, if any.

@@ -29,6 +29,8 @@ pub(super) enum End {
     TooSlow(Duration),
     /// The server shuts down.
     ShutDown,
+    /// The gateway has other regions now, and can no longer serve this stream over those that are meant.
+    OtherRegions,
 }
 
 impl End {
@@ -38,6 +40,10 @@ impl End {
             Self::TooSlow(patience) => {
                 let message = format!("nothing was read for {} s; resume with cursor {place}", patience.as_secs());
                 ServiceError::new(ErrorCode::LimitReached, message).into()
+            }
+            Self::OtherRegions => {
+                let message = format!("this gateway has other regions now; resume with cursor {place}");
+                ServiceError::new(ErrorCode::Unavailable, message).into()
             }
             Self::ShutDown => {
                 let message = format!("this gateway shuts down; resume at another with cursor {place}");

@@ -83,8 +83,21 @@ impl Reader {
         Self { link, filter, place, fresh, told: None, notes, clock }
     }
 
-    /// Reads until nobody wants the notes any more.
+    /// Reads until nobody wants the notes any more, or the region is no longer configured, which is told.
     pub(super) async fn run(mut self) {
+        let link = self.link.clone();
+        let region = link.id().clone();
+        let notes = self.notes.clone();
+        tokio::select! {
+            () = self.read() => {}
+            left = link.gone() => if left {
+                // An error: the stream has ended.
+                let _ = notes.send(Note { region, news: News::Failed(Failure::NotConfigured, Duration::ZERO) }).await;
+            }
+        }
+    }
+
+    async fn read(&mut self) {
         let mut wait = FIRST_WAIT;
         loop {
             let start = self.clock.monotonic();

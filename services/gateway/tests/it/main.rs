@@ -6,6 +6,7 @@ mod faults;
 mod limits;
 mod query;
 mod real_regions;
+mod reload;
 mod simulation;
 mod stream;
 mod support;

@@ -3,73 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tonic::{Code, Status, Streaming};
+use tonic::Code;
 use vigil_base::{Clock, SystemClock};
 use vigil_proto::convert::time_to_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::RegionOutcome::{Answered, Failed, Unreachable};
 use vigil_proto::v1::subscribe_response::Message;
 
-use crate::support::{Behaviour, FakeRegion, Gateway, PATIENCE, event, free_address};
-
-struct Subscriber(Streaming<v1::SubscribeResponse>);
-
-impl Subscriber {
-    async fn start(gateway: &Gateway, request: v1::SubscribeRequest) -> Self {
-        Self(gateway.stream().subscribe(request).await.unwrap().into_inner())
-    }
-
-    async fn resume(gateway: &Gateway, cursor: &str) -> Self {
-        Self::start(gateway, v1::SubscribeRequest { cursor: cursor.into(), ..Default::default() }).await
-    }
-
-    /// All that is held, and then what comes.
-    async fn oldest(gateway: &Gateway) -> Self {
-        let start = v1::SubscribeStart::Oldest.into();
-        Self::start(gateway, v1::SubscribeRequest { start, ..Default::default() }).await
-    }
-
-    async fn next(&mut self) -> Result<Message, Status> {
-        let message = tokio::time::timeout(PATIENCE, self.0.message()).await.expect("a message in time")?;
-        Ok(message.expect("the stream does not end by itself").message.unwrap())
-    }
-
-    async fn delivery(&mut self) -> v1::EventDelivery {
-        loop {
-            if let Message::Delivery(delivery) = self.next().await.unwrap() {
-                return delivery;
-            }
-        }
-    }
-
-    /// The seconds of the next `count` events, by region, and the last cursor.
-    async fn take(&mut self, count: usize) -> (BTreeMap<String, Vec<i64>>, String) {
-        let (mut seconds, mut cursor) = (BTreeMap::<String, Vec<i64>>::new(), String::new());
-        for _ in 0..count {
-            let delivery = self.delivery().await;
-            let event = delivery.event.unwrap();
-            seconds.entry(event.region_id).or_default().push(event.begin_time.unwrap().seconds);
-            cursor = delivery.cursor;
-        }
-        (seconds, cursor)
-    }
-
-    async fn report(&mut self) -> v1::RegionReport {
-        loop {
-            if let Message::Region(report) = self.next().await.unwrap() {
-                return report;
-            }
-        }
-    }
-
-    async fn heartbeat(&mut self) -> v1::StreamHeartbeat {
-        loop {
-            if let Message::Heartbeat(heartbeat) = self.next().await.unwrap() {
-                return heartbeat;
-            }
-        }
-    }
-}
+use crate::support::{Behaviour, FakeRegion, Gateway, Subscriber, event, free_address};
 
 /// An event received just now.
 fn fresh(region: &str, second: i64) -> v1::Event {

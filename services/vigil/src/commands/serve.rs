@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use vigil_serve::Reloads;
 use vigil_serve::logs::{self, LogFormat};
 
 use crate::signals;
@@ -23,7 +24,7 @@ pub async fn edge(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = vigil_edge::config::load(&args.config)?;
     logs::init(config.log, None);
     allow_open_files();
-    let reloads = vigil_edge::Reloads { file: args.config, requests: signals::hang_ups() };
+    let reloads = Reloads { file: args.config, requests: signals::hang_ups() };
     vigil_edge::run(config, reloads, signals::shutdown()).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -38,13 +39,14 @@ pub async fn region(args: ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a gateway until SIGTERM or an interrupt.
+/// Runs a gateway until SIGTERM or an interrupt; SIGHUP makes it read its configuration again.
 #[cfg(feature = "gateway")]
 pub async fn gateway(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = vigil_gateway::GatewayConfig::load(&args.config)?;
     logs::init(LogFormat::Auto, None);
     allow_open_files();
-    vigil_gateway::run(config, signals::shutdown()).await?;
+    let reloads = Reloads { file: args.config, requests: signals::hang_ups() };
+    vigil_gateway::run(config, reloads, signals::shutdown()).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,6 +3,7 @@
 
 mod fake;
 mod raw;
+mod subscriber;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -19,9 +20,11 @@ use vigil_proto::v1::coverage_service_client::CoverageServiceClient;
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
 use vigil_proto::v1::event_stream_service_client::EventStreamServiceClient;
 use vigil_proto::v1::region_service_client::RegionServiceClient;
+use vigil_serve::Reloads;
 
 pub use fake::{Behaviour, FakeRegion};
 pub use raw::{RawServer, free_address};
+pub use subscriber::Subscriber;
 
 /// A free port of this machine.
 pub const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -47,9 +50,22 @@ impl Gateway {
         // More for the way back than by default: machines that run tests are busy.
         config.region_share = 0.7;
         change(&mut config);
-        let server = GatewayServer::start(config).await.unwrap();
+        let server = GatewayServer::start(config, None).await.unwrap();
         let channel = Channel::from_shared(format!("http://{}", server.address())).unwrap().connect().await.unwrap();
         Self { server, channel, folder }
+    }
+
+    /// A gateway that is told to read its configuration file again.
+    pub async fn start_with_file(regions: &[(&str, SocketAddr)]) -> (Self, ConfigFile) {
+        let folder = tempfile::tempdir().unwrap();
+        let (requests, receiver) = tokio::sync::mpsc::channel(1);
+        let file = ConfigFile { path: folder.path().join("gateway.toml"), requests };
+        file.write(regions, "");
+        let config = GatewayConfig::load(&file.path).unwrap();
+        let reloads = Reloads { file: file.path.clone(), requests: receiver };
+        let server = GatewayServer::start(config, Some(reloads)).await.unwrap();
+        let channel = Channel::from_shared(format!("http://{}", server.address())).unwrap().connect().await.unwrap();
+        (Self { server, channel, folder }, file)
     }
 
     /// A gateway over these regions.
@@ -98,6 +114,32 @@ impl Gateway {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
+    }
+}
+
+/// A gateway's configuration file, and the way to have it read again.
+pub struct ConfigFile {
+    path: PathBuf,
+    requests: tokio::sync::mpsc::Sender<()>,
+}
+
+impl ConfigFile {
+    fn write(&self, regions: &[(&str, SocketAddr)], extra: &str) {
+        let mut text = format!(
+            "listen = \"{ANY}\"\nops_listen = \"{ANY}\"\ntoken_key_file = \"token.key\"\nregion_share = 0.7\n{extra}\n"
+        );
+        text.extend(
+            regions
+                .iter()
+                .map(|(id, address)| format!("[[regions]]\nregion_id = \"{id}\"\naddress = \"http://{address}\"\n")),
+        );
+        std::fs::write(&self.path, text).unwrap();
+    }
+
+    /// Has the gateway read these regions, and more lines before them.
+    pub async fn change(&self, regions: &[(&str, SocketAddr)], extra: &str) {
+        self.write(regions, extra);
+        self.requests.send(()).await.unwrap();
     }
 }
 
