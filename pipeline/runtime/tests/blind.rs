@@ -92,7 +92,7 @@ fn a_model_that_fails_is_told_as_the_cameras_blindness_until_it_works_again() {
         ..chain_config(&simulator.url("cam"), None, Arc::new(move || Box::new(Failing(failing.clone()))))
     };
     let chain = CameraChain::start(config, Arc::new(common::Ended::default()), SystemClock::shared()).unwrap();
-    let camera = Watched { chain, shown: common::Shown::default(), said: std::sync::Arc::default() };
+    let camera = Watched { chain, shown: common::Shown::default(), said: Arc::default() };
     camera.sees(2);
     fails.store(true, Ordering::Relaxed);
     camera.until("trouble", |camera| camera.chain.health().state == CameraState::Down);
