@@ -1,4 +1,5 @@
-//! Retention: events and coverage older than the configured time are removed, every hour, in small steps between the commits.
+//! Retention: slices of events and minutes of coverage older than the configured time are removed, every hour, in small steps
+//! between the commits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,8 @@ use crate::index::IndexError;
 
 /// How often old events are looked for.
 const EVERY: Duration = Duration::from_hours(1);
-/// When it is tried again after a failure, such as a disk so full that even removing finds no room to write.
+/// When it is tried again after a failure.
 const RETRY: Duration = Duration::from_mins(1);
-/// Events removed in one transaction: some milliseconds, during which commits wait.
-const STEP_EVENTS: usize = 500;
 
 /// Keeps retention until `shutdown`; begins at once, since a region may have been off for days.
 pub(crate) async fn run(context: Arc<Context>, shutdown: CancellationToken) {
@@ -32,11 +31,11 @@ pub(crate) async fn run(context: Arc<Context>, shutdown: CancellationToken) {
 }
 
 /// Removes all that is too old now; returns how many events.
-async fn run_once(context: &Context) -> Result<usize, IndexError> {
+async fn run_once(context: &Context) -> Result<u64, IndexError> {
     let older_than = context.clock.now() - context.retention;
     let mut removed = 0;
     loop {
-        let events = context.index.purge(older_than, STEP_EVENTS).await?;
+        let events = context.index.purge(older_than).await?;
         context.telemetry.purged(events);
         removed += events;
         if events == 0 {

@@ -126,11 +126,11 @@ impl Telemetry {
         tracing::warn!("a subscriber took nothing for too long and was ended");
     }
 
-    pub(crate) fn purged(&self, events: usize) {
-        self.purged.increment(events as u64);
+    pub(crate) fn purged(&self, events: u64) {
+        self.purged.increment(events);
     }
 
-    pub(crate) fn purge_ended(&self, events: usize) {
+    pub(crate) fn purge_ended(&self, events: u64) {
         self.purge_runs.increment(1);
         if events > 0 {
             tracing::info!(events, "retention removed old events");

@@ -7,6 +7,7 @@ mod index_suite;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use vigil_base::{RegionId, SimClock};
@@ -27,6 +28,10 @@ impl Sqlite {
 impl Engine for Sqlite {
     fn open(&self, clock: Arc<SimClock>) -> Arc<dyn Index> {
         Arc::new(SqliteIndex::open(&config(self.0.path()), clock).unwrap())
+    }
+
+    fn slice(&self) -> Duration {
+        Duration::from_hours(1)
     }
 }
 

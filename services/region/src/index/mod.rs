@@ -7,9 +7,10 @@
 //! - An event has one row: its last revision. A revision is stored only when it is greater than the one that is there.
 //! - `camera`, `begin_time` and `event_id` of an event never change; together they are its key, so that an engine may
 //!   spread its rows by camera and cut them by time.
+//! - Events lie in slices of time, which retention removes whole.
 //! - Each stored revision gets a [`CommitSeq`], greater than all before it; none is given twice, not after a restart
 //!   and not after its event was deleted.
-//! - A reader sees whole commits: an event that a writer was told is stored is found by every later question.
+//! - An event that a writer was told is stored is found by every later question, and by readers of the feed in its place.
 
 mod error;
 pub mod sqlite;
@@ -29,7 +30,7 @@ use vigil_proto::v1;
 pub use error::IndexError;
 pub use types::{
     CameraEntry, CameraOrigin, CommitSeq, CountGroup, CountQuery, Counts, EdgeRecord, Etag, FeedItem, FeedPage,
-    GroupKey, IndexStats, NewRevision, Position, PutCamera, SearchPage, SearchQuery, StoreOutcome,
+    GroupKey, IndexStats, NewRevision, Position, PutCamera, SearchPage, SearchQuery, StoreOutcome, UnreadablePart,
 };
 
 /// What an engine answers with.
@@ -89,8 +90,10 @@ pub trait CommitFeed: Send + Sync {
 /// Removes what is too old.
 #[async_trait]
 pub trait Retention: Send + Sync {
-    /// Removes at most `max_events` events that began, or were last received, before `older_than`; returns how many.
-    async fn purge(&self, older_than: Timestamp, max_events: usize) -> Result<usize>;
+    /// Removes one slice of time of which every event began before `older_than`, or every event was last received before
+    /// it (a camera whose clock is years ahead does not keep its events for years); returns how many events went, and 0
+    /// when there is no such slice. An event so stays for at most the length of a slice after its time.
+    async fn purge(&self, older_than: Timestamp) -> Result<u64>;
 }
 
 /// What was watched, and what was not.
@@ -112,6 +115,10 @@ pub trait CoverageLedger: Send + Sync {
 pub trait IndexStatus: Send + Sync {
     /// Figures about the whole index.
     async fn stats(&self) -> Result<IndexStats>;
+    /// Parts of the index that cannot be read now: an answer over their time lacks events, and must say so.
+    fn unreadable(&self) -> Vec<UnreadablePart> {
+        Vec::new()
+    }
 }
 
 /// The region's cameras.

@@ -177,6 +177,27 @@ pub struct IndexStats {
     pub disk_free_bytes: u64,
 }
 
+/// A part of the index that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadablePart {
+    /// Its events began at or after this.
+    pub from: Timestamp,
+    /// Its events began before this.
+    pub until: Timestamp,
+    /// None of its events lasted longer than this; none where that is not known.
+    pub last_end: Option<Timestamp>,
+    /// What it is, what is wrong with it, and what to do: one sentence for people.
+    pub problem: String,
+}
+
+impl UnreadablePart {
+    /// Whether events of this part may match `filter`.
+    pub fn may_match(&self, filter: &Filter) -> bool {
+        filter.until.is_none_or(|until| until > self.from)
+            && filter.from.is_none_or(|from| self.last_end.is_none_or(|last_end| last_end >= from))
+    }
+}
+
 /// Names one state of a camera's entry; changes with each change of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Etag(pub u64);

@@ -11,11 +11,13 @@ use vigil_base::event::Event;
 use vigil_base::{SimClock, Timestamp};
 use vigil_region::index::{CommitSeq, Index, NewRevision};
 
-use super::{Engine, clock, feed, store, store_all};
+use super::{Engine, clock, feed, slice_start, store, store_all};
 use crate::common::{at, ended, event, secs};
 
 /// Random runs over one index that grows from run to run.
 const RUNS: u32 = 150;
+/// So far apart do its events begin that every run lies in another slice, or in several.
+const EVENTS_APART_S: u64 = 1_000;
 
 fn ids(events: &[Event]) -> Vec<String> {
     events.iter().map(|event| event.id.to_string()).collect()
@@ -57,20 +59,22 @@ pub async fn a_reader_that_seeks_a_moment_gets_what_was_received_from_it_on(engi
 
 pub async fn a_reader_that_seeks_a_moment_is_told_what_retention_removed(engine: &dyn Engine) {
     let clock = clock();
+    clock.advance(engine.slice() * 2);
     let index = engine.open(clock.clone());
     let start = clock_time(&clock);
     for i in 0..10 {
-        store(&*index, event(secs(i))).await;
+        let slice = u32::from(i >= 4);
+        store(&*index, event(slice_start(engine, slice) + Duration::from_secs(i))).await;
         clock.advance(Duration::from_secs(10));
     }
-    assert_eq!(index.purge(secs(4), 100).await.unwrap(), 4);
+    assert_eq!(index.purge(slice_start(engine, 1)).await.unwrap(), 4);
     let has_gap = async |seconds| {
         let place = index.seek(start + Duration::from_secs(seconds)).await.unwrap();
         feed(&*index, place).await.purged_through > place
     };
     assert!(has_gap(0).await && has_gap(30).await, "the fourth was received after 30 s and is gone");
     assert!(!has_gap(31).await && !has_gap(90).await && !has_gap(1_000).await);
-    index.purge(secs(100), 100).await.unwrap();
+    assert_eq!(index.purge(slice_start(engine, 2)).await.unwrap(), 6);
     assert!(has_gap(90).await, "all are gone");
     assert!(!has_gap(91).await);
 }
@@ -154,6 +158,7 @@ impl Model {
 pub async fn a_sought_moment_is_right_before_the_first_commit_received_since(engine: &dyn Engine) {
     let mut runner = TestRunner::new(Config::default());
     let clock = clock();
+    clock.advance(Duration::from_secs(EVENTS_APART_S * u64::from(RUNS) * 4));
     let (index, mut model, mut made) = (engine.open(clock.clone()), Model::default(), 0);
     for _ in 0..RUNS {
         let run = run().new_tree(&mut runner).unwrap().current();
@@ -162,7 +167,7 @@ pub async fn a_sought_moment_is_right_before_the_first_commit_received_since(eng
             let commits = &model.commits;
             (!commits.is_empty()).then(|| ended(&commits[which.index(commits.len())].event))
         });
-        let new = (made..made + run.new).map(|second| event(secs(second)));
+        let new = (made..made + run.new).map(|number| event(secs(number * EVENTS_APART_S)));
         let changes: Vec<Event> = grown.chain(new).collect();
         made += run.new;
         for change in &changes {
@@ -172,9 +177,9 @@ pub async fn a_sought_moment_is_right_before_the_first_commit_received_since(eng
         if run.purges && model.commits.len() > 20 {
             let mut begins: Vec<Timestamp> = model.commits.iter().map(|commit| commit.event.begin_time).collect();
             begins.sort_unstable();
-            let oldest = begins[10];
+            let oldest = begins[10].round_down(engine.slice());
             model.purge(oldest);
-            index.purge(oldest, 1_000).await.unwrap();
+            while index.purge(oldest).await.unwrap() > 0 {}
         }
         for (which, by_s) in run.asked.into_iter().filter(|_| !model.commits.is_empty()) {
             let near = model.commits[which.index(model.commits.len())].received;

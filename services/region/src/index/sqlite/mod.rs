@@ -195,8 +195,8 @@ impl CommitFeed for SqliteIndex {
 
 #[async_trait]
 impl Retention for SqliteIndex {
-    async fn purge(&self, older_than: Timestamp, max_events: usize) -> Result<usize> {
-        let purged = self.writer.run("remove old events", move |tx| purge::purge(tx, older_than, max_events)).await?;
+    async fn purge(&self, older_than: Timestamp) -> Result<u64> {
+        let purged = self.writer.run("remove old events", move |tx| purge::purge(tx, older_than)).await?;
         self.tail.purged(purged.through);
         Ok(purged.events)
     }

@@ -1,4 +1,6 @@
-//! Removing what is too old, a bounded step at a time.
+//! Removing what is too old, an hour of events at a time.
+
+use std::time::Duration;
 
 use rusqlite::{Transaction, params};
 use vigil_base::Timestamp;
@@ -13,34 +15,32 @@ use crate::index::CommitSeq;
 
 /// What a step removed.
 pub(super) struct Purged {
-    pub(super) events: usize,
+    pub(super) events: u64,
     /// The last commit of which nothing is left to read, of all steps so far.
     pub(super) through: CommitSeq,
 }
 
-/// Removes at most `max_events` events that began before `older_than`, or that were last received before it: a camera
-/// whose clock is years ahead does not keep its events for years.
-pub(super) fn purge(
-    changing: &mut Changing<'_>,
-    older_than: Timestamp,
-    max_events: usize,
-) -> Result<Purged, ReadError> {
+/// The slice of time that goes at once.
+pub(super) const SLICE: Duration = Duration::from_hours(1);
+
+/// Removes the events of the oldest hour, where all of it is before `older_than`; else those that were last received before
+/// it.
+pub(super) fn purge(changing: &mut Changing<'_>, older_than: Timestamp) -> Result<Purged, ReadError> {
     let transaction = &changing.transaction;
-    let by_begin = format!(
-        "SELECT {COLUMNS} FROM events INDEXED BY events_by_time WHERE begin_us < ?1 ORDER BY begin_us LIMIT ?2"
-    );
-    let mut rows = read(transaction, &by_begin, older_than, max_events)?;
+    let oldest: Option<i64> = transaction.query_row("SELECT min(begin_us) FROM events", [], |row| row.get(0))?;
+    let end = oldest.map(|begin_us| Timestamp::from_micros(begin_us).round_down(SLICE) + SLICE);
+    let mut rows = Vec::new();
+    if let Some(end) = end.filter(|end| *end <= older_than) {
+        let by_begin = format!("SELECT {COLUMNS} FROM events INDEXED BY events_by_time WHERE begin_us < ?1");
+        rows = read(transaction, &by_begin, end)?;
+    }
     if rows.is_empty() {
-        // Commits are in the order of their receive times as long as the region's clock is not set back.
-        let by_commit =
-            format!("SELECT {COLUMNS} FROM events INDEXED BY events_by_commit ORDER BY commit_seq LIMIT ?2");
-        rows = read(transaction, &by_commit, older_than, max_events)?;
-        rows.retain(|row| row.receive_us < older_than.as_micros());
+        rows = read(transaction, &format!("SELECT {COLUMNS} FROM events WHERE receive_us < ?1"), older_than)?;
     }
     remove(transaction, &rows)?;
     let through = note_removed(transaction, &rows)?;
     forget_steps(transaction)?;
-    Ok(Purged { events: rows.len(), through })
+    Ok(Purged { events: rows.len() as u64, through })
 }
 
 /// Keeps the last commit that was removed, and when it was received: readers that need what is gone are told.
@@ -54,14 +54,9 @@ fn note_removed(transaction: &Transaction<'_>, rows: &[EventRow]) -> rusqlite::R
     Ok(last.commit)
 }
 
-fn read(
-    transaction: &Transaction<'_>,
-    sql: &str,
-    older_than: Timestamp,
-    max_events: usize,
-) -> rusqlite::Result<Vec<EventRow>> {
+fn read(transaction: &Transaction<'_>, sql: &str, before: Timestamp) -> rusqlite::Result<Vec<EventRow>> {
     let mut statement = transaction.prepare_cached(sql)?;
-    statement.query_map(params![older_than.as_micros(), max_events as i64], EventRow::read)?.collect()
+    statement.query_map(params![before.as_micros()], EventRow::read)?.collect()
 }
 
 fn remove(transaction: &Transaction<'_>, rows: &[EventRow]) -> rusqlite::Result<()> {

@@ -118,12 +118,13 @@ mod tests {
 
     #[tokio::test]
     async fn steps_are_forgotten_with_the_events_before_them() {
+        let hour = Duration::from_hours(1);
         let temp = tempfile::tempdir().unwrap();
         let clock = SimClock::new(NOON);
         let index = open_at(temp.path(), clock.clone());
-        for (i, back) in [0u64, 60, 120].into_iter().enumerate() {
-            clock.jump_to(NOON + Duration::from_secs(600 - back));
-            index.commit(vec![NewRevision::new(event(i as u64), Bytes::new())]).await.unwrap();
+        for (slice, back) in [0u64, 60, 120].into_iter().enumerate() {
+            clock.jump_to(NOON + hour * 3 - Duration::from_secs(back));
+            index.commit(vec![NewRevision::new(event(slice as u64 * 3_600), Bytes::new())]).await.unwrap();
         }
         let steps = async || {
             let read = |snapshot: &Snapshot<'_>| {
@@ -133,7 +134,7 @@ mod tests {
             index.readers.run("read steps", read).await.unwrap().unwrap_or_default()
         };
         assert_eq!(steps().await, "1,2");
-        index.purge(event(1).begin_time, 10).await.unwrap();
+        assert_eq!(index.purge(NOON + hour).await.unwrap(), 1);
         assert_eq!(steps().await, "2");
     }
 }
