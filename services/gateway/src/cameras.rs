@@ -239,7 +239,7 @@ impl CameraService for Cameras {
         &self,
         request: Request<v1::ListCamerasRequest>,
     ) -> Result<Response<v1::ListCamerasResponse>, Status> {
-        let question = self.context.question(request.metadata());
+        let question = self.context.question(&request);
         self.context.admission.serve("ListCameras", self.list(question, request.into_inner())).await
     }
 
@@ -247,7 +247,7 @@ impl CameraService for Cameras {
         &self,
         request: Request<v1::GetCameraRequest>,
     ) -> Result<Response<v1::GetCameraResponse>, Status> {
-        let question = self.context.question(request.metadata());
+        let question = self.context.question(&request);
         self.context.admission.serve("GetCamera", self.get(question, request.into_inner())).await
     }
 
@@ -255,7 +255,7 @@ impl CameraService for Cameras {
         &self,
         request: Request<v1::PutCameraRequest>,
     ) -> Result<Response<v1::PutCameraResponse>, Status> {
-        let question = self.context.question(request.metadata());
+        let question = self.context.question(&request);
         self.context.admission.serve("PutCamera", self.put(question, request.into_inner())).await
     }
 
@@ -263,7 +263,7 @@ impl CameraService for Cameras {
         &self,
         request: Request<v1::DeleteCameraRequest>,
     ) -> Result<Response<v1::DeleteCameraResponse>, Status> {
-        let question = self.context.question(request.metadata());
+        let question = self.context.question(&request);
         self.context.admission.serve("DeleteCamera", self.delete(question, request.into_inner())).await
     }
 }

@@ -19,6 +19,7 @@ use http::Uri;
 use serde::Deserialize;
 use vigil_base::RegionId;
 use vigil_base::config::Share;
+use vigil_serve::audited::Required;
 use vigil_serve::config::{ConfigError, load};
 
 /// An operator's question waits this long at most.
@@ -37,6 +38,8 @@ const DEFAULT_SUBSCRIPTIONS: usize = 200;
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// Below a second a garbage collection would end a subscriber; above ten minutes the regions' streams are held up too long.
 const PATIENCE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(10);
+/// Folder of the audit log beside the configuration file, unless told otherwise.
+const AUDIT_DIR: &str = "audit";
 /// Regions one question may go to, unless it is set lower: a page token holds the places in so many.
 pub(crate) const MAX_FAN_OUT: usize = 1_000;
 /// Most questions or live streams at a time: what a process with usual limits on files and memory can hold.
@@ -49,6 +52,9 @@ pub struct RawGatewayConfig {
     listen: SocketAddr,
     ops_listen: SocketAddr,
     token_key_file: PathBuf,
+    audit_dir: Option<PathBuf>,
+    #[serde(default)]
+    access: RawAccess,
     #[serde(default, with = "humantime_serde")]
     default_deadline: Option<Duration>,
     region_share: Option<Share>,
@@ -58,6 +64,13 @@ pub struct RawGatewayConfig {
     subscriber_patience: Option<Duration>,
     max_fan_out: Option<usize>,
     regions: Vec<RawRegion>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawAccess {
+    require_purpose: bool,
+    require_case: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -101,6 +114,10 @@ pub struct GatewayConfig {
     pub ops_listen: SocketAddr,
     /// The key of page tokens and cursors; made when missing. Gateways with the same key take each other's tokens.
     pub token_key_file: PathBuf,
+    /// Folder of the audit log: one for each gateway.
+    pub audit_dir: PathBuf,
+    /// What questions must say about themselves.
+    pub required: Required,
     /// A question without a deadline of its own, or with a longer one, is answered within this time.
     pub default_deadline: Duration,
     /// Share of a question's deadline that the regions are given.
@@ -121,11 +138,14 @@ impl GatewayConfig {
     /// A gateway on this machine alone, on free ports, with every default.
     pub fn local(token_key_file: impl Into<PathBuf>, mut regions: Vec<RegionEndpoint>) -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let token_key_file = token_key_file.into();
         regions.sort_by(|a, b| a.region_id.cmp(&b.region_id));
         Self {
             listen: free,
             ops_listen: free,
-            token_key_file: token_key_file.into(),
+            audit_dir: token_key_file.parent().unwrap_or(Path::new("")).join(AUDIT_DIR),
+            token_key_file,
+            required: Required::default(),
             default_deadline: DEFAULT_DEADLINE,
             region_share: DEFAULT_REGION_SHARE,
             max_concurrent_requests: DEFAULT_CONCURRENT_REQUESTS,
@@ -153,7 +173,10 @@ impl RawGatewayConfig {
             return Err(invalid("ops_listen", problem));
         }
         let local = GatewayConfig::local(folder.join(self.token_key_file), regions);
-        let mut config = GatewayConfig { listen: self.listen, ops_listen: self.ops_listen, ..local };
+        let audit_dir = folder.join(self.audit_dir.unwrap_or_else(|| AUDIT_DIR.into()));
+        let required = Required { purpose: self.access.require_purpose, case: self.access.require_case };
+        let (listen, ops_listen) = (self.listen, self.ops_listen);
+        let mut config = GatewayConfig { listen, ops_listen, audit_dir, required, ..local };
         if let Some(deadline) = self.default_deadline {
             if !DEADLINE_RANGE.contains(&deadline) {
                 return Err(invalid("default_deadline", "must be within 50ms and 5m".to_owned()));

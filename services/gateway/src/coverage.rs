@@ -77,7 +77,7 @@ impl CoverageService for Coverage {
         &self,
         request: Request<v1::GetCoverageRequest>,
     ) -> Result<Response<v1::GetCoverageResponse>, Status> {
-        let question = self.context.question(request.metadata());
+        let question = self.context.question(&request);
         self.context.admission.serve("GetCoverage", self.gather(question, request.into_inner())).await
     }
 }

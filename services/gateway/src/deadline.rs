@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Extensions, Request};
+use vigil_serve::Access;
+use vigil_serve::audited::Subject;
 
 /// The header in which a client says how long it waits (gRPC over HTTP/2, "Timeout").
 const GRPC_TIMEOUT: &str = "grpc-timeout";
@@ -22,23 +24,34 @@ pub(crate) struct Question {
     /// [`vigil_base::Clock::monotonic`] at which the regions' time is up.
     ends_at: Duration,
     trace: Vec<(&'static str, MetadataValue<Ascii>)>,
+    /// Why it is asked, and for whom.
+    access: Access,
 }
 
 impl Question {
-    /// A question that came with `metadata` at monotonic time `now`: the regions have `share` of the client's deadline or
-    /// of `limit`, whichever is shorter.
-    pub(crate) fn new(metadata: &MetadataMap, limit: Duration, share: f32, now: Duration) -> Self {
+    /// The question of a request that came at monotonic time `now`: the regions have `share` of the client's deadline or of
+    /// `limit`, whichever is shorter. Why it is asked goes with it to the regions, and on whose behalf, as it was proved here.
+    pub(crate) fn new<M>(request: &Request<M>, limit: Duration, share: f32, now: Duration) -> Self {
+        let metadata = request.metadata();
         let whole = client_timeout(metadata).map_or(limit, |asked| asked.min(limit));
         let trace = TRACE_HEADERS.into_iter().filter_map(|name| {
             let value = metadata.get(name).filter(|value| value.len() <= MAX_TRACE_HEADER)?;
             Some((name, value.clone()))
         });
-        Self { ends_at: now + regions_time(whole, share), trace: trace.collect() }
+        let told = request.extensions().get::<Access>().cloned().unwrap_or_default();
+        let on_behalf_of = request.extensions().get::<Subject>().map(|subject| subject.0.clone());
+        let access = Access { on_behalf_of, ..told };
+        Self { ends_at: now + regions_time(whole, share), trace: trace.collect(), access }
     }
 
     /// A question of the gateway's own.
     pub(crate) fn own(budget: Duration, now: Duration) -> Self {
-        Self { ends_at: now + budget, trace: Vec::new() }
+        Self { ends_at: now + budget, trace: Vec::new(), access: Access::default() }
+    }
+
+    /// Why it is asked, and for whom.
+    pub(crate) fn into_access(self) -> Access {
+        self.access
     }
 
     /// Time the regions have left.
@@ -46,13 +59,14 @@ impl Question {
         self.ends_at.saturating_sub(now)
     }
 
-    /// `message` as it goes to a region: with the time left and the trace.
+    /// `message` as it goes to a region: with the time left, the trace, and why it is asked.
     pub(crate) fn request<M>(&self, message: M, now: Duration) -> Request<M> {
         let mut request = Request::from_parts(MetadataMap::new(), Extensions::default(), message);
         request.set_timeout(self.remaining(now));
         for (name, value) in &self.trace {
             request.metadata_mut().insert(*name, value.clone());
         }
+        self.access.write(request.metadata_mut());
         request
     }
 }
@@ -94,8 +108,12 @@ mod tests {
         map
     }
 
+    fn asked(map: &MetadataMap) -> Request<()> {
+        Request::from_parts(map.clone(), Extensions::default(), ())
+    }
+
     fn remaining(map: &MetadataMap) -> Duration {
-        Question::new(map, LIMIT, 0.5, Duration::from_secs(7)).remaining(Duration::from_secs(7))
+        Question::new(&asked(map), LIMIT, 0.5, Duration::from_secs(7)).remaining(Duration::from_secs(7))
     }
 
     #[test]
@@ -121,7 +139,7 @@ mod tests {
         let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         map.insert("traceparent", trace.parse().unwrap());
         map.insert("authorization", "Bearer x".parse().unwrap());
-        let question = Question::new(&map, LIMIT, 0.5, Duration::ZERO);
+        let question = Question::new(&asked(&map), LIMIT, 0.5, Duration::ZERO);
         let request = question.request((), Duration::from_millis(100));
         assert_eq!(client_timeout(request.metadata()), Some(Duration::from_millis(400)));
         assert_eq!(request.metadata().get("traceparent").unwrap(), trace);

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::metadata::MetadataMap;
+use tonic::Request;
 use vigil_base::{RegionId, SharedClock};
 use vigil_serve::{HealthBoard, ServiceError, TokenKey};
 
@@ -188,8 +188,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// A question that came with `metadata` just now.
-    pub(crate) fn question(&self, metadata: &MetadataMap) -> Question {
-        Question::new(metadata, self.default_deadline, self.region_share, self.clock.monotonic())
+    /// The question that came with a request just now.
+    pub(crate) fn question<M>(&self, request: &Request<M>) -> Question {
+        Question::new(request, self.default_deadline, self.region_share, self.clock.monotonic())
     }
 }

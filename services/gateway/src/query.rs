@@ -9,7 +9,7 @@ use vigil_proto::v1;
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
 use vigil_proto::v1::event_query_service_server::EventQueryService;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_serve::{ErrorCode, ServiceError};
+use vigil_serve::{ErrorCode, ServiceError, Trail};
 
 use crate::deadline::Question;
 use crate::federation::Context;
@@ -126,21 +126,27 @@ fn not_found(id: EventId, mut heard: Vec<Part<Found>>) -> Status {
 #[tonic::async_trait]
 impl EventQueryService for Query {
     async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchResponse>, Status> {
-        let question = self.context.question(request.metadata());
-        let work = async { Ok(search::search(&self.context, &question, request.into_inner()).await?) };
+        let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
+        let work = async {
+            let answer = search::search(&self.context, &question, request.into_inner()).await?;
+            trail.gave(answer.events.len());
+            Ok(answer)
+        };
         self.context.admission.serve("Search", work).await
     }
 
     async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::GetEventResponse>, Status> {
-        let question = self.context.question(request.metadata());
-        self.context.admission.serve("GetEvent", self.find(question, request.into_inner())).await
+        let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
+        let found = self.context.admission.serve("GetEvent", self.find(question, request.into_inner())).await?;
+        trail.gave(1);
+        Ok(found)
     }
 
     async fn aggregate(
         &self,
         request: Request<v1::AggregateRequest>,
     ) -> Result<Response<v1::AggregateResponse>, Status> {
-        let question = self.context.question(request.metadata());
+        let question = self.context.question(&request);
         let work = async { Ok(aggregate::aggregate(&self.context, &question, request.into_inner()).await?) };
         self.context.admission.serve("Aggregate", work).await
     }
@@ -149,7 +155,10 @@ impl EventQueryService for Query {
         &self,
         request: Request<v1::GetThumbnailRequest>,
     ) -> Result<Response<v1::GetThumbnailResponse>, Status> {
-        let question = self.context.question(request.metadata());
-        self.context.admission.serve("GetThumbnail", self.thumbnail(question, request.into_inner())).await
+        let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
+        let found =
+            self.context.admission.serve("GetThumbnail", self.thumbnail(question, request.into_inner())).await?;
+        trail.gave(1);
+        Ok(found)
     }
 }

@@ -65,6 +65,8 @@ fn fixed(running: &GatewayConfig, next: &GatewayConfig) -> Vec<&'static str> {
         ("listen", running.listen == next.listen),
         ("ops_listen", running.ops_listen == next.ops_listen),
         ("token_key_file", running.token_key_file == next.token_key_file),
+        ("audit_dir", running.audit_dir == next.audit_dir),
+        ("access", running.required == next.required),
         ("default_deadline", running.default_deadline == next.default_deadline),
         ("region_share", running.region_share.to_bits() == next.region_share.to_bits()),
         ("max_concurrent_requests", running.max_concurrent_requests == next.max_concurrent_requests),

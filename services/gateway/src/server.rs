@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use vigil_audit::{AuditError, AuditLog};
 use vigil_base::{SharedClock, SystemClock};
 use vigil_proto::v1::camera_service_server::CameraServiceServer;
 use vigil_proto::v1::coverage_service_server::CoverageServiceServer;
@@ -12,7 +13,7 @@ use vigil_proto::v1::event_query_service_server::EventQueryServiceServer;
 use vigil_proto::v1::event_stream_service_server::EventStreamServiceServer;
 use vigil_proto::v1::region_service_server::RegionServiceServer;
 use vigil_serve::token::KeyError;
-use vigil_serve::{GrpcServer, HealthBoard, Reloads, TokenKey, grpc, ops};
+use vigil_serve::{AuditLayer, GrpcServer, HealthBoard, Reloads, TokenKey, grpc, ops};
 
 use crate::admission::Admission;
 use crate::cameras::Cameras;
@@ -45,6 +46,9 @@ pub enum StartError {
     /// The key of page tokens and cursors cannot be had.
     #[error("token key")]
     Key(#[from] KeyError),
+    /// The audit log cannot be opened: without one no answers are given.
+    #[error("the audit log cannot be used")]
+    Audit(#[from] AuditError),
 }
 
 /// A gateway that serves until it is stopped. Dropping it leaves it running.
@@ -66,7 +70,8 @@ impl GatewayServer {
         ops::install_metrics();
         let key = Arc::new(TokenKey::load_or_create(&config.token_key_file)?);
         let clock = SystemClock::shared();
-        let server = GrpcServer::bind(config.listen, board.clone()).await?;
+        let audit = AuditLayer::new(Arc::new(open_audit(&config, clock.clone()).await?), config.required);
+        let server = GrpcServer::bind(config.listen, board.clone()).await?.audited(audit);
         let ops_error = |source| StartError::Ops { address: config.ops_listen, source };
         let ops_address =
             ops::serve_ops(config.ops_listen, board.clone(), shutdown.clone()).await.map_err(ops_error)?;
@@ -116,6 +121,13 @@ pub async fn run(config: GatewayConfig, reloads: Reloads, shutdown: Cancellation
     shutdown.cancelled().await;
     server.stop().await;
     Ok(())
+}
+
+/// Checks the newest part of the log: not on the async runtime's threads.
+async fn open_audit(config: &GatewayConfig, clock: SharedClock) -> Result<AuditLog, AuditError> {
+    let folder = config.audit_dir.clone();
+    let opening = tokio::task::spawn_blocking(move || AuditLog::open(&folder, clock));
+    opening.await.unwrap_or(Err(AuditError::Closed))
 }
 
 fn context(

@@ -37,7 +37,7 @@ impl RegionService for RegionsStatus {
         &self,
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        let question = self.context.question(request.metadata());
+        let question = self.context.question(&request);
         self.context.admission.serve("GetStatus", self.gather(question, request.into_inner())).await
     }
 }

@@ -17,6 +17,8 @@ const DEFAULT_OPS_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4
 const DEFAULT_RETENTION: Duration = Duration::from_hours(30 * 24);
 /// Shorter would remove events while the edges still grow them.
 const MIN_RETENTION: Duration = Duration::from_hours(1);
+/// Folder of the audit log in the data folder, unless told otherwise.
+const AUDIT_DIR: &str = "audit";
 /// Longest name for people, in characters.
 const MAX_DISPLAY_NAME: usize = 128;
 /// Room in a message beside the records of a batch.
@@ -43,9 +45,24 @@ pub struct RegionFile {
     /// How long events are kept, as `30days` or `72h`.
     #[serde(default = "default_retention", with = "humantime_serde")]
     pub retention: Duration,
+    /// Folder of the audit log; absent: `audit` in `data_dir`. Relative to the configuration file.
+    pub audit_dir: Option<PathBuf>,
+    /// What questions must say about themselves.
+    #[serde(default)]
+    pub access: Access,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// What a question must say about itself to be answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Access {
+    /// Why it is asked.
+    pub require_purpose: bool,
+    /// The case it is for.
+    pub require_case: bool,
 }
 
 /// Bounds on what the region takes and does at a time.
@@ -99,6 +116,10 @@ pub struct RegionConfig {
     pub data_dir: PathBuf,
     /// How long events are kept.
     pub retention: Duration,
+    /// Folder of the audit log.
+    pub audit_dir: PathBuf,
+    /// What questions must say about themselves.
+    pub access: Access,
     /// Bounds.
     pub limits: Limits,
 }
@@ -107,13 +128,16 @@ impl RegionConfig {
     /// A region on this machine alone, on free ports, with every default.
     pub fn local(region_id: RegionId, data_dir: impl Into<PathBuf>) -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let data_dir = data_dir.into();
         Self {
             display_name: region_id.to_string(),
             region_id,
             listen: free,
             ops_listen: free,
-            data_dir: data_dir.into(),
+            audit_dir: data_dir.join(AUDIT_DIR),
+            data_dir,
             retention: DEFAULT_RETENTION,
+            access: Access::default(),
             limits: Limits::default(),
         }
     }
@@ -140,13 +164,16 @@ impl RegionConfig {
             return invalid(key, problem);
         }
         let base = path.parent().unwrap_or(Path::new(""));
+        let data_dir = base.join(file.data_dir);
         Ok(Self {
             region_id: file.region_id,
             display_name,
             listen: file.listen,
             ops_listen: file.ops_listen,
-            data_dir: base.join(file.data_dir),
+            audit_dir: file.audit_dir.map_or_else(|| data_dir.join(AUDIT_DIR), |folder| base.join(folder)),
+            data_dir,
             retention: file.retention,
+            access: file.access,
             limits: file.limits,
         })
     }

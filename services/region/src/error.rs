@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use vigil_audit::AuditError;
 use vigil_serve::grpc::StartError;
 use vigil_serve::token::KeyError;
 use vigil_serve::{ErrorCode, ServiceError};
@@ -23,6 +24,9 @@ pub enum RegionError {
     /// Its token key cannot be read or made.
     #[error("the key for page tokens and cursors cannot be used")]
     Key(#[from] KeyError),
+    /// Its audit log cannot be opened: without one it gives no answers.
+    #[error("the audit log cannot be used")]
+    Audit(#[from] AuditError),
     /// It cannot listen for gRPC.
     #[error("the gRPC server cannot start")]
     Grpc(#[from] StartError),

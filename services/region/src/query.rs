@@ -9,7 +9,7 @@ use vigil_proto::convert::{Filter, filter_from_wire, required_time, time_to_wire
 use vigil_proto::v1;
 use vigil_proto::v1::event_query_service_server::{EventQueryService, EventQueryServiceServer};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_serve::{ErrorCode, ServiceError};
+use vigil_serve::{ErrorCode, ServiceError, Trail};
 
 use crate::context::Context;
 use crate::index::types::event_of_thumbnail;
@@ -41,11 +41,17 @@ impl QueryService {
 #[async_trait]
 impl EventQueryService for QueryService {
     async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchResponse>, Status> {
-        Ok(Response::new(self.search(request.into_inner()).await?))
+        let trail = Trail::of(request.extensions());
+        let answer = self.search(request.into_inner()).await?;
+        trail.gave(answer.events.len());
+        Ok(Response::new(answer))
     }
 
     async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::GetEventResponse>, Status> {
-        Ok(Response::new(self.event(request.into_inner()).await?))
+        let trail = Trail::of(request.extensions());
+        let answer = self.event(request.into_inner()).await?;
+        trail.gave(1);
+        Ok(Response::new(answer))
     }
 
     async fn aggregate(
@@ -59,7 +65,10 @@ impl EventQueryService for QueryService {
         &self,
         request: Request<v1::GetThumbnailRequest>,
     ) -> Result<Response<v1::GetThumbnailResponse>, Status> {
-        Ok(Response::new(self.thumbnail(request.into_inner()).await?))
+        let trail = Trail::of(request.extensions());
+        let answer = self.thumbnail(request.into_inner()).await?;
+        trail.gave(1);
+        Ok(Response::new(answer))
     }
 }
 

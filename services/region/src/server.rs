@@ -7,9 +7,11 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use vigil_audit::AuditLog;
 use vigil_base::{SharedClock, SystemClock};
+use vigil_serve::audited::Required;
 use vigil_serve::ops::serve_ops;
-use vigil_serve::{GrpcServer, HealthBoard, TokenKey};
+use vigil_serve::{AuditLayer, GrpcServer, HealthBoard, TokenKey};
 
 use crate::cameras::RegistryService;
 use crate::config::RegionConfig;
@@ -67,7 +69,8 @@ impl RegionServer {
 
     /// As [`Self::start`], by a clock of the caller's.
     pub async fn start_at(config: RegionConfig, clock: SharedClock) -> Result<Self, RegionError> {
-        let (index, key) = open(&config, &clock).await?;
+        let (index, key, audit) = open(&config, &clock).await?;
+        let required = Required { purpose: config.access.require_purpose, case: config.access.require_case };
         let shutdown = CancellationToken::new();
         let board = HealthBoard::new();
         let edges = Edges::load(Arc::clone(&index), config.limits.max_edges, Arc::clone(&clock)).await?;
@@ -90,6 +93,7 @@ impl RegionServer {
             fatal: fatal_sender,
         });
         let grpc_address = grpc.address();
+        let grpc = grpc.audited(AuditLayer::new(Arc::new(audit), required));
         let serving = add_services(grpc, &context, &shutdown).spawn(shutdown.clone());
         let background = [
             tokio::spawn(retention::run(Arc::clone(&context), shutdown.clone())),
@@ -143,19 +147,20 @@ impl RegionServer {
 }
 
 /// Opening may migrate, which takes long: not on the async runtime's threads.
-async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<(Arc<dyn Index>, TokenKey), RegionError> {
+async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<(Arc<dyn Index>, TokenKey, AuditLog), RegionError> {
     let sqlite = SqliteConfig {
         data_dir: config.data_dir.clone(),
         region: config.region_id.clone(),
         reader_threads: config.limits.reader_threads,
     };
     let clock = Arc::clone(clock);
-    let key_path = config.data_dir.join(TOKEN_KEY);
+    let (key_path, audit_dir) = (config.data_dir.join(TOKEN_KEY), config.audit_dir.clone());
     let opening = tokio::task::spawn_blocking(move || {
-        let index = SqliteIndex::open(&sqlite, clock)?;
+        let index = SqliteIndex::open(&sqlite, clock.clone())?;
         let key = TokenKey::load_or_create(&key_path)?;
+        let audit = AuditLog::open(&audit_dir, clock)?;
         let index: Arc<dyn Index> = Arc::new(index);
-        Ok((index, key))
+        Ok((index, key, audit))
     });
     opening.await.unwrap_or(Err(RegionError::Index(IndexError::Closed)))
 }

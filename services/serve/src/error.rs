@@ -27,6 +27,8 @@ pub enum ErrorCode {
     Conflict,
     /// The request does not fit the server's state or configuration.
     FailedPrecondition,
+    /// Not for this caller, or not without saying why.
+    Denied,
     /// A stated limit is reached.
     LimitReached,
     /// The deadline passed.
@@ -48,6 +50,7 @@ impl ErrorCode {
             Self::AlreadyExists => "ALREADY_EXISTS",
             Self::Conflict => "CONFLICT",
             Self::FailedPrecondition => "FAILED_PRECONDITION",
+            Self::Denied => "DENIED",
             Self::LimitReached => "LIMIT_REACHED",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::Unavailable => "UNAVAILABLE",
@@ -62,6 +65,7 @@ impl ErrorCode {
             Self::AlreadyExists => Code::AlreadyExists,
             Self::Conflict => Code::Aborted,
             Self::FailedPrecondition => Code::FailedPrecondition,
+            Self::Denied => Code::PermissionDenied,
             Self::LimitReached => Code::ResourceExhausted,
             Self::DeadlineExceeded => Code::DeadlineExceeded,
             Self::Unavailable => Code::Unavailable,

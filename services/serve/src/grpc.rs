@@ -12,6 +12,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 
+use crate::audited::AuditLayer;
 use crate::health::HealthBoard;
 
 /// Largest message taken. Above the largest batch of an edge; also set on each service, whose own default is 4 MiB.
@@ -46,6 +47,7 @@ pub struct GrpcServer {
     routes: RoutesBuilder,
     services: Vec<&'static str>,
     board: HealthBoard,
+    audit: Option<AuditLayer>,
 }
 
 impl GrpcServer {
@@ -54,7 +56,7 @@ impl GrpcServer {
         let bind_error = |source| StartError::Bind { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
-        Ok(Self { listener, address, routes: Routes::builder(), services: Vec::new(), board })
+        Ok(Self { listener, address, routes: Routes::builder(), services: Vec::new(), board, audit: None })
     }
 
     /// The bound address.
@@ -82,6 +84,13 @@ impl GrpcServer {
         self
     }
 
+    /// Has calls written into the audit log before they are answered.
+    #[must_use]
+    pub fn audited(mut self, layer: AuditLayer) -> Self {
+        self.audit = Some(layer);
+        self
+    }
+
     /// Serves until `shutdown`, then refuses new calls (GOAWAY) and lets open ones end within [`DRAIN`].
     ///
     /// gRPC health of the server (the empty name) and of each service follows the board.
@@ -91,11 +100,15 @@ impl GrpcServer {
         let (v1, v1alpha) = reflection_services();
         self.routes.add_service(v1).add_service(v1alpha);
         tokio::spawn(follow_board(reporter, self.services, self.board, shutdown.clone()));
+        let routes = match self.audit {
+            Some(layer) => Routes::from(self.routes.routes().into_axum_router().layer(layer)),
+            None => self.routes.routes(),
+        };
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(Some(MAX_STREAMS_PER_CONNECTION))
-            .add_routes(self.routes.routes());
+            .add_routes(routes);
         let address = self.address;
         // Not `Server::tcp_nodelay`: that has no effect on a listener of one's own, and answers would wait 40 ms for an ACK.
         let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));

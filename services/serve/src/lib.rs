@@ -1,5 +1,7 @@
 //! What every Vigil server process shares, so that a region, a gateway and an edge look alike from outside.
 //!
+//! - [`access`]: why somebody asks: purpose and case number.
+//! - [`audited`]: every question into the audit log, before its answer leaves.
 //! - [`grpc`]: a gRPC server with health, reflection, keepalive, limits and an orderly end.
 //! - [`ops`]: the HTTP side for operators: `/metrics` (Prometheus), `/healthz` (what is wrong), `/livez`.
 //! - [`health`]: one board per process where each component says what is wrong with it.
@@ -9,6 +11,8 @@
 //! - [`logs`]: structured logs on standard error.
 //! - [`reload`]: the configuration, read again while a process runs.
 
+pub mod access;
+pub mod audited;
 pub mod config;
 pub mod error;
 pub mod grpc;
@@ -18,6 +22,8 @@ pub mod ops;
 pub mod reload;
 pub mod token;
 
+pub use access::Access;
+pub use audited::{AuditLayer, Trail};
 pub use error::{ErrorCode, ServiceError};
 pub use grpc::GrpcServer;
 pub use health::{HealthBoard, Problem};

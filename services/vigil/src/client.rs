@@ -14,6 +14,8 @@ use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
 use vigil_proto::v1::event_stream_service_client::EventStreamServiceClient;
 use vigil_proto::v1::region_service_client::RegionServiceClient;
 
+use vigil_serve::Access;
+
 use crate::exit;
 
 /// How long connecting may take.
@@ -28,9 +30,20 @@ pub struct ServerArgs {
     /// How long an answer may take. A gateway answers within it with what it has.
     #[arg(long, global = true, default_value = "5s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
+    /// Why you ask; goes into the audit log of whoever answers.
+    #[arg(long, global = true, env = "VIGIL_PURPOSE", value_name = "TEXT")]
+    pub purpose: Option<String>,
+    /// The case you ask for.
+    #[arg(long, global = true, env = "VIGIL_CASE", value_name = "NUMBER")]
+    pub case: Option<String>,
 }
 
 impl ServerArgs {
+    /// A server that nobody named, asked for the program's own ends.
+    pub fn to(server: &str, timeout: Duration, purpose: &str) -> Self {
+        Self { server: server.to_owned(), timeout, purpose: Some(purpose.to_owned()), case: None }
+    }
+
     /// A connection to the server.
     pub async fn connect(&self) -> anyhow::Result<Channel> {
         let endpoint = self.endpoint().map_err(exit::wrong_use)?;
@@ -47,10 +60,18 @@ impl ServerArgs {
         Ok(Endpoint::from(uri))
     }
 
-    /// A request that carries the deadline.
+    /// A request that carries the deadline, and why it is asked.
     pub fn request<T>(&self, message: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
+        let mut request = self.open_request(message);
         request.set_timeout(self.timeout);
+        request
+    }
+
+    /// A request without a deadline: a stream that goes on.
+    pub fn open_request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let access = Access { purpose: self.purpose.clone(), case: self.case.clone(), on_behalf_of: None };
+        access.write(request.metadata_mut());
         request
     }
 

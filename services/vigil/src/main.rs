@@ -63,6 +63,7 @@ enum Command {
     Cameras(commands::cameras::CamerasArgs),
     Status(commands::status::StatusArgs),
     Coverage(commands::coverage::CoverageArgs),
+    Audit(commands::audit::AuditArgs),
     #[cfg(feature = "edge")]
     Analyze(commands::analyze::AnalyzeArgs),
     Track(commands::track::TrackArgs),
@@ -101,6 +102,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cameras(args) => client(commands::cameras::run(args)),
         Command::Status(args) => client(commands::status::run(args)),
         Command::Coverage(args) => client(commands::coverage::run(args)),
+        Command::Audit(args) => commands::audit::run(args),
         #[cfg(feature = "edge")]
         Command::Analyze(args) => {
             // A camera's fault ends the command, and is its error.

@@ -25,7 +25,7 @@ use vigil_proto::convert::{filter_from_wire, time_from_wire, time_to_wire};
 use vigil_proto::v1;
 use vigil_proto::v1::event_stream_service_server::EventStreamService;
 use vigil_proto::v1::subscribe_response::Message;
-use vigil_serve::{ServiceError, TokenKey};
+use vigil_serve::{ServiceError, TokenKey, Trail};
 
 use crate::federation::Context;
 use crate::report::{Failure, report};
@@ -51,7 +51,9 @@ impl Streams {
         Self { context, patience, shutdown }
     }
 
-    fn open(&self, request: v1::SubscribeRequest) -> Result<ClientStream, Status> {
+    fn open(&self, request: Request<v1::SubscribeRequest>) -> Result<ClientStream, Status> {
+        let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
+        let request = request.into_inner();
         let permit = self.context.admission.stream()?;
         let now = self.context.clock.now();
         let start = request.start();
@@ -66,11 +68,11 @@ impl Streams {
         let first = Place::of_start(start, since, now);
         let replacements = self.context.federation.replacements();
         let (sender, notes) = mpsc::channel(NOTES);
-        let mut sources = Sources::new(self.context.clone(), filter, first, sender);
+        let mut sources = Sources::new(self.context.clone(), filter, first, question.into_access(), sender);
         let unheard = sources.follow(&mut places, !resumed && since.is_none())?.into_iter().collect();
         let (outlet, stream) = outlet::open(places.seal(&self.context.key, now), self.patience);
         let (key, clock) = (self.context.key.clone(), self.context.clock.clone());
-        let subscription = Subscription { places, sources, unheard, started: false, key, clock, outlet };
+        let subscription = Subscription { places, sources, unheard, started: false, key, clock, outlet, trail };
         tokio::spawn(serve(subscription, notes, replacements, self.shutdown.clone(), permit));
         Ok(stream)
     }
@@ -81,7 +83,7 @@ impl EventStreamService for Streams {
     type SubscribeStream = ClientStream;
 
     async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Result<Response<ClientStream>, Status> {
-        Ok(Response::new(self.open(request.into_inner())?))
+        Ok(Response::new(self.open(request)?))
     }
 }
 
@@ -114,6 +116,7 @@ struct Subscription {
     key: Arc<TokenKey>,
     clock: SharedClock,
     outlet: Outlet,
+    trail: Trail,
 }
 
 impl Subscription {
@@ -137,7 +140,9 @@ impl Subscription {
                 () = self.outlet.closed() => return Err(Over),
             };
             let Some(message) = message else { continue };
-            delivered.increment(u64::from(matches!(message, Message::Delivery(_))));
+            let deliveries = usize::from(matches!(message, Message::Delivery(_)));
+            delivered.increment(deliveries as u64);
+            self.trail.gave(deliveries);
             self.outlet.send(message).await?;
             if !self.started && self.unheard.is_empty() {
                 self.started = true;

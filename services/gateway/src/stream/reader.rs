@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tonic::{Code, Streaming};
+use tonic::{Code, Request, Streaming};
 use vigil_base::{RegionId, SharedClock};
 use vigil_proto::v1;
 use vigil_proto::v1::event_stream_service_client::EventStreamServiceClient;
 use vigil_proto::v1::subscribe_response::Message;
+use vigil_serve::Access;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
 
 use super::cursor::Place;
@@ -58,13 +59,20 @@ enum Stop {
     Failed(Failure),
 }
 
+/// What is wanted of a region.
+pub(super) struct Wanted {
+    pub(super) filter: v1::EventFilter,
+    /// Why, and for whom.
+    pub(super) access: Access,
+    /// The stream begins now and nothing has been tried yet: the region's own "now" is better than this machine's.
+    pub(super) fresh: bool,
+}
+
 /// Reads one region's stream.
 pub(super) struct Reader {
     link: Arc<RegionLink>,
-    filter: v1::EventFilter,
+    wanted: Wanted,
     place: Place,
-    /// The stream begins now and nothing has been tried yet: the region's own "now" is better than this machine's.
-    fresh: bool,
     /// What the stream was last told of the region; none before anything was.
     told: Option<v1::RegionOutcome>,
     notes: mpsc::Sender<Note>,
@@ -74,13 +82,12 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(
         link: Arc<RegionLink>,
-        filter: v1::EventFilter,
+        wanted: Wanted,
         place: Place,
-        fresh: bool,
         notes: mpsc::Sender<Note>,
         clock: SharedClock,
     ) -> Self {
-        Self { link, filter, place, fresh, told: None, notes, clock }
+        Self { link, wanted, place, told: None, notes, clock }
     }
 
     /// Reads until nobody wants the notes any more, or the region is no longer configured, which is told.
@@ -106,7 +113,7 @@ impl Reader {
                 Stop::Unwanted => return,
                 Stop::Failed(failure) => failure,
             };
-            self.fresh = false;
+            self.wanted.fresh = false;
             wait = if joined { FIRST_WAIT } else { (wait * 2).min(MAX_WAIT) };
             // A region that could not get rid of its events is well: this stream was held back by its own subscriber.
             let held_back = joined && matches!(&failure, Failure::Error(s) if s.code() == Code::ResourceExhausted);
@@ -160,10 +167,12 @@ impl Reader {
     }
 
     async fn subscribe(&self) -> Result<Streaming<v1::SubscribeResponse>, Failure> {
-        let mut request = self.place.request(self.filter.clone());
-        if self.fresh {
-            request.since = None;
+        let mut message = self.place.request(self.wanted.filter.clone());
+        if self.wanted.fresh {
+            message.since = None;
         }
+        let mut request = Request::new(message);
+        self.wanted.access.write(request.metadata_mut());
         let mut client =
             EventStreamServiceClient::new(self.link.streams()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         match client.subscribe(request).await {

@@ -7,10 +7,10 @@ use tokio::task::JoinSet;
 use vigil_base::RegionId;
 use vigil_proto::convert::{Filter, filter_to_wire};
 use vigil_proto::v1;
-use vigil_serve::ServiceError;
+use vigil_serve::{Access, ServiceError};
 
 use super::cursor::{Place, Places};
-use super::reader::{Note, Reader};
+use super::reader::{Note, Reader, Wanted};
 use crate::federation::Context;
 use crate::link::RegionLink;
 
@@ -24,14 +24,21 @@ pub(super) struct Sources {
     filter: Filter,
     /// Where regions begin in which the stream has no place yet.
     first: Place,
+    access: Access,
     notes: mpsc::Sender<Note>,
     readers: JoinSet<()>,
     read: Vec<Arc<RegionLink>>,
 }
 
 impl Sources {
-    pub(super) fn new(context: Context, filter: Filter, first: Place, notes: mpsc::Sender<Note>) -> Self {
-        Self { context, filter, first, notes, readers: JoinSet::new(), read: Vec::new() }
+    pub(super) fn new(
+        context: Context,
+        filter: Filter,
+        first: Place,
+        access: Access,
+        notes: mpsc::Sender<Note>,
+    ) -> Self {
+        Self { context, filter, first, access, notes, readers: JoinSet::new(), read: Vec::new() }
     }
 
     /// Reads every region that is meant now and is not read yet, each from its place; says which those are. What is no longer
@@ -45,8 +52,9 @@ impl Sources {
             meant.into_iter().filter(|link| !self.read.iter().any(|read| Arc::ptr_eq(read, link))).collect();
         for link in &added {
             let place = places.get_or(link.id(), &self.first);
-            let (filter, clock) = (self.region_filter(link.id()), self.context.clock.clone());
-            self.readers.spawn(Reader::new(link.clone(), filter, place, fresh, self.notes.clone(), clock).run());
+            let wanted = Wanted { filter: self.region_filter(link.id()), access: self.access.clone(), fresh };
+            let (notes, clock) = (self.notes.clone(), self.context.clock.clone());
+            self.readers.spawn(Reader::new(link.clone(), wanted, place, notes, clock).run());
         }
         let ids = added.iter().map(|link| link.id().clone()).collect();
         self.read.extend(added);

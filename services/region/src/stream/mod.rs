@@ -18,7 +18,7 @@ use vigil_proto::convert::time_from_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::event_stream_service_server::{EventStreamService, EventStreamServiceServer};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_serve::{ErrorCode, ServiceError};
+use vigil_serve::{ErrorCode, ServiceError, Trail};
 
 use self::subscriber::{Subscriber, Subscription};
 use crate::context::Context;
@@ -104,13 +104,14 @@ impl EventStreamService for StreamService {
         &self,
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let trail = Trail::of(request.extensions());
         let subscription = self.open(request.get_ref()).await?;
         let place = self.enter()?;
         // One more than may wait: the last place is kept for the message that ends the stream.
         let (messages, stream) = mpsc::channel(MESSAGES_WAITING + 1);
         let farewell =
             messages.clone().reserve_owned().await.map_err(|_| Status::cancelled("the subscriber is gone"))?;
-        let subscriber = Subscriber::new(Arc::clone(&self.context), subscription, messages);
+        let subscriber = Subscriber::new(Arc::clone(&self.context), subscription, messages, trail);
         let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
             let _place = place;

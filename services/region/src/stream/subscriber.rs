@@ -10,7 +10,7 @@ use tonic::Status;
 use vigil_proto::convert::{Filter, time_to_wire};
 use vigil_proto::v1;
 use vigil_proto::v1::subscribe_response::Message;
-use vigil_serve::{ErrorCode, ServiceError};
+use vigil_serve::{ErrorCode, ServiceError, Trail};
 
 use crate::context::Context;
 use crate::index::{CommitSeq, FeedPage};
@@ -53,6 +53,7 @@ pub(super) struct Subscriber {
     place: CommitSeq,
     /// Monotonic.
     last_sent: Duration,
+    trail: Trail,
 }
 
 impl Subscriber {
@@ -60,10 +61,11 @@ impl Subscriber {
         context: Arc<Context>,
         subscription: Subscription,
         messages: mpsc::Sender<Result<v1::SubscribeResponse, Status>>,
+        trail: Trail,
     ) -> Self {
         let latest = context.index.latest();
         let last_sent = context.clock.monotonic();
-        Self { place: subscription.start, context, subscription, messages, latest, last_sent }
+        Self { place: subscription.start, context, subscription, messages, latest, last_sent, trail }
     }
 
     /// Delivers until the subscriber goes away (none) or must be told why it ends.
@@ -130,6 +132,7 @@ impl Subscriber {
             self.send(Message::Delivery(delivery)).await?;
             self.place = item.seq;
             self.context.telemetry.delivered();
+            self.trail.gave(1);
         }
         self.place = page.through;
         Ok(())

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "edge")]
 pub mod analyze;
+pub mod audit;
 pub mod cameras;
 #[cfg(feature = "edge")]
 pub mod camsim;

@@ -132,6 +132,7 @@ impl<'a> Subscription<'a> {
             start: start.into(),
             since: None,
         };
+        let request = self.args.server.open_request(request);
         let answer = client::streams(channel).subscribe(request).await.map_err(|e| self.classify(&e))?;
         let mut messages = answer.into_inner();
         while let Some(message) = messages.next().await {

@@ -98,6 +98,11 @@ impl Gateway {
         self.folder.path().join("token.key")
     }
 
+    /// Where its audit log is.
+    pub fn audit_folder(&self) -> PathBuf {
+        self.folder.path().join("audit")
+    }
+
     /// One page of a search without conditions.
     pub async fn page(&self, page_size: i32, page_token: &str) -> v1::SearchResponse {
         let page_token = page_token.to_owned();

@@ -76,7 +76,7 @@ impl Summary {
 impl Measurement {
     /// Connects to the gateway.
     pub async fn new(plan: &Plan) -> anyhow::Result<Self> {
-        let gateway = ServerArgs { server: plan.gateway_url(), timeout: DEADLINE };
+        let gateway = ServerArgs::to(&plan.gateway_url(), DEADLINE, "vigil demo");
         let channel = gateway.connect().await?;
         let clock = SystemClock::new();
         Ok(Self {

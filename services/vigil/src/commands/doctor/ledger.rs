@@ -32,7 +32,7 @@ pub(super) fn findings(address: &str) -> Vec<Finding> {
 }
 
 fn ask(address: &str) -> anyhow::Result<Vec<v1::CoverageSpan>> {
-    let server = ServerArgs { server: address.to_owned(), timeout: PATIENCE };
+    let server = ServerArgs::to(address, PATIENCE, "vigil doctor");
     // Minutes that are over: the one that runs is told when it ends.
     let now = SystemClock::new().now();
     let request = v1::GetCoverageRequest {

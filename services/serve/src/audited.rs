@@ -1,0 +1,289 @@
+//! Every question into the audit log, before its answer leaves.
+//!
+//! A layer around the services: it reads the request, lets the service answer, writes down who asked what and what came of it, and
+//! only then lets the answer go. When the log cannot be written, the answer is UNAVAILABLE. A live stream is written down when it is
+//! opened, before its first message, and again when it ends, with what was delivered.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use http::{HeaderMap, Request};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use serde_json::json;
+use tonic::metadata::MetadataMap;
+use tonic::transport::server::TcpConnectInfo;
+use tonic::{Code, Status};
+use tower_layer::Layer;
+use tower_service::Service;
+use vigil_audit::{AuditError, AuditLog, Entry, Outcome};
+
+use crate::access::Access;
+use crate::error::chain;
+use crate::{ErrorCode, ServiceError};
+
+/// Largest question: a page token over 1,000 regions and the largest filter fit in many times over.
+const MAX_QUESTION: usize = 1024 * 1024;
+/// Longest question that is written down whole; of a longer one, its size and what it asks of are.
+const MAX_WRITTEN: usize = 64 * 1024;
+/// Bytes before a gRPC message: whether it is compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
+const PREFIX: usize = 5;
+/// When an answer that could not be written down may be asked for again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Services whose calls are questions, or change what is asked about. What edges send and what machines ask of each other's state is
+/// not among them.
+const SERVICES: [&str; 4] =
+    ["vigil.v1.EventQueryService", "vigil.v1.EventStreamService", "vigil.v1.CameraService", "vigil.v1.CoverageService"];
+/// Who asks where nobody has to prove who they are.
+const ANONYMOUS: &str = "anonymous";
+
+/// Who asks, as it was proved; put into the extensions of a request by whoever checked it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject(pub String);
+
+/// What every question must say about itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Required {
+    /// Why it is asked.
+    pub purpose: bool,
+    /// The case it is for.
+    pub case: bool,
+}
+
+/// What is handed out in answer to one call. In the extensions of each audited request; a live stream keeps it as long as it runs.
+#[derive(Debug, Clone)]
+pub struct Trail(Arc<TrailState>);
+
+#[derive(Debug)]
+struct TrailState {
+    items: AtomicU64,
+    /// Of a live stream: written down when it ends.
+    at_end: Option<(Arc<AuditLog>, Entry)>,
+}
+
+impl Trail {
+    /// Counts what was handed out.
+    pub fn gave(&self, items: usize) {
+        self.0.items.fetch_add(items as u64, Ordering::Relaxed);
+    }
+
+    /// The trail of a call; one that leads nowhere where calls are not audited.
+    pub fn of(extensions: &http::Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_else(|| Self::new(None))
+    }
+
+    fn new(at_end: Option<(Arc<AuditLog>, Entry)>) -> Self {
+        Self(Arc::new(TrailState { items: AtomicU64::new(0), at_end }))
+    }
+
+    fn items(&self) -> u64 {
+        self.0.items.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for TrailState {
+    fn drop(&mut self) {
+        let Some((log, mut entry)) = self.at_end.take() else { return };
+        entry.outcome.items = *self.items.get_mut();
+        // Outside a runtime the process ends, and the log with it.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Err(error) = log.append(entry).await {
+                tracing::error!(error = %chain(&error), "the end of a live stream is not in the audit log");
+            }
+        });
+    }
+}
+
+/// A method whose calls are written down.
+#[derive(Debug)]
+struct Method {
+    path: String,
+    input: MessageDescriptor,
+    is_stream: bool,
+}
+
+impl Method {
+    /// Who asks, and what.
+    fn entry(&self, parts: &http::request::Parts, body: &Bytes) -> Entry {
+        let subject = parts.extensions.get::<Subject>().map_or(ANONYMOUS, |subject| &subject.0);
+        let peer = parts.extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        Entry {
+            subject: subject.to_owned(),
+            on_behalf_of: None,
+            peer: peer.map_or_else(String::new, |peer: SocketAddr| peer.ip().to_string()),
+            method: self.path.trim_start_matches("/vigil.v1.").to_owned(),
+            purpose: None,
+            case: None,
+            question: question(&self.input, body),
+            outcome: Outcome { code: "Ok".to_owned(), detail: None, items: 0 },
+        }
+    }
+}
+
+/// Writes down the calls of some services.
+#[derive(Debug, Clone)]
+pub struct AuditLayer {
+    log: Arc<AuditLog>,
+    required: Required,
+    methods: Arc<Vec<Method>>,
+}
+
+impl AuditLayer {
+    /// Writes calls into `log`, and refuses those that do not say what is required.
+    pub fn new(log: Arc<AuditLog>, required: Required) -> Self {
+        const COMPILED_IN: &str = "the contract is compiled in";
+        let pool = DescriptorPool::decode(vigil_proto::FILE_DESCRIPTOR_SET).expect(COMPILED_IN);
+        let mut methods = Vec::new();
+        for name in SERVICES {
+            let service = pool.get_service_by_name(name).expect(COMPILED_IN);
+            methods.extend(service.methods().map(|method| Method {
+                path: format!("/{name}/{}", method.name()),
+                input: method.input(),
+                is_stream: method.is_server_streaming(),
+            }));
+        }
+        Self { log, required, methods: Arc::new(methods) }
+    }
+}
+
+impl<S> Layer<S> for AuditLayer {
+    type Service = Audited<S>;
+
+    fn layer(&self, inner: S) -> Audited<S> {
+        Audited { inner, layer: self.clone() }
+    }
+}
+
+/// A service whose calls are written down.
+#[derive(Debug, Clone)]
+pub struct Audited<S> {
+    inner: S,
+    layer: AuditLayer,
+}
+
+impl<S> Service<Request<Body>> for Audited<S>
+where
+    S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The one that is ready, not its clone (tower's rule).
+        let fresh = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, fresh);
+        let methods = self.layer.methods.clone();
+        let Some(at) = methods.iter().position(|method| method.path == request.uri().path()) else {
+            return Box::pin(inner.call(request));
+        };
+        let layer = self.layer.clone();
+        Box::pin(async move { Ok(layer.serve(&methods[at], inner, request).await) })
+    }
+}
+
+impl AuditLayer {
+    async fn serve<S>(&self, method: &Method, mut inner: S, request: Request<Body>) -> Response
+    where
+        S: Service<Request<Body>, Response = Response, Error = Infallible>,
+    {
+        let (mut parts, body) = request.into_parts();
+        let Ok(body) = axum::body::to_bytes(body, MAX_QUESTION).await else {
+            let message =
+                format!("the question is too large (at most {MAX_QUESTION} bytes are taken), or did not arrive whole");
+            return refusal(ServiceError::new(ErrorCode::LimitReached, message));
+        };
+        let mut entry = method.entry(&parts, &body);
+        let access = self.admit(&parts.headers);
+        let access = match access {
+            Ok(access) => access,
+            Err(error) => {
+                entry.outcome = Outcome { code: "Refused".to_owned(), detail: Some(error.message.clone()), items: 0 };
+                return self.written(entry, refusal(error)).await;
+            }
+        };
+        (entry.purpose, entry.case, entry.on_behalf_of) =
+            (access.purpose.clone(), access.case.clone(), access.on_behalf_of.clone());
+        let at_end = method
+            .is_stream
+            .then(|| (self.log.clone(), Entry { method: format!("{} ended", entry.method), ..entry.clone() }));
+        let trail = Trail::new(at_end);
+        parts.extensions.insert(access);
+        parts.extensions.insert(trail.clone());
+        let Ok(response) = inner.call(Request::from_parts(parts, Body::from(body))).await;
+        entry.outcome = outcome(response.headers(), trail.items());
+        self.written(entry, response).await
+    }
+
+    /// What the question says about itself, when it says what is required.
+    fn admit(&self, headers: &HeaderMap) -> Result<Access, ServiceError> {
+        let access = Access::of(&MetadataMap::from_headers(headers.clone()))?;
+        let missing = [
+            ("a purpose", self.required.purpose && access.purpose.is_none()),
+            ("a case number", self.required.case && access.case.is_none()),
+        ];
+        match missing.iter().find(|(_, missing)| *missing) {
+            Some((what, _)) => {
+                let message =
+                    format!("no question is answered here without {what}: say why you ask (--purpose, --case)");
+                Err(ServiceError::new(ErrorCode::Denied, message))
+            }
+            None => Ok(access),
+        }
+    }
+
+    /// The response, once the entry is on the disk.
+    async fn written(&self, entry: Entry, response: Response) -> Response {
+        match self.log.append(entry).await {
+            Ok(_) => response,
+            Err(error) => {
+                let what = match error {
+                    AuditError::TooLarge { .. } => "the question is too large to be written into the audit log",
+                    _ => "no answer is given while the audit log cannot be written; the server's log says why",
+                };
+                refusal(ServiceError::unavailable(what, RETRY_AFTER))
+            }
+        }
+    }
+}
+
+/// The request's message as JSON (the proto3 JSON mapping); what it is instead where it is not a message of this kind.
+fn question(input: &MessageDescriptor, body: &Bytes) -> serde_json::Value {
+    let undecoded = || json!({ "undecodable_bytes": body.len() });
+    let Some(message) = body.get(PREFIX..) else { return undecoded() };
+    if message.len() > MAX_WRITTEN {
+        return json!({ "left_out_bytes": message.len(), "sha256": vigil_audit::Digest::of(message).to_string() });
+    }
+    let decoded = DynamicMessage::decode(input.clone(), message);
+    decoded.ok().and_then(|message| serde_json::to_value(message).ok()).unwrap_or_else(undecoded)
+}
+
+/// What a response says came of the call. A service that fails says so in the headers; what fails later, in a live stream, is its end.
+fn outcome(headers: &HeaderMap, items: u64) -> Outcome {
+    let status = Status::from_header_map(headers).filter(|status| status.code() != Code::Ok);
+    match status {
+        Some(status) => Outcome {
+            code: format!("{:?}", status.code()),
+            detail: Some(status.message().to_owned()).filter(|detail| !detail.is_empty()),
+            items: 0,
+        },
+        None => Outcome { code: "Ok".to_owned(), detail: None, items },
+    }
+}
+
+fn refusal(error: ServiceError) -> Response {
+    Status::from(error).into_http()
+}
