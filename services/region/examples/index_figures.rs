@@ -56,7 +56,12 @@ fn report(name: &str, fields: &[(&str, f64)]) {
 }
 
 fn open(data_dir: &Path) -> SqliteIndex {
-    let config = SqliteConfig { data_dir: data_dir.to_owned(), region: events::region(), reader_threads: 2 };
+    let config = SqliteConfig {
+        data_dir: data_dir.to_owned(),
+        region: events::region(),
+        reader_threads: 2,
+        slice: Duration::from_hours(24),
+    };
     SqliteIndex::open(&config, SystemClock::shared()).unwrap()
 }
 

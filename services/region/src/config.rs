@@ -9,12 +9,20 @@ use vigil_base::RegionId;
 use vigil_serve::config::{ConfigError, load};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
 
+use crate::index::sqlite::SLICES_BACK;
+
 /// Where a region listens for gRPC unless told otherwise: this machine alone.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7410);
 /// Where it serves metrics and health unless told otherwise.
 const DEFAULT_OPS_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411);
 /// How long events are kept unless told otherwise: 30 days.
 const DEFAULT_RETENTION: Duration = Duration::from_hours(30 * 24);
+/// How long a time is kept in one file unless told otherwise.
+const DEFAULT_SLICE: Duration = Duration::from_hours(24);
+/// Slices begin at multiples of an hour, since hours are what is counted.
+const SLICE_UNIT: Duration = Duration::from_hours(1);
+/// Longer would keep events for weeks after their time.
+const MAX_SLICE: Duration = Duration::from_hours(31 * 24);
 /// Shorter would remove events while the edges still grow them.
 const MIN_RETENTION: Duration = Duration::from_hours(1);
 /// Folder of the audit log in the data folder, unless told otherwise.
@@ -50,6 +58,10 @@ pub struct RegionFile {
     /// What questions must say about themselves.
     #[serde(default)]
     pub access: Access,
+    /// How long a time one file of the index holds, as `1day` or `6h`: retention removes whole files, so an event goes at
+    /// most so long after its time.
+    #[serde(default = "default_slice", with = "humantime_serde")]
+    pub slice: Duration,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -120,6 +132,8 @@ pub struct RegionConfig {
     pub audit_dir: PathBuf,
     /// What questions must say about themselves.
     pub access: Access,
+    /// How long a time one file of the index holds: whole hours.
+    pub slice: Duration,
     /// Bounds.
     pub limits: Limits,
 }
@@ -138,6 +152,7 @@ impl RegionConfig {
             data_dir,
             retention: DEFAULT_RETENTION,
             access: Access::default(),
+            slice: DEFAULT_SLICE,
             limits: Limits::default(),
         }
     }
@@ -157,6 +172,9 @@ impl RegionConfig {
         if file.retention < MIN_RETENTION {
             return invalid("retention", format!("must be at least {MIN_RETENTION:?}; is {:?}", file.retention));
         }
+        if let Some(problem) = check_slice(file.slice, file.retention) {
+            return invalid("slice", problem);
+        }
         if file.listen == file.ops_listen && file.listen.port() != 0 {
             return invalid("ops_listen", format!("is the same as listen, {}; give it a port of its own", file.listen));
         }
@@ -174,9 +192,31 @@ impl RegionConfig {
             data_dir,
             retention: file.retention,
             access: file.access,
+            slice: file.slice,
             limits: file.limits,
         })
     }
+}
+
+/// What is wrong with a slice of this length, where events are kept for so long.
+fn check_slice(slice: Duration, retention: Duration) -> Option<String> {
+    let unit = SLICE_UNIT.as_secs();
+    if slice.subsec_nanos() > 0 || !slice.as_secs().is_multiple_of(unit) || !(SLICE_UNIT..=MAX_SLICE).contains(&slice) {
+        return Some(format!("must be whole hours or days, from 1h to 31days; is {}", humantime(slice)));
+    }
+    let most = slice * SLICES_BACK;
+    (retention > most).then(|| {
+        format!(
+            "is {}, of which at most {SLICES_BACK} are kept, and retention is {}: make it longer",
+            humantime(slice),
+            humantime(retention)
+        )
+    })
+}
+
+/// As it would be written in the file.
+fn humantime(duration: Duration) -> String {
+    humantime_serde::re::humantime::format_duration(duration).to_string()
 }
 
 /// The first limit out of its range: its key and what is wrong.
@@ -202,6 +242,10 @@ fn default_listen() -> SocketAddr {
 
 fn default_ops_listen() -> SocketAddr {
     DEFAULT_OPS_LISTEN
+}
+
+fn default_slice() -> Duration {
+    DEFAULT_SLICE
 }
 
 fn default_retention() -> Duration {
@@ -238,6 +282,9 @@ mod tests {
             ("retnetion = \"3days\"", "retnetion"),
             ("retention = \"3 parsecs\"", "retention"),
             ("retention = \"1s\"", "retention: must be at least"),
+            ("slice = \"90min\"", "slice: must be whole hours"),
+            ("slice = \"40days\"", "slice: must be whole hours"),
+            ("slice = \"1h\"", "slice: is 1h, of which at most 400"),
             ("ops_listen = \"127.0.0.1:7410\"", "ops_listen: is the same as listen"),
             ("[limits]\nmax_batch_records = 0", "limits.max_batch_records: must be within"),
             ("[limits]\nmax_batch_bytes = 999999999", "limits.max_batch_bytes: must be within"),

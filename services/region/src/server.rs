@@ -152,6 +152,7 @@ async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<(Arc<dyn Ind
         data_dir: config.data_dir.clone(),
         region: config.region_id.clone(),
         reader_threads: config.limits.reader_threads,
+        slice: config.slice,
     };
     let clock = Arc::clone(clock);
     let (key_path, audit_dir) = (config.data_dir.join(TOKEN_KEY), config.audit_dir.clone());

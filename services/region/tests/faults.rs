@@ -74,12 +74,12 @@ async fn a_damaged_index_ends_the_process_with_an_error_that_names_it() {
     let events: Vec<_> = (0..400).map(|_| event(NOON)).collect();
     served.edge("edge-1").await.publish(&events).await;
     served.stop().await;
-    let path = temp.path().join("index.db");
+    let path = temp.path().join("region.db");
     let mut bytes = fs::read(&path).unwrap();
-    bytes[8_192..80_000].fill(0xa5);
+    bytes[8_192..40_000].fill(0xa5);
     fs::write(&path, bytes).unwrap();
     let error = vigil_region::run(config(temp.path()), CancellationToken::new()).await.unwrap_err();
-    assert!(matches!(&error, RegionError::Index(index) if index.to_string().contains("index.db")), "{error:?}");
+    assert!(matches!(&error, RegionError::Index(index) if index.to_string().contains("region.db")), "{error:?}");
 }
 
 #[tokio::test]

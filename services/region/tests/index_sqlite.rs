@@ -17,6 +17,9 @@ use vigil_region::index::{EventLookup, EventWriter, Index, IndexError, IndexStat
 use common::{NOON, event, region};
 use index_suite::Engine;
 
+/// The shortest slice: the suite's tests go over many.
+const HOUR: Duration = Duration::from_hours(1);
+
 struct Sqlite(TempDir);
 
 impl Sqlite {
@@ -31,12 +34,12 @@ impl Engine for Sqlite {
     }
 
     fn slice(&self) -> Duration {
-        Duration::from_hours(1)
+        HOUR
     }
 }
 
 fn config(data_dir: &Path) -> SqliteConfig {
-    SqliteConfig { data_dir: data_dir.to_owned(), region: region(), reader_threads: 2 }
+    SqliteConfig { data_dir: data_dir.to_owned(), region: region(), reader_threads: 2, slice: HOUR }
 }
 
 fn open(data_dir: &Path) -> Result<SqliteIndex, IndexError> {
@@ -107,18 +110,18 @@ async fn a_damaged_index_is_reported_and_left_as_it_is() {
     let path = index.path().to_owned();
     drop(index);
     let mut bytes = fs::read(&path).unwrap();
-    bytes[4096..20 * 4096].fill(0xa5);
+    bytes[4096..8 * 4096].fill(0xa5);
     fs::write(&path, &bytes).unwrap();
     let error = open(temp.path()).unwrap_err();
     assert!(matches!(error, IndexError::Corrupt { .. }), "{error:?}");
-    assert!(error.to_string().contains("index.db"), "{error}");
+    assert!(error.to_string().contains("region.db"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
 #[test]
 fn a_file_that_is_no_database_is_reported() {
     let temp = tempfile::tempdir().unwrap();
-    fs::write(temp.path().join("index.db"), "a text that somebody put here".repeat(300)).unwrap();
+    fs::write(temp.path().join("region.db"), "a text that somebody put here".repeat(300)).unwrap();
     let error = open(temp.path()).unwrap_err();
     assert!(matches!(error, IndexError::Corrupt { .. }), "{error:?}");
 }

@@ -83,6 +83,10 @@ impl LiveTail {
         ring.purged_through = ring.purged_through.max(through);
     }
 
+    pub(crate) fn purged_through(&self) -> CommitSeq {
+        self.ring.read().purged_through
+    }
+
     pub(crate) fn latest(&self) -> watch::Receiver<CommitSeq> {
         self.latest.subscribe()
     }

@@ -266,6 +266,15 @@ pub(crate) fn committed_event(mut event: v1::Event, receive_time: Timestamp, thu
     event
 }
 
+/// First and last microsecond at which an event of this id may have begun (RFC 9562, section 5.7: the first 48 bits are
+/// milliseconds since 1970).
+pub(crate) fn begin_range(id: EventId) -> (i64, i64) {
+    let mut millis = [0; 8];
+    millis[2..].copy_from_slice(&id.as_bytes()[..6]);
+    let first_us = i64::from_be_bytes(millis) * 1_000;
+    (first_us, first_us + 999)
+}
+
 /// The event that a thumbnail key names.
 pub(crate) fn event_of_thumbnail(key: &str) -> Option<EventId> {
     let (event, revision) = key.split_once('.')?;
@@ -287,5 +296,11 @@ mod tests {
         for bad in ["", ".", "x.1", &id.to_string(), &format!("{id}."), &format!("{id}.x")] {
             assert_eq!(event_of_thumbnail(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn an_id_says_within_which_millisecond_its_event_began() {
+        let begin = Timestamp::from_micros(1_700_000_000_123_456);
+        assert_eq!(begin_range(EventId::at(begin)), (1_700_000_000_123_000, 1_700_000_000_123_999));
     }
 }

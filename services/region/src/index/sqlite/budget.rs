@@ -9,14 +9,14 @@ pub(super) const ROW_COST: usize = 5;
 const CHECK_EVERY: usize = 2_048;
 
 /// Work left to one question, in entries of an index walk.
-pub(super) struct Budget<'s, 'c> {
-    snapshot: &'s Snapshot<'c>,
+pub(super) struct Budget<'s> {
+    snapshot: &'s Snapshot<'s>,
     left: usize,
     until_check: usize,
 }
 
-impl<'s, 'c> Budget<'s, 'c> {
-    pub(super) fn new(snapshot: &'s Snapshot<'c>, work: usize) -> Self {
+impl<'s> Budget<'s> {
+    pub(super) fn new(snapshot: &'s Snapshot<'s>, work: usize) -> Self {
         Self { snapshot, left: work, until_check: CHECK_EVERY }
     }
 

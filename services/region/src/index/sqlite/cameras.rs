@@ -17,7 +17,7 @@ pub(super) fn list(
     max_cameras: usize,
 ) -> Result<Vec<CameraEntry>, ReadError> {
     let sql = format!("SELECT {COLUMNS} FROM cameras WHERE camera_id > ?1 ORDER BY camera_id LIMIT ?2");
-    let mut statement = snapshot.connection().prepare_cached(&sql)?;
+    let mut statement = snapshot.region().prepare_cached(&sql)?;
     // No id is empty, so all come after the empty text.
     let after = after.map_or("", CameraId::as_str);
     let entries = statement.query_map(params![after, max_cameras as i64], read)?;

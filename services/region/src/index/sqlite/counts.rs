@@ -1,23 +1,24 @@
 //! Counts by hour, class and camera: from the counts that are kept, where they answer, and by looking at events where
 //! not.
 //!
-//! A count over [from, until) takes whole hours from `hourly`. Events that begin in a part of an hour at either end,
+//! Slices are counted one by one. A count over [from, until) takes whole hours from `hourly`. Events that begin in a part of an hour at either end,
 //! and those that began before `from` and touch it, are looked at one by one.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use rusqlite::{Connection, Rows};
+use rusqlite::{Connection, Row, params_from_iter};
 use vigil_base::Timestamp;
 
 use super::ReadError;
-use super::apply::{ALL_CAMERAS, HOUR_US, HourlyKey, row_hourly_key};
 use super::budget::{Budget, ROW_COST};
 use super::conditions::Conditions;
 use super::names::{NameKind, name_of};
 use super::readers::Snapshot;
 use super::row::RowReader;
-use super::walk::{Entry, Key, Walk};
+use super::slices::Session;
+use super::store::{ALL_CAMERAS, HOUR_US, HourlyKey, row_hourly_key};
+use super::walk::{Entry, Key, Path, Walk};
 use crate::index::{CountGroup, CountQuery, Counts, GroupKey, IndexError};
 
 /// Work of one count, in index entries: about three seconds, for conditions for which no counts are kept.
@@ -34,33 +35,32 @@ struct Group {
     camera: Option<i64>,
 }
 
-struct Counting<'s, 'c> {
-    snapshot: &'s Snapshot<'c>,
+struct Counting<'s> {
     conditions: Conditions,
+    paths: Vec<Path>,
     group_by: &'s [GroupKey],
     groups: BTreeMap<Group, u64>,
-    budget: Budget<'s, 'c>,
+    budget: Budget<'s>,
 }
 
 /// The counts of a query whose filter has both times.
 pub(super) fn count(snapshot: &Snapshot<'_>, query: &CountQuery) -> Result<Counts, ReadError> {
-    let connection = snapshot.connection();
-    let Some(conditions) = Conditions::new(connection, &query.filter)? else {
+    let region = snapshot.region();
+    let Some(conditions) = Conditions::new(region, &query.filter)? else {
         return Ok(Counts { groups: Vec::new(), truncated: false });
     };
-    let (from_us, until_us) = (conditions.from_us, conditions.until_us.unwrap_or(i64::MAX));
-    let by_hours = conditions.are_counted_hourly();
-    let budget = Budget::new(snapshot, MAX_WORK);
-    let mut counting = Counting { snapshot, conditions, group_by: &query.group_by, groups: BTreeMap::new(), budget };
-    match from_us.map(|from_us| whole_hours(from_us, until_us)) {
-        Some(hours) if by_hours && !hours.is_empty() => {
-            counting.add_hours(&hours)?;
-            counting.add_walk(from_us, Key::before(until_us), Some(hours.end * HOUR_US))?;
-            counting.add_walk(from_us, Key::before(hours.start * HOUR_US), None)?;
-        }
-        _ => counting.add_walk(from_us, Key::before(until_us), None)?,
+    let (from_us, until_us) = (conditions.from_us, conditions.until_us);
+    let mut counting = Counting {
+        paths: conditions.paths(region)?,
+        conditions,
+        group_by: &query.group_by,
+        groups: BTreeMap::new(),
+        budget: Budget::new(snapshot, MAX_WORK),
+    };
+    for slice in snapshot.list().readable().filter(|slice| slice.may_touch(from_us, until_us)) {
+        counting.add_slice(&snapshot.session(slice)?)?;
     }
-    let groups = named(connection, counting.groups)?;
+    let groups = named(region, counting.groups)?;
     Ok(in_order(groups, &query.group_by, query.max_groups))
 }
 
@@ -70,7 +70,20 @@ fn whole_hours(from_us: i64, until_us: i64) -> Range<i64> {
     first..until_us.div_euclid(HOUR_US)
 }
 
-impl Counting<'_, '_> {
+impl Counting<'_> {
+    /// Adds the events of one slice.
+    fn add_slice(&mut self, session: &Session) -> Result<(), ReadError> {
+        let (from_us, until_us) = (self.conditions.from_us, self.conditions.until_us.unwrap_or(i64::MAX));
+        match from_us.map(|from_us| whole_hours(from_us, until_us)) {
+            Some(hours) if self.conditions.are_counted_hourly() && !hours.is_empty() => {
+                self.add_hours(session, &hours)?;
+                self.add_walk(session, from_us, Key::before(until_us), Some(hours.end * HOUR_US))?;
+                self.add_walk(session, from_us, Key::before(hours.start * HOUR_US), None)
+            }
+            _ => self.add_walk(session, from_us, Key::before(until_us), None),
+        }
+    }
+
     fn add(&mut self, key: HourlyKey, events: u64) {
         let grouped = |by, number| self.group_by.contains(&by).then_some(number);
         let group = Group {
@@ -82,37 +95,38 @@ impl Counting<'_, '_> {
     }
 
     /// Adds the kept counts of whole hours: camera by camera where they are few, else all of each hour.
-    fn add_hours(&mut self, hours: &Range<i64>) -> Result<(), ReadError> {
+    fn add_hours(&mut self, session: &Session, hours: &Range<i64>) -> Result<(), ReadError> {
         let is_by_camera = self.group_by.contains(&GroupKey::Camera);
         let few = match &self.conditions.cameras {
             Some(cameras) if cameras.len() <= FEW_CAMERAS => Some(cameras.iter().copied().collect()),
             None if !is_by_camera => Some(vec![ALL_CAMERAS]),
             _ => None,
         };
-        let connection = self.snapshot.connection();
-        let hours = counted_hours(connection, hours)?;
+        let hours = session.read(|slice| counted_hours(slice, hours))?;
         let sql = "SELECT hour, camera, class, kind, events FROM hourly WHERE";
-        if let Some(cameras) = few {
-            let mut statement = connection.prepare_cached(&format!("{sql} hour = ?1 AND camera = ?2"))?;
-            for hour in hours {
-                for camera in &cameras {
-                    self.add_kept(statement.query([hour, *camera])?)?;
-                }
+        let Some(cameras) = few else {
+            let sql = format!("{sql} hour >= ?1 AND hour < ?2 AND camera <> ?3");
+            return self.add_kept(session, &sql, &[hours.start, hours.end, ALL_CAMERAS]);
+        };
+        let sql = format!("{sql} hour = ?1 AND camera = ?2");
+        for hour in hours {
+            for camera in &cameras {
+                self.add_kept(session, &sql, &[hour, *camera])?;
             }
-            return Ok(());
         }
-        let mut statement = connection.prepare_cached(&format!("{sql} hour >= ?1 AND hour < ?2 AND camera <> ?3"))?;
-        let rows = statement.query([hours.start, hours.end, ALL_CAMERAS])?;
-        self.add_kept(rows)
+        Ok(())
     }
 
-    fn add_kept(&mut self, mut rows: Rows<'_>) -> Result<(), ReadError> {
+    fn add_kept(&mut self, session: &Session, sql: &str, arguments: &[i64]) -> Result<(), ReadError> {
         self.spend(1)?;
-        while let Some(row) = rows.next()? {
+        let failed = |error| session.failed(error);
+        let mut statement = session.connection().prepare_cached(sql).map_err(failed)?;
+        let mut rows = statement.query(params_from_iter(arguments)).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
             self.spend(1)?;
-            let key = HourlyKey { hour: row.get(0)?, camera: row.get(1)?, class: row.get(2)?, kind: row.get(3)? };
+            let (key, events) = kept_count(row).map_err(failed)?;
             if self.counts(&key) {
-                self.add(key, row.get::<_, i64>(4)?.unsigned_abs());
+                self.add(key, events);
             }
         }
         Ok(())
@@ -127,12 +141,15 @@ impl Counting<'_, '_> {
 
     /// Adds matching events below (older than) `below`, one by one: back to `stop_us`, or where there is none to all
     /// that touch `from_us`.
-    fn add_walk(&mut self, from_us: Option<i64>, below: Key, stop_us: Option<i64>) -> Result<(), ReadError> {
-        let connection = self.snapshot.connection();
-        let paths = self.conditions.paths(connection)?;
-        let mut walk = Walk::new(connection, paths, from_us, below)?;
-        let mut reader = RowReader::new(connection)?;
-        while let Some(entry) = walk.next()? {
+    fn add_walk(
+        &mut self,
+        session: &Session,
+        from_us: Option<i64>,
+        below: Key,
+        stop_us: Option<i64>,
+    ) -> Result<(), ReadError> {
+        let mut walk = session.read(|slice| Walk::new(slice, &self.paths, from_us, below))?;
+        while let Some(entry) = session.read(|slice| walk.next(slice))? {
             if stop_us.is_some_and(|stop| entry.key.begin_us < stop) {
                 break;
             }
@@ -145,7 +162,7 @@ impl Counting<'_, '_> {
                 continue;
             }
             self.spend(ROW_COST)?;
-            let row = reader.read(entry.camera, &entry.key)?;
+            let row = session.read(|slice| RowReader::new(slice)?.read(entry.camera, &entry.key))?;
             if let Some(row) = row.filter(|row| self.conditions.matches(row)) {
                 self.add(row_hourly_key(&row), 1);
             }
@@ -156,6 +173,11 @@ impl Counting<'_, '_> {
     fn spend(&mut self, cost: usize) -> Result<(), ReadError> {
         if self.budget.spend(cost)? { Ok(()) } else { Err(IndexError::TooMuchWork { limit: MAX_WORK }.into()) }
     }
+}
+
+fn kept_count(row: &Row<'_>) -> rusqlite::Result<(HourlyKey, u64)> {
+    let key = HourlyKey { hour: row.get(0)?, camera: row.get(1)?, class: row.get(2)?, kind: row.get(3)? };
+    Ok((key, row.get::<_, i64>(4)?.unsigned_abs()))
 }
 
 /// Which counter the event of an index entry is counted under; its kind, by which nothing is grouped, is not known

@@ -105,7 +105,8 @@ fn analysis_of(connection: &Connection, number: i64) -> rusqlite::Result<Analysi
 
 /// Sums over what a question asks for. Over all of the time, cameras of the registry are named of which nothing is known.
 pub(super) fn sums(snapshot: &Snapshot<'_>, question: &CoverageQuestion) -> Result<CoverageSums, ReadError> {
-    let connection = snapshot.connection();
+    // All that is read is of one commit.
+    let connection = &snapshot.region().unchecked_transaction()?;
     let mut adding = Adding {
         connection,
         budget: Budget::new(snapshot, MAX_WORK),
@@ -149,15 +150,15 @@ fn name_registered(
     Ok(())
 }
 
-struct Adding<'s, 'c> {
+struct Adding<'s> {
     connection: &'s Connection,
-    budget: Budget<'s, 'c>,
+    budget: Budget<'s>,
     cameras: HashMap<i64, CameraId>,
     analyses: HashMap<i64, Analysis>,
     sums: CoverageSums,
 }
 
-impl Adding<'_, '_> {
+impl Adding<'_> {
     fn add_few(
         &mut self,
         sql: &str,

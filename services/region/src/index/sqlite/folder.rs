@@ -1,4 +1,4 @@
-//! The data folder and its lock.
+//! The data folder, its lock, and the names of its files.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::index::IndexError;
 
 const LOCK: &str = "lock";
-const DATABASE: &str = "index.db";
+const REGION: &str = "region.db";
+/// The one file of versions that had no slices.
+const UNSLICED: &str = "index.db";
+/// What SQLite keeps beside a database file while it is open.
+const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
 /// A folder that this process has to itself for as long as this lives.
 #[derive(Debug)]
@@ -34,13 +38,60 @@ impl DataFolder {
         }
     }
 
-    pub(super) fn database(&self) -> PathBuf {
-        self.path.join(DATABASE)
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Makes new names in the folder durable.
-    pub(super) fn sync(&self) -> Result<(), IndexError> {
-        let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
-        synced.map_err(|e| IndexError::io(&self.path, "sync data folder", e))
+    /// The region's own file.
+    pub(super) fn region(&self) -> PathBuf {
+        self.path.join(REGION)
     }
+
+    /// The file of an index that was made before there were slices.
+    pub(super) fn unsliced(&self) -> PathBuf {
+        self.path.join(UNSLICED)
+    }
+
+    /// Makes new names in the folder durable, and removed ones stay away.
+    pub(super) fn sync(&self) -> Result<(), IndexError> {
+        sync(&self.path)
+    }
+}
+
+/// As [`DataFolder::sync`].
+pub(super) fn sync(folder: &Path) -> Result<(), IndexError> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|e| IndexError::io(folder, "sync data folder", e))
+}
+
+/// Removes a database file, then what SQLite kept beside it: without the file the rest is nothing, the other way round it
+/// would lack commits. Needs no free space. What is not there is no error.
+pub(super) fn remove_database(path: &Path) -> Result<(), IndexError> {
+    remove(path)?;
+    for companion in COMPANIONS {
+        remove(&beside(path, companion))?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), IndexError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(IndexError::io(path, "remove", error)),
+        _ => Ok(()),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Bytes of the index on disk, and bytes free there; 0 for what cannot be asked.
+pub(super) fn disk(folder: &Path) -> (u64, u64) {
+    let is_ours = |name: &str| [".db", ".db-wal", ".db-shm"].iter().any(|end| name.ends_with(end));
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_ours));
+    let bytes = ours.filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum();
+    (bytes, fs4::available_space(folder).unwrap_or(0))
 }

@@ -1,5 +1,7 @@
 //! One event, one thumbnail.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
@@ -8,7 +10,8 @@ use vigil_proto::v1;
 
 use super::ReadError;
 use super::readers::Snapshot;
-use super::row::{EventRow, find_by_id};
+use super::row::{EventRow, begin_range, find_by_id};
+use super::slices::{Session, Slice};
 use crate::index::types::committed_event;
 
 /// Reads whole events by their rows.
@@ -22,7 +25,7 @@ impl<'c> PayloadReader<'c> {
     }
 
     /// The event with what the region adds to it.
-    pub(super) fn event(&mut self, row: &EventRow) -> Result<v1::Event, ReadError> {
+    pub(super) fn event(&mut self, row: &EventRow) -> rusqlite::Result<v1::Event> {
         let event = self.statement.query_row([row.row], |stored| {
             let bytes = stored.get_ref(0)?.as_blob()?;
             v1::Event::decode(bytes)
@@ -33,14 +36,33 @@ impl<'c> PayloadReader<'c> {
 }
 
 pub(super) fn event(snapshot: &Snapshot<'_>, id: EventId) -> Result<Option<v1::Event>, ReadError> {
-    let Some(row) = find_by_id(snapshot.connection(), id)? else { return Ok(None) };
-    PayloadReader::new(snapshot.connection())?.event(&row).map(Some)
+    let Some((session, row)) = find(snapshot, id)? else { return Ok(None) };
+    session.read(|slice| PayloadReader::new(slice)?.event(&row)).map(Some)
 }
 
 pub(super) fn thumbnail(snapshot: &Snapshot<'_>, id: EventId) -> Result<Option<Bytes>, ReadError> {
-    let connection = snapshot.connection();
-    let Some(row) = find_by_id(connection, id)? else { return Ok(None) };
-    let mut statement = connection.prepare_cached("SELECT jpeg FROM thumbnails WHERE row = ?1")?;
-    let jpeg: Option<Vec<u8>> = statement.query_row([row.row], |stored| stored.get(0)).optional()?;
+    let Some((session, row)) = find(snapshot, id)? else { return Ok(None) };
+    let jpeg: Option<Vec<u8>> = session.read(|slice| {
+        let mut statement = slice.prepare_cached("SELECT jpeg FROM thumbnails WHERE row = ?1")?;
+        statement.query_row([row.row], |stored| stored.get(0)).optional()
+    })?;
     Ok(jpeg.map(Bytes::from))
+}
+
+/// The row of an event, and its slice. The time in its id is that of its begin, so it lies in the dated slice of that time, or
+/// in one of strays that reaches over it.
+fn find(snapshot: &Snapshot<'_>, id: EventId) -> Result<Option<(Session, EventRow)>, ReadError> {
+    let (first_us, last_us) = begin_range(id);
+    let is_over = |slice: &&Arc<Slice>| {
+        let summary = slice.summary();
+        summary.first_begin_us <= last_us && summary.last_begin_us >= first_us
+    };
+    let list = snapshot.list();
+    for slice in list.dated_at(first_us).into_iter().chain(list.strays.iter().filter(is_over)) {
+        let session = snapshot.session(slice)?;
+        if let Some(row) = session.read(|slice| find_by_id(slice, id))? {
+            return Ok(Some((session, row)));
+        }
+    }
+    Ok(None)
 }

@@ -1,59 +1,97 @@
-//! The embedded engine: one SQLite file, one writing thread, a few reading threads.
+//! The embedded engine: one SQLite file per slice of time, one writing thread, a few reading threads.
 //!
 //! # Constraints
 //! - An acknowledged revision survives kill -9 and loss of power: WAL, synchronous = FULL, answered after the commit.
+//! - Retention removes a file, and needs no free space for it.
 //! - One writer, so that commit order is the order of the numbers it gives; many publishers share each sync (group
 //!   commit).
 //! - No question does unbounded work: searches end with a place to go on, counts with an error.
+//! - A damaged slice costs its own events and no others, and answers over its time say that they lack them.
 //! - One data folder belongs to one process at a time.
 //!
 //! # Layout
 //! ```text
 //! data_dir/
-//!   lock                 locked (flock) for as long as the index is open
-//!   index.db             + -wal, -shm
+//!   lock                           locked (flock) for as long as the index is open
+//!   region.db                      all that is not an event; + -wal, -shm
+//!   events-2026-01-05T00-17.db     slice 17: events that began on that day (a slice's length is configured)
+//!   events-2026-01-06T00-18.db     each + -wal, -shm while it is open
+//!   strays-2026-01-06T00-19.db     events received on that day whose begin is far from it, see `placement`
 //!
-//! events      key camera | begin_us | event_id  (clustered: one camera's events lie together, in time order)
-//!             what filters need, the commit, and `row`
-//!   by_time     begin_us | event_id | class                    newest first over all cameras
-//!   by_span     span | begin_us | event_id | class             only events longer than a minute, see below
-//!   by_plate    begin_us | event_id | class | plate            only events with a plate
-//!   by_rule     begin_us | event_id | class | rule | zone      only events that a rule made
-//!   by_commit   commit_seq                                     the feed
-//! payloads    row -> the event for the wire, without receive time and thumbnail key
-//! thumbnails  row -> JPEG
-//! hourly      hour | camera | class | kind -> events           counts; camera 0 stands for all of them
-//! extents     camera -> the rectangle in which its events lie  polygon to cameras
-//! coverage    minute | camera | report -> analysis, tally      what was watched, see `coverage`
-//! coverage_hourly  hour | camera | analysis -> tally           the same, added up
-//! analyses    provider, model, fingerprint, rate as numbers
-//! names       kind | number -> text                            cameras, edges, classes, rules and zones as numbers
-//! clock_steps commit_seq -> receive time                       where the region's clock was set back, see `seek`
-//! cameras, edges, meta
+//! region.db
+//!   slices      number -> kind, time, what it held when it was closed, and what is to become of it; see `catalogue`
+//!   names       kind | number -> text                            cameras, edges, classes, rules and zones as numbers
+//!   extents     camera -> the rectangle in which its events lie  polygon to cameras
+//!   coverage    minute | camera | report -> analysis, tally      what was watched, see `coverage`
+//!   coverage_hourly  hour | camera | analysis -> tally           the same, added up
+//!   analyses    provider, model, fingerprint, rate as numbers
+//!   clock_steps commit_seq -> receive time                       where the region's clock was set back, see `seek`
+//!   meta        whose it is; seq_reserved: no commit has a greater number; purged_through: what retention removed
+//!   cameras, edges
+//!
+//! a slice
+//!   events      key camera | begin_us | event_id  (clustered: one camera's events lie together, in time order)
+//!               what filters need, the commit, and `row`
+//!     by_time   begin_us | event_id | class                    newest first over all cameras
+//!     by_span   span | begin_us | event_id | class             only events longer than a minute, see below
+//!     by_plate  begin_us | event_id | class | plate            only events with a plate
+//!     by_rule   begin_us | event_id | class | rule | zone      only events that a rule made
+//!     by_commit commit_seq                                     the feed
+//!   payloads    row -> the event for the wire, without receive time and thumbnail key
+//!   thumbnails  row -> JPEG
+//!   hourly      hour | camera | class | kind -> events           counts; camera 0 stands for all of them
+//!   slice       one row: whose it is, how many events, between which times and commits
 //! ```
+//! Slices are not attached to one connection: SQLite does not commit several files in WAL mode as one, and a question would hold
+//! all of them. Each has connections of its own (`slices`), of which a bounded number is kept open.
+//!
 //! An event matches a search that starts at `from` when it ended after `from`, so events that began before `from` count
 //! too, and some are long. The walk back in time therefore goes on for a minute before `from`; what began earlier and
 //! still touches it must be longer than a minute, and those are found by `span`, their length in powers of four: for
 //! each span only begins within that length before `from` are looked at, so at least a quarter of them match. Without
-//! this a single parked car would make every search walk through its whole stay.
+//! this a single parked car would make every search walk through its whole stay. A slice none of whose events lasted until
+//! `from` is not opened at all.
 //!
-//! # Write, read, delete
-//! The writer applies all revisions that wait, and the counts they change, in one transaction. A later revision
-//! replaces the row and takes a new commit number. Searches merge one walk per camera, or walk `by_time`,
-//! `by_plate` or `by_rule`, whichever looks at less (`walk`); every read sees one snapshot. Retention deletes in small
-//! transactions between the others.
+//! # Write
+//! A group of revisions touches one slice as a rule, two around midnight, some more when an edge comes back after days. Slices
+//! that are needed and not there are made first (row, file, folder). Then all is applied, each revision in its slice's
+//! transaction; then the files are committed in this order:
+//!
+//! ```text
+//!   region.db: new names, wider extents, numbers set apart ──▶ slice a ──▶ slice b ──▶ published ──▶ acknowledged
+//! ```
+//! Commit numbers are set apart in the thousands before any of them is given, so that the greatest number ever given is known
+//! without any slice: they are never given twice, whatever was removed. A clean end gives back what was not used.
+//!
+//! # Read
+//! Searches merge one walk per camera and slice, or walk `by_time`, `by_plate` or `by_rule`, whichever looks at less (`walk`); slices
+//! are opened from the newest back, until the page is full (`merge`). An event by its id is in the slice of the time that the id
+//! carries. The feed merges slices by commit number, up to the newest that was published. Counts add up each slice's own.
+//!
+//! # Delete
+//! Retention removes a slice once all of it is too old (`retire`): an event stays for up to a slice's length after its time.
+//! Questions that have the file open finish with it.
 //!
 //! # Crash cases
-//! - Before the commit is synced: nothing was acknowledged; the edge sends again.
-//! - After the commit, before the acknowledgement: the edge sends again and every revision is a duplicate.
-//! - During retention: some steps are done, the next run does the rest; events and counts change together.
-//! - During a migration: it is one transaction; the next start does it again.
-//! - Disk full, read-only: the transaction is undone, publishers get an error and keep their batches.
-//! - Damaged: recognised when the file is opened or read, reported with its name; never repaired silently.
+//! - Before any file is synced: nothing was acknowledged; the edge sends again.
+//! - After region.db, before a slice: a name or a range of numbers that nothing uses.
+//! - Between two slices: nothing was acknowledged; the edge sends all again, and what is in the first slice is a duplicate. Its
+//!   numbers are among those set apart, and the next start begins after them.
+//! - After the commits, before the acknowledgement: the edge sends again and every revision is a duplicate.
+//! - While a slice is made: its row says that it was never written; the next start removes both.
+//! - While a slice is removed: its row says so, and the next start removes what is left; where the full disk did not take the
+//!   row's change, the start finds a slice without its file, tells readers of the feed that they miss something, and the next run
+//!   of retention forgets it.
+//! - During a migration from the one file of earlier versions: see `unsliced`.
+//! - Disk full, read-only: the transactions are undone, publishers get an error and keep their batches.
+//! - region.db damaged: recognised when it is opened or read, reported with its name; never repaired silently.
+//! - A slice damaged or lost: set aside when it is opened or read; all else goes on (`SliceList::unreadable`), and new events of
+//!   its time go to a new slice.
 
 mod apply;
 mod budget;
 mod cameras;
+mod catalogue;
 mod conditions;
 mod counts;
 mod coverage;
@@ -61,21 +99,28 @@ mod edges;
 mod feed;
 mod folder;
 mod lookup;
+mod merge;
 mod names;
-mod purge;
+mod placement;
 mod readers;
+mod reindex;
+mod retire;
 mod row;
 mod schema;
 mod search;
 mod seek;
+mod slices;
 mod status;
+mod store;
 #[cfg(test)]
 mod testing;
+mod unsliced;
 mod walk;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -87,13 +132,18 @@ use vigil_proto::convert::{CoverageQuestion, CoverageSums, Filter};
 use vigil_proto::v1;
 
 use self::folder::DataFolder;
+use self::placement::Grid;
+pub(crate) use self::placement::SLICES_BACK;
 use self::readers::ReaderPool;
-use self::writer::Writer;
+pub use self::reindex::{Reindexed, ReindexedSlice};
+use self::slices::{Slice, Slices};
+pub use self::unsliced::MigratedSlice;
+use self::writer::{Opened, Writer};
 use super::tail::LiveTail;
 use super::{
     CameraEntry, CameraRegistry, CommitFeed, CommitSeq, CountQuery, Counts, CoverageLedger, EdgeRecord, EdgeRegistry,
     Etag, EventCounts, EventLookup, EventSearch, EventWriter, FeedPage, Index, IndexError, IndexStats, IndexStatus,
-    NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, StoreOutcome,
+    NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, StoreOutcome, UnreadablePart,
 };
 
 /// Where the index lies and how it is used.
@@ -105,18 +155,22 @@ pub struct SqliteConfig {
     pub region: RegionId,
     /// Threads that answer questions.
     pub reader_threads: usize,
+    /// Length of a slice of time: whole hours. Slices that are there keep theirs.
+    pub slice: Duration,
 }
 
 /// The embedded engine.
 #[derive(Debug)]
 pub struct SqliteIndex {
-    // Fields are dropped in this order: the writer, which may write, closes the file last (and empties its log), and
+    // Fields are dropped in this order: the writer, which may write, closes the files last (and empties their logs), and
     // the folder's lock goes after it.
     readers: ReaderPool,
     writer: Writer,
     tail: Arc<LiveTail>,
+    slices: Arc<Slices>,
     index_id: uuid::Uuid,
     path: PathBuf,
+    data_dir: PathBuf,
     folder: Mutex<Option<DataFolder>>,
 }
 
@@ -125,21 +179,67 @@ impl SqliteIndex {
     ///
     /// # Errors
     /// [`IndexError::InUse`], [`IndexError::Io`], [`IndexError::Foreign`], [`IndexError::Corrupt`],
-    /// [`IndexError::ReadOnly`].
+    /// [`IndexError::ReadOnly`]. A damaged slice is none: see [`IndexStatus::unreadable`].
     pub fn open(config: &SqliteConfig, clock: SharedClock) -> Result<Self> {
         let folder = DataFolder::open(&config.data_dir)?;
-        let path = folder.database();
-        let (connection, opened) = schema::open_writer(&path, &config.region)?;
+        unsliced::migrate(&folder, config, &mut |slice| {
+            tracing::info!(slice = slice.name, events = slice.so_far, of = slice.of, "events taken over from index.db");
+            Ok(())
+        })?;
+        let path = folder.region();
+        let (region, index_id) = schema::open_region(&path, &config.region)?;
         folder.sync()?;
-        let tail = Arc::new(LiveTail::new(opened.latest, opened.purged_through));
-        let readers = ReaderPool::start(&path, config.reader_threads)?;
-        let writer = Writer::start(config, &path, (connection, opened.latest), Arc::clone(&tail), clock)?;
-        Ok(Self { readers, writer, tail, index_id: opened.index_id, path, folder: Mutex::new(Some(folder)) })
+        let slices = Arc::new(catalogue::load(&region, &path, folder.path(), index_id)?);
+        let meta = |name| schema::meta_number(&region, name).map_err(|e| IndexError::sqlite(&path, "open", e));
+        let newest = slices.list().readable().map(|slice| slice.summary()).max_by_key(|summary| summary.last_seq);
+        // A folder that was put together from backups may hold slices that are newer than the region's file.
+        let latest = CommitSeq(newest.map_or(0, |newest| newest.last_seq.unsigned_abs()).max(meta("seq_reserved")?));
+        let tail = Arc::new(LiveTail::new(latest, CommitSeq(meta("purged_through")?)));
+        let readers = ReaderPool::start(&path, Arc::clone(&slices), config.reader_threads)?;
+        let opened = Opened {
+            region,
+            path: path.clone(),
+            folder: folder.path().to_owned(),
+            index_id,
+            slices: Arc::clone(&slices),
+            latest,
+            latest_us: newest.map_or(i64::MIN, |newest| newest.latest_us),
+        };
+        let grid = Grid::new(config.slice);
+        let writer = Writer::start(opened, (&config.region, grid), Arc::clone(&tail), clock)?;
+        let data_dir = folder.path().to_owned();
+        Ok(Self { readers, writer, tail, slices, index_id, path, data_dir, folder: Mutex::new(Some(folder)) })
     }
 
-    /// The database file.
+    /// Takes an index of earlier versions over into slices, and does nothing else; tells of each slice. False: there was none.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and those of `tell`. What was done stays done.
+    pub fn migrate(config: &SqliteConfig, tell: &mut dyn FnMut(MigratedSlice) -> Result<()>) -> Result<bool> {
+        unsliced::migrate(&DataFolder::open(&config.data_dir)?, config, tell)
+    }
+
+    /// Builds anew what is derived from events, and takes slices back that were damaged or lost from the list; tells of each.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and those of `tell`. A slice that cannot be read is none: it is told.
+    pub fn reindex(config: &SqliteConfig, tell: &mut dyn FnMut(ReindexedSlice) -> Result<()>) -> Result<()> {
+        let folder = DataFolder::open(&config.data_dir)?;
+        if folder.unsliced().exists() {
+            let problem = "it is an index of an earlier version; run vigil region migrate first".to_owned();
+            return Err(IndexError::Foreign { path: folder.unsliced(), problem });
+        }
+        reindex::reindex(&folder, config, tell)
+    }
+
+    /// The region's own file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The files of the slices that can be read.
+    pub fn slice_files(&self) -> Vec<PathBuf> {
+        self.slices.list().readable().map(|slice: &Arc<Slice>| slice.path.clone()).collect()
     }
 }
 
@@ -182,23 +282,27 @@ impl CommitFeed for SqliteIndex {
     }
 
     async fn seek(&self, since: Timestamp) -> Result<CommitSeq> {
-        self.readers.run("find a moment in the feed", move |snapshot| seek::seek(snapshot, since)).await
+        let newest = *self.tail.latest().borrow();
+        self.readers.run("find a moment in the feed", move |snapshot| seek::seek(snapshot, newest, since)).await
     }
 
     async fn read(&self, after: CommitSeq, filter: Arc<Filter>, max_events: usize) -> Result<FeedPage> {
         if let Some(page) = self.tail.read(after, &filter, max_events) {
             return Ok(page);
         }
-        self.readers.run("read the feed", move |snapshot| feed::read(snapshot, after, &filter, max_events)).await
+        let published = *self.tail.latest().borrow();
+        let read =
+            move |snapshot: &readers::Snapshot<'_>| feed::read(snapshot, (after, published), &filter, max_events);
+        let page = self.readers.run("read the feed", read).await?;
+        // A slice may have been removed while it was read.
+        Ok(FeedPage { purged_through: page.purged_through.max(self.tail.purged_through()), ..page })
     }
 }
 
 #[async_trait]
 impl Retention for SqliteIndex {
     async fn purge(&self, older_than: Timestamp) -> Result<u64> {
-        let purged = self.writer.run("remove old events", move |tx| purge::purge(tx, older_than)).await?;
-        self.tail.purged(purged.through);
-        Ok(purged.events)
+        self.writer.with_state(move |state| state.purge(older_than)).await
     }
 }
 
@@ -220,9 +324,12 @@ impl CoverageLedger for SqliteIndex {
 #[async_trait]
 impl IndexStatus for SqliteIndex {
     async fn stats(&self) -> Result<IndexStats> {
-        let mut stats = self.readers.run("read figures", status::stats).await?;
-        (stats.bytes, stats.disk_free_bytes) = status::disk(&self.path);
-        Ok(stats)
+        let (bytes, disk_free_bytes) = folder::disk(&self.data_dir);
+        Ok(IndexStats { bytes, disk_free_bytes, ..status::stats(&self.slices.list()) })
+    }
+
+    fn unreadable(&self) -> Vec<UnreadablePart> {
+        self.slices.unreadable()
     }
 }
 
@@ -233,7 +340,7 @@ impl CameraRegistry for SqliteIndex {
     }
 
     async fn camera(&self, id: CameraId) -> Result<Option<CameraEntry>> {
-        self.readers.run("read a camera", move |snapshot| Ok(cameras::get(snapshot.connection(), &id)?)).await
+        self.readers.run("read a camera", move |snapshot| Ok(cameras::get(snapshot.region(), &id)?)).await
     }
 
     async fn put_camera(&self, entry: CameraEntry, expected: Option<Etag>) -> Result<PutCamera> {
@@ -252,7 +359,7 @@ impl CameraRegistry for SqliteIndex {
 #[async_trait]
 impl EdgeRegistry for SqliteIndex {
     async fn edges(&self) -> Result<Vec<EdgeRecord>> {
-        self.readers.run("list edges", |snapshot| Ok(edges::list(snapshot.connection())?)).await
+        self.readers.run("list edges", |snapshot| Ok(edges::list(snapshot.region())?)).await
     }
 
     async fn save_edge(&self, edge: EdgeRecord) -> Result<()> {
@@ -269,7 +376,7 @@ impl Index for SqliteIndex {
         self.index_id
     }
 
-    /// The writer, which may write, closes the file last and so empties its log; the folder's lock goes after it.
+    /// The writer, which may write, closes the files last and so empties their logs; the folder's lock goes after it.
     fn close(&self) {
         self.readers.close();
         self.writer.close();
@@ -283,11 +390,28 @@ impl Drop for SqliteIndex {
     }
 }
 
-/// A question's own failures beside SQLite's.
+/// What ends a question or a change.
 #[derive(Debug)]
 enum ReadError {
+    /// A failure of the region's own file.
     Sqlite(rusqlite::Error),
+    /// A failure of a slice.
+    Slice(Arc<Slice>, rusqlite::Error),
+    /// A slice that was in the list is not there any more: it is to be begun anew.
+    SlicesChanged,
     Index(IndexError),
+}
+
+impl ReadError {
+    /// For whoever asked; `path` is the region's own file.
+    fn into_index_error(self, path: &Path, doing: &'static str) -> IndexError {
+        match self {
+            Self::Sqlite(error) => IndexError::sqlite(path, doing, error),
+            Self::Slice(slice, error) => IndexError::sqlite(&slice.path, doing, error),
+            Self::SlicesChanged => IndexError::Busy,
+            Self::Index(error) => error,
+        }
+    }
 }
 
 impl From<rusqlite::Error> for ReadError {

@@ -1,12 +1,14 @@
-//! Threads that answer questions, each with a read-only connection of its own.
+//! Threads that answer questions, each with a read-only connection to the region's own file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::{Mutex, RwLock};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode, ffi};
 use tokio::sync::oneshot;
 
+use super::slices::{Session, Slice, SliceList, Slices};
 use super::{ReadError, schema};
 use crate::index::{IndexError, Result};
 
@@ -15,15 +17,29 @@ const QUEUE_PER_THREAD: usize = 64;
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
-/// One read transaction: everything read through it is of one commit.
+/// What a question sees: the slices that there are as it begins, each as it is when the question first comes to it.
 pub(super) struct Snapshot<'c> {
-    connection: &'c Connection,
+    region: &'c Connection,
+    slices: &'c Arc<Slices>,
+    list: Arc<SliceList>,
     is_wanted: &'c dyn Fn() -> bool,
 }
 
 impl<'c> Snapshot<'c> {
-    pub(super) fn connection(&self) -> &'c Connection {
-        self.connection
+    /// The region's own file. What is read from it is of the moment of each read: names are only ever added, before any slice
+    /// has their numbers.
+    pub(super) fn region(&self) -> &'c Connection {
+        self.region
+    }
+
+    pub(super) fn list(&self) -> &SliceList {
+        &self.list
+    }
+
+    /// Opens a slice.
+    pub(super) fn session(&self, slice: &Arc<Slice>) -> std::result::Result<Session, ReadError> {
+        self.check_wanted()?;
+        self.slices.session(slice)
     }
 
     /// Ends work whose caller went away: asked now and then by whoever walks far.
@@ -36,17 +52,18 @@ impl<'c> Snapshot<'c> {
 #[derive(Debug)]
 pub(super) struct ReaderPool {
     path: PathBuf,
+    slices: Arc<Slices>,
     /// None once closed.
     queue: RwLock<Option<Sender<Job>>>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
 impl ReaderPool {
-    pub(super) fn start(path: &Path, threads: usize) -> Result<Self> {
+    pub(super) fn start(path: &Path, slices: Arc<Slices>, threads: usize) -> Result<Self> {
         let (queue, jobs) = bounded(QUEUE_PER_THREAD * threads);
-        let pool = Self { path: path.to_owned(), queue: RwLock::new(Some(queue)), threads: Mutex::default() };
+        let pool = Self { path: path.to_owned(), slices, queue: RwLock::new(Some(queue)), threads: Mutex::default() };
         for number in 0..threads {
-            let connection = schema::open_reader(path)?;
+            let connection = schema::open_region_reader(path)?;
             let jobs = jobs.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("index-reader-{number}"))
@@ -57,23 +74,31 @@ impl ReaderPool {
         Ok(pool)
     }
 
-    /// Answers a question on one of the threads. Dropping the future takes the question back.
+    /// Answers a question on one of the threads. Dropping the future takes the question back. It is asked anew when a slice
+    /// it came to was removed meanwhile, or is damaged: then without that slice.
     pub(super) async fn run<T, F>(&self, doing: &'static str, question: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Snapshot<'_>) -> std::result::Result<T, ReadError> + Send + 'static,
+        F: Fn(&Snapshot<'_>) -> std::result::Result<T, ReadError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let path = self.path.clone();
-        let job: Job = Box::new(move |connection| {
+        let (path, slices) = (self.path.clone(), Arc::clone(&self.slices));
+        let job: Job = Box::new(move |region| {
             if reply.is_closed() {
                 return;
             }
-            let result = in_snapshot(connection, &|| !reply.is_closed(), question);
-            let result = result.map_err(|error| match error {
-                ReadError::Sqlite(error) => IndexError::sqlite(&path, doing, error),
-                ReadError::Index(error) => error,
-            });
+            let result = loop {
+                let is_wanted = || !reply.is_closed();
+                let snapshot = Snapshot { region, slices: &slices, list: slices.list(), is_wanted: &is_wanted };
+                match question(&snapshot) {
+                    Err(ReadError::SlicesChanged) => {}
+                    Err(ReadError::Slice(slice, error)) => match damage_of(&slice, &error) {
+                        Some(problem) => slices.mark_unreadable(&slice, problem),
+                        None => break Err(IndexError::sqlite(&slice.path, doing, error)),
+                    },
+                    answered => break answered.map_err(|error| error.into_index_error(&path, doing)),
+                }
+            };
             // Nobody may wait any more.
             let _ = reply.send(result);
         });
@@ -106,12 +131,23 @@ fn serve(connection: &Connection, jobs: &Receiver<Job>) {
     }
 }
 
-fn in_snapshot<T>(
-    connection: &Connection,
-    is_wanted: &dyn Fn() -> bool,
-    question: impl FnOnce(&Snapshot<'_>) -> std::result::Result<T, ReadError>,
-) -> std::result::Result<T, ReadError> {
-    // Never committed: it only reads, and its end by drop is cheaper than a commit and as good.
-    let transaction = connection.unchecked_transaction()?;
-    question(&Snapshot { connection: &transaction, is_wanted })
+/// What is wrong with a slice's file, if that is why reading or writing it failed: pages or rows that do not hold together, or
+/// a disk that cannot read them. Any other failure (a full disk, no file handles) is not the file's.
+pub(super) fn damage_of(slice: &Slice, error: &rusqlite::Error) -> Option<String> {
+    let is_damaged = match error {
+        rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => true,
+            ErrorCode::CannotOpen => !slice.path.exists(),
+            _ => [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_SHORT_READ].contains(&failure.extended_code),
+        },
+        // A row that its tables do not have, or that holds what was never written.
+        rusqlite::Error::QueryReturnedNoRows
+        | rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..) => true,
+        _ => false,
+    };
+    let is_there = slice.path.exists();
+    is_damaged
+        .then(|| if is_there { format!("its file is damaged: {error}") } else { "its file is not there".to_owned() })
 }

@@ -6,6 +6,7 @@ use vigil_base::{Event, EventId, GeoPoint, RuleKind};
 
 use super::walk::Key;
 use crate::index::CommitSeq;
+pub(super) use crate::index::types::begin_range;
 
 /// Columns of [`EventRow`], in its order.
 pub(super) const COLUMNS: &str = "camera, begin_us, event_id, row, revision, commit_seq, receive_us, end_us, kind, \
@@ -93,15 +94,6 @@ pub(super) fn find_place(connection: &Connection, id: EventId) -> rusqlite::Resu
     statement.query_row(params![first_us, last_us, id.as_bytes()], place).optional()
 }
 
-/// First and last microsecond at which an event of this id may have begun (RFC 9562, section 5.7: the first 48 bits are
-/// milliseconds since 1970).
-pub(super) fn begin_range(id: EventId) -> (i64, i64) {
-    let mut millis = [0; 8];
-    millis[2..].copy_from_slice(&id.as_bytes()[..6]);
-    let first_us = i64::from_be_bytes(millis) * 1_000;
-    (first_us, first_us + 999)
-}
-
 /// The stored number of a kind.
 pub(super) fn kind_number(kind: EventKind) -> i64 {
     let EventKind::Rule(kind) = kind else { return 1 };
@@ -156,8 +148,6 @@ pub(super) fn longest_of_span(span: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use vigil_base::Timestamp;
-
     use super::*;
 
     #[test]
@@ -168,12 +158,6 @@ mod tests {
             assert!(length <= longest_of_span(span), "{length}");
             assert!(span == 0 || length > longest_of_span(span - 1), "{length}");
         }
-    }
-
-    #[test]
-    fn an_id_says_within_which_millisecond_its_event_began() {
-        let begin = Timestamp::from_micros(1_700_000_000_123_456);
-        assert_eq!(begin_range(EventId::at(begin)), (1_700_000_000_123_000, 1_700_000_000_123_999));
     }
 
     #[test]

@@ -1,25 +1,30 @@
-//! Opening the database: settings, tables and their migrations, and recognising a file that is damaged or not ours.
+//! Opening database files: settings, tables, and recognising a file that is damaged or not ours.
 
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use uuid::Uuid;
 use vigil_base::RegionId;
 
-use crate::index::{CommitSeq, IndexError};
+use super::slices::{Slice, Summary};
+use crate::index::IndexError;
 
-/// Marks the file as a region's index.
-const APPLICATION_ID: i32 = 0x5667_4978;
+/// Marks the region's own file, and a slice's.
+const REGION_FILE: i32 = 0x5667_5267;
+const SLICE_FILE: i32 = 0x5667_536c;
 /// Each takes the tables one version further; a file's version is how many it has behind it.
-const MIGRATIONS: [&str; 4] =
-    [include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql"), include_str!("v4.sql")];
+const REGION_TABLES: [&str; 1] = [include_str!("region.sql")];
+const SLICE_TABLES: [&str; 1] = [include_str!("slice.sql")];
 /// How long a connection waits for another of this process: they hold locks for milliseconds only.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pages the writer keeps in memory, in KiB: the upper levels of all trees and the leaves that are being written.
-const WRITER_CACHE_KIB: i64 = 64 * 1024;
-/// The same for each reader.
-const READER_CACHE_KIB: i64 = 16 * 1024;
+/// Pages that a writing connection keeps in memory, in KiB: the upper levels of all trees and the leaves that are being
+/// written. A few slices are open for writing at a time.
+const WRITER_CACHE_KIB: i64 = 32 * 1024;
+/// The same for the region's own file, which is small.
+const REGION_CACHE_KIB: i64 = 4 * 1024;
+/// The same for a connection that reads a slice: the upper levels of its trees. The rest is the kernel's to keep.
+const READER_CACHE_KIB: i64 = 1024;
 /// Pages in the write-ahead log before they are moved to the database, 16 MiB: each move costs two syncs.
 const CHECKPOINT_PAGES: i64 = 4_000;
 /// The log is cut back to this after a move.
@@ -30,32 +35,85 @@ const MAX_CHECKED_BYTES: u64 = 256 * 1024 * 1024;
 /// Statements that stay prepared: more than the engine has.
 const STATEMENTS: usize = 64;
 
-/// What an opened index says about itself.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) index_id: Uuid,
-    pub(super) latest: CommitSeq,
-    pub(super) purged_through: CommitSeq,
-}
-
-/// The writing connection, after all migrations.
-pub(super) fn open_writer(path: &Path, region: &RegionId) -> Result<(Connection, Opened), IndexError> {
+/// The region's own file, open for writing, after all migrations.
+pub(super) fn open_region(path: &Path, region: &RegionId) -> Result<(Connection, Uuid), IndexError> {
     let failed = |e| IndexError::sqlite(path, "open", e);
     let mode = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-    let mut connection = connect(path, mode, WRITER_CACHE_KIB).map_err(failed)?;
-    let version = recognise(path, &connection)?;
+    let connection = connect(path, mode, REGION_CACHE_KIB).map_err(failed)?;
+    let version = recognise(path, &connection, REGION_FILE, REGION_TABLES.len())?;
     check_pages(path, &connection)?;
     set_up(&connection).map_err(failed)?;
-    migrate(&mut connection, version, region).map_err(failed)?;
-    let opened = read_meta(path, &connection, region)?;
-    Ok((connection, opened))
+    migrate(&connection, REGION_FILE, &REGION_TABLES[version..], |new| {
+        let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
+        new.execute(sql, params!["region_id", region.as_str()])?;
+        new.execute(sql, params!["index_id", Uuid::new_v4().to_string()])
+    })
+    .map_err(failed)?;
+    let index_id = check_owner(path, &connection, region)?;
+    Ok((connection, index_id))
 }
 
-/// A connection for reading.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, IndexError> {
-    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)
+/// The region's own file, for reading.
+pub(super) fn open_region_reader(path: &Path) -> Result<Connection, IndexError> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, REGION_CACHE_KIB)
         .map_err(|e| IndexError::sqlite(path, "open for reading", e))
 }
+
+/// A slice that is not there yet, open for writing.
+pub(super) fn create_slice(slice: &Slice, index_id: Uuid) -> Result<Connection, IndexError> {
+    let path = &slice.path;
+    let failed = |e| IndexError::sqlite(path, "make a slice", e);
+    let mode = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let connection = connect(path, mode, WRITER_CACHE_KIB).map_err(failed)?;
+    set_up(&connection).map_err(failed)?;
+    migrate(&connection, SLICE_FILE, &SLICE_TABLES, |new| {
+        let sql = "INSERT INTO slice VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, 0, 0, 0, 0)";
+        let id = index_id.to_string();
+        new.execute(sql, params![slice.number, id, slice.kind as i64, slice.from_us, slice.until_us])?;
+        Summary::EMPTY.store(new)
+    })
+    .map_err(failed)?;
+    Ok(connection)
+}
+
+/// A slice that is there, for writing.
+pub(super) fn open_slice_writer(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB)?;
+    set_up(&connection)?;
+    Ok(connection)
+}
+
+/// A slice that is there, for reading. Only whoever may write also empties the log and removes it when it closes a file
+/// last, so that a slice at rest is one file; what is asked for is to read, and nothing else is let through.
+pub(super) fn open_slice_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, READER_CACHE_KIB)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+/// Opens a slice, looks whether it is sound and this index's, and says what it holds. `budget` is how many bytes may still
+/// be checked page by page.
+pub(super) fn check_slice(path: &Path, number: i64, index_id: Uuid, budget: &mut u64) -> Result<Summary, IndexError> {
+    let failed = |e| IndexError::sqlite(path, "open", e);
+    let connection = open_slice_writer(path).map_err(failed)?;
+    recognise_slice(path, &connection)?;
+    let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+    if let Some(left) = budget.checked_sub(bytes) {
+        *budget = left;
+        check_pages(path, &connection)?;
+    }
+    let sql = "SELECT count(*) FROM slice WHERE number = ?1 AND index_id = ?2";
+    let own: i64 =
+        connection.query_row(sql, params![number, index_id.to_string()], |row| row.get(0)).map_err(failed)?;
+    if own == 0 {
+        let problem = "it is a slice of another index, or another slice of this one".to_owned();
+        return Err(IndexError::Foreign { path: path.to_owned(), problem });
+    }
+    Summary::load(&connection).map_err(failed)
+}
+
+/// Bytes of slices that are checked page by page at a start: a second or two.
+pub(super) const CHECKED_AT_START: u64 = MAX_CHECKED_BYTES;
 
 fn connect(path: &Path, mode: OpenFlags, cache_kib: i64) -> rusqlite::Result<Connection> {
     // Each connection is used by one thread at a time.
@@ -66,8 +124,8 @@ fn connect(path: &Path, mode: OpenFlags, cache_kib: i64) -> rusqlite::Result<Con
     Ok(connection)
 }
 
-/// How many migrations the file has behind it; refuses files that are not an index.
-fn recognise(path: &Path, connection: &Connection) -> Result<usize, IndexError> {
+/// How many migrations a file has behind it; refuses files of another kind.
+pub(super) fn recognise(path: &Path, connection: &Connection, kind: i32, known: usize) -> Result<usize, IndexError> {
     let foreign = |problem| IndexError::Foreign { path: path.to_owned(), problem };
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i32>(0));
     let marks = || Ok((number("PRAGMA application_id")?, number("PRAGMA user_version")?));
@@ -75,16 +133,23 @@ fn recognise(path: &Path, connection: &Connection) -> Result<usize, IndexError> 
     let objects = number("SELECT count(*) FROM sqlite_schema").map_err(|e| IndexError::sqlite(path, "open", e))?;
     match (application, usize::try_from(version).unwrap_or(usize::MAX)) {
         (0, 0) if objects == 0 => Ok(0),
-        (APPLICATION_ID, version) if version <= MIGRATIONS.len() => Ok(version),
-        (APPLICATION_ID, version) => Err(foreign(format!(
-            "its tables have version {version}, this program knows {}; use a newer program",
-            MIGRATIONS.len()
-        ))),
+        (other, version) if other == kind && version <= known => Ok(version),
+        (other, version) if other == kind => {
+            Err(foreign(format!("its tables have version {version}, this program knows {known}; use a newer program")))
+        }
         (other, _) => Err(foreign(format!("its application id is {other:#x}"))),
     }
 }
 
-fn check_pages(path: &Path, connection: &Connection) -> Result<(), IndexError> {
+/// Refuses what is no slice, or one of a later version.
+pub(super) fn recognise_slice(path: &Path, connection: &Connection) -> Result<(), IndexError> {
+    match recognise(path, connection, SLICE_FILE, SLICE_TABLES.len())? {
+        0 => Err(IndexError::Foreign { path: path.to_owned(), problem: "it is empty".to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn check_pages(path: &Path, connection: &Connection) -> Result<(), IndexError> {
     if std::fs::metadata(path).is_ok_and(|file| file.len() > MAX_CHECKED_BYTES) {
         return Ok(());
     }
@@ -97,34 +162,40 @@ fn check_pages(path: &Path, connection: &Connection) -> Result<(), IndexError> {
     Err(IndexError::sqlite(path, "check", rusqlite::Error::SqliteFailure(damaged, Some(verdict))))
 }
 
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_LIMIT_BYTES, |_| Ok(()))?;
-    // What retention deletes is overwritten where that costs no write of its own.
+    // What is deleted is overwritten where that costs no write of its own.
     connection.pragma_update_and_check(None, "secure_delete", "FAST", |_| Ok(()))
 }
 
-fn migrate(connection: &mut Connection, version: usize, region: &RegionId) -> rusqlite::Result<()> {
-    if version == MIGRATIONS.len() {
+/// Brings a file to the newest version, in one transaction. `first` fills a file that is new.
+fn migrate(
+    connection: &Connection,
+    kind: i32,
+    missing: &[&str],
+    first: impl FnOnce(&Connection) -> rusqlite::Result<usize>,
+) -> rusqlite::Result<()> {
+    if missing.is_empty() {
         return Ok(());
     }
-    let transaction = connection.transaction()?;
-    for migration in &MIGRATIONS[version..] {
-        transaction.execute_batch(migration)?;
+    let transaction = connection.unchecked_transaction()?;
+    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    for tables in missing {
+        transaction.execute_batch(tables)?;
     }
     if version == 0 {
-        let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
-        transaction.execute(sql, params!["region_id", region.as_str()])?;
-        transaction.execute(sql, params!["index_id", Uuid::new_v4().to_string()])?;
+        first(&transaction)?;
     }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+    transaction.pragma_update(None, "application_id", kind)?;
+    transaction.pragma_update(None, "user_version", version + missing.len() as i64)?;
     transaction.commit()
 }
 
-fn read_meta(path: &Path, connection: &Connection, region: &RegionId) -> Result<Opened, IndexError> {
+/// The index's id, if the file is this region's.
+pub(super) fn check_owner(path: &Path, connection: &Connection, region: &RegionId) -> Result<Uuid, IndexError> {
     let foreign = |problem| IndexError::Foreign { path: path.to_owned(), problem };
     let failed = |e| IndexError::sqlite(path, "open", e);
     let owner = meta_text(connection, "region_id").map_err(failed)?;
@@ -134,10 +205,7 @@ fn read_meta(path: &Path, connection: &Connection, region: &RegionId) -> Result<
         )));
     }
     let index_id = meta_text(connection, "index_id").map_err(failed)?;
-    let index_id = index_id.parse().map_err(|_| foreign(format!("its index id is {index_id:?}")))?;
-    let latest = CommitSeq(meta_number(connection, "commit_seq").map_err(failed)?);
-    let purged_through = CommitSeq(meta_number(connection, "purged_through").map_err(failed)?);
-    Ok(Opened { index_id, latest, purged_through })
+    index_id.parse().map_err(|_| foreign(format!("its index id is {index_id:?}")))
 }
 
 fn meta_text(connection: &Connection, name: &str) -> rusqlite::Result<String> {
@@ -148,51 +216,16 @@ fn meta_text(connection: &Connection, name: &str) -> rusqlite::Result<String> {
     Ok(found.unwrap_or_default())
 }
 
-/// A counter of the index; 0 until it is first set.
+/// A counter of the region; 0 until it is first set.
 pub(super) fn meta_number(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
     let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
     let found: Option<i64> = statement.query_row([name], |row| row.get(0)).optional()?;
     Ok(found.unwrap_or(0).unsigned_abs())
 }
 
-/// Sets a counter of the index.
-pub(super) fn set_meta_number(transaction: &Transaction<'_>, name: &str, value: u64) -> rusqlite::Result<()> {
+/// Sets a counter of the region.
+pub(super) fn set_meta_number(connection: &Connection, name: &str, value: u64) -> rusqlite::Result<()> {
     let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    transaction.prepare_cached(sql)?.execute(params![name, value as i64])?;
+    connection.prepare_cached(sql)?.execute(params![name, value as i64])?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use vigil_base::{SimClock, Timestamp};
-
-    use super::super::testing::{NOON, open_at};
-    use super::*;
-    use crate::index::CommitFeed;
-
-    /// A file as the first version left it, with commits received at these seconds after noon.
-    fn first_version(path: &Path, received_s: &[i64]) {
-        let connection = Connection::open(path).unwrap();
-        connection.execute_batch(MIGRATIONS[0]).unwrap();
-        let meta = "INSERT INTO meta (name, value) VALUES ('region_id', 'north'), ('index_id', ?1), ('commit_seq', ?2)";
-        connection.execute(meta, params![Uuid::new_v4().to_string(), received_s.len() as i64]).unwrap();
-        let insert = "INSERT INTO events
-                      VALUES (1, 0, randomblob(16), ?1, 1, ?1, ?2, 0, 0, 1, 1, 1, 0.5, 0, NULL, NULL, NULL, 0)";
-        for (seq, second) in (1..).zip(received_s) {
-            connection.execute(insert, params![seq, NOON.as_micros() + second * 1_000_000]).unwrap();
-        }
-        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
-        connection.pragma_update(None, "user_version", 1).unwrap();
-    }
-
-    #[tokio::test]
-    async fn an_index_of_the_first_version_is_taken_over_with_the_steps_its_clock_made() {
-        let temp = tempfile::tempdir().unwrap();
-        first_version(&temp.path().join("index.db"), &[10, 20, 30, 15, 25, 5, 40]);
-        let index = open_at(temp.path(), SimClock::new(NOON));
-        for (second, place) in [(10, 0), (21, 2), (30, 2), (31, 6), (41, 7)] {
-            let since = Timestamp::from_micros(NOON.as_micros() + second * 1_000_000);
-            assert_eq!(index.seek(since).await.unwrap(), CommitSeq(place), "from second {second}");
-        }
-    }
 }

@@ -6,10 +6,10 @@ use vigil_base::Timestamp;
 use super::ReadError;
 use super::budget::{Budget, ROW_COST};
 use super::conditions::Conditions;
-use super::lookup::PayloadReader;
+use super::merge::Candidates;
 use super::readers::Snapshot;
-use super::row::{EventRow, RowReader};
-use super::walk::{Key, Walk};
+use super::row::EventRow;
+use super::walk::Key;
 use crate::index::{Position, SearchPage, SearchQuery};
 
 /// Work of one search, in index entries: about half a second. A page that ends here says where to go on.
@@ -25,36 +25,33 @@ pub(super) fn search(snapshot: &Snapshot<'_>, query: &SearchQuery) -> Result<Sea
 
 fn search_within(snapshot: &Snapshot<'_>, query: &SearchQuery, work: usize) -> Result<SearchPage, ReadError> {
     let nothing = SearchPage { events: Vec::new(), next: None };
-    let Some(conditions) = Conditions::new(snapshot.connection(), &query.filter)? else { return Ok(nothing) };
-    let (rows, next) = matching_rows(snapshot, &conditions, query, work)?;
-    let mut payloads = PayloadReader::new(snapshot.connection())?;
+    let Some(conditions) = Conditions::new(snapshot.region(), &query.filter)? else { return Ok(nothing) };
+    let newest = conditions.until_us.map_or(Key::NEWEST, Key::before);
+    let below = query.after.map_or(newest, |after| newest.min(key_of(after)));
+    let mut candidates = Candidates::new(snapshot, &conditions, conditions.from_us, below)?;
+    let mut budget = Budget::new(snapshot, work);
+    let (rows, next) = matching_rows(&mut candidates, &conditions, query.max_events, &mut budget)?;
     let (mut events, mut bytes) = (Vec::with_capacity(rows.len()), 0);
-    for (i, row) in rows.iter().enumerate() {
-        let event = payloads.event(row)?;
+    for (i, (row, source)) in rows.iter().enumerate() {
+        let event = candidates.event(row, *source)?;
         bytes += event.encoded_len();
         if bytes > MAX_PAGE_BYTES && i > 0 {
-            return Ok(SearchPage { events, next: Some(position_of(rows[i - 1].key)) });
+            return Ok(SearchPage { events, next: Some(position_of(rows[i - 1].0.key)) });
         }
         events.push(event);
     }
     Ok(SearchPage { events, next })
 }
 
-/// The rows of a page, and where the next one goes on.
+/// The rows of a page with the slices they are of, and where the next one goes on.
 fn matching_rows(
-    snapshot: &Snapshot<'_>,
+    candidates: &mut Candidates<'_>,
     conditions: &Conditions,
-    query: &SearchQuery,
-    work: usize,
-) -> Result<(Vec<EventRow>, Option<Position>), ReadError> {
-    let connection = snapshot.connection();
-    let newest = conditions.until_us.map_or(Key::NEWEST, Key::before);
-    let below = query.after.map_or(newest, |after| newest.min(key_of(after)));
-    let mut walk = Walk::new(connection, conditions.paths(connection)?, conditions.from_us, below)?;
-    let mut reader = RowReader::new(connection)?;
-    let mut budget = Budget::new(snapshot, work);
-    let mut rows: Vec<EventRow> = Vec::new();
-    while let Some(entry) = walk.next()? {
+    max_events: usize,
+    budget: &mut Budget<'_>,
+) -> Result<(Vec<(EventRow, usize)>, Option<Position>), ReadError> {
+    let mut rows: Vec<(EventRow, usize)> = Vec::new();
+    while let Some((entry, source)) = candidates.next()? {
         let may_match = conditions.may_match(&entry);
         if !budget.spend(if may_match { ROW_COST } else { 1 })? {
             return Ok((rows, Some(position_after(entry.key))));
@@ -62,12 +59,14 @@ fn matching_rows(
         if !may_match {
             continue;
         }
-        let Some(row) = reader.read(entry.camera, &entry.key)?.filter(|row| conditions.matches(row)) else { continue };
-        if rows.len() == query.max_events {
-            let next = rows.last().map(|row| position_of(row.key));
+        let row = candidates.row(&entry, source)?;
+        let Some(row) = row.filter(|row| conditions.matches(row)) else { continue };
+        if rows.len() == max_events {
+            let next = rows.last().map(|(row, _)| position_of(row.key));
             return Ok((rows, next));
         }
-        rows.push(row);
+        candidates.take(source);
+        rows.push((row, source));
     }
     Ok((rows, None))
 }

@@ -1,40 +1,19 @@
-//! Figures about the whole index.
+//! Figures about the whole index: from what is known of each slice, without a look at any.
 
-use std::path::Path;
-
-use rusqlite::{Connection, OptionalExtension};
 use vigil_base::Timestamp;
 
-use super::ReadError;
-use super::readers::Snapshot;
-use super::schema::meta_number;
+use super::slices::SliceList;
 use crate::index::IndexStats;
 
-/// What the tables tell; the disk is asked by [`disk`].
-pub(super) fn stats(snapshot: &Snapshot<'_>) -> Result<IndexStats, ReadError> {
-    let connection = snapshot.connection();
-    let commit_us = meta_number(connection, "commit_us")?;
-    Ok(IndexStats {
-        events: meta_number(connection, "events")?,
-        oldest_begin: begin(connection, "ASC")?,
-        newest_begin: begin(connection, "DESC")?,
-        last_commit: (commit_us > 0).then(|| Timestamp::from_micros(commit_us as i64)),
-        bytes: 0,
-        disk_free_bytes: 0,
-    })
-}
-
-fn begin(connection: &Connection, order: &str) -> rusqlite::Result<Option<Timestamp>> {
-    let sql = format!("SELECT begin_us FROM events INDEXED BY events_by_time ORDER BY begin_us {order} LIMIT 1");
-    let found = connection.prepare_cached(&sql)?.query_row([], |row| row.get(0)).optional()?;
-    Ok(found.map(Timestamp::from_micros))
-}
-
-/// Bytes of the index on disk, and bytes free there; 0 for what cannot be asked.
-pub(super) fn disk(path: &Path) -> (u64, u64) {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
-    let free = path.parent().and_then(|folder| fs4::available_space(folder).ok()).unwrap_or(0);
-    (size(path) + size(Path::new(&log)), free)
+/// What the slices hold; the disk is asked by [`super::folder::disk`].
+pub(super) fn stats(list: &SliceList) -> IndexStats {
+    let held = || list.readable().map(|slice| slice.summary()).filter(|summary| summary.events > 0);
+    let newest_commit = held().max_by_key(|summary| summary.last_seq);
+    IndexStats {
+        events: held().map(|summary| summary.events).sum(),
+        oldest_begin: held().map(|summary| summary.first_begin_us).min().map(Timestamp::from_micros),
+        newest_begin: held().map(|summary| summary.last_begin_us).max().map(Timestamp::from_micros),
+        last_commit: newest_commit.map(|summary| Timestamp::from_micros(summary.latest_us)),
+        ..IndexStats::default()
+    }
 }

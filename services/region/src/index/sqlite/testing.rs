@@ -5,6 +5,7 @@ mod events;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use vigil_base::SimClock;
 use vigil_base::event::Event;
@@ -19,8 +20,13 @@ pub(super) fn open(folder: &Path) -> SqliteIndex {
 
 /// An index in `folder`, by this clock.
 pub(super) fn open_at(folder: &Path, clock: Arc<SimClock>) -> SqliteIndex {
-    let config = SqliteConfig { data_dir: folder.to_owned(), region: events::region(), reader_threads: 1 };
-    SqliteIndex::open(&config, clock).unwrap()
+    SqliteIndex::open(&config(folder), clock).unwrap()
+}
+
+/// Slices of an hour in `folder`.
+pub(super) fn config(folder: &Path) -> SqliteConfig {
+    let slice = Duration::from_hours(1);
+    SqliteConfig { data_dir: folder.to_owned(), region: events::region(), reader_threads: 1, slice }
 }
 
 /// An event that begins so many seconds after noon.

@@ -3,7 +3,7 @@
 //! A walk yields events newest first by (begin, id) without reading their rows. Per-camera walks are merged by a heap,
 //! so that the newest hundred events of twenty cameras cost about a hundred and twenty index entries, however many
 //! events lie between them. When the walk has come to the start of the search, the events that began before it and are
-//! long enough to touch it follow; see the engine's documentation.
+//! long enough to touch it follow; see the engine's documentation. This is within one slice; `merge` walks several.
 
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -59,8 +59,7 @@ pub(super) enum Path {
 }
 
 /// One index being walked.
-struct Source<'c> {
-    connection: &'c Connection,
+struct Source {
     path: Path,
     /// Only events that begin at or after this.
     low_us: i64,
@@ -71,19 +70,19 @@ struct Source<'c> {
     exhausted: bool,
 }
 
-impl<'c> Source<'c> {
-    fn new(connection: &'c Connection, path: Path, low_us: i64, below: Key) -> Self {
-        Self { connection, path, low_us, below, fetched: VecDeque::new(), chunk: FIRST_CHUNK, exhausted: false }
+impl Source {
+    fn new(path: Path, low_us: i64, below: Key) -> Self {
+        Self { path, low_us, below, fetched: VecDeque::new(), chunk: FIRST_CHUNK, exhausted: false }
     }
 
-    fn next(&mut self) -> rusqlite::Result<Option<Entry>> {
+    fn next(&mut self, slice: &Connection) -> rusqlite::Result<Option<Entry>> {
         if self.fetched.is_empty() && !self.exhausted {
-            self.fetch()?;
+            self.fetch(slice)?;
         }
         Ok(self.fetched.pop_front())
     }
 
-    fn fetch(&mut self) -> rusqlite::Result<()> {
+    fn fetch(&mut self, slice: &Connection) -> rusqlite::Result<()> {
         const RANGE: &str = "begin_us >= ?1 AND (begin_us, event_id) < (?2, ?3)
                              ORDER BY begin_us DESC, event_id DESC LIMIT ?4";
         let (low, below, chunk) = (self.low_us, self.below, self.chunk as i64);
@@ -97,7 +96,7 @@ impl<'c> Source<'c> {
             }
         };
         let sql = format!("SELECT begin_us, event_id, camera, class, {may_match} FROM events {place} {RANGE}");
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut statement = slice.prepare_cached(&sql)?;
         let read = |row: &Row<'_>| {
             let key = Key { begin_us: row.get(0)?, id: row.get(1)? };
             Ok(Entry { key, camera: row.get(2)?, class: row.get(3)?, may_match: row.get(4)? })
@@ -119,67 +118,61 @@ impl<'c> Source<'c> {
 }
 
 /// Several walks as one, newest first.
-struct Merge<'c> {
-    sources: Vec<Source<'c>>,
+struct Merge {
+    sources: Vec<Source>,
     /// The next entry of each source that has one.
     heads: BinaryHeap<(Entry, usize)>,
 }
 
-impl<'c> Merge<'c> {
-    fn new(mut sources: Vec<Source<'c>>) -> rusqlite::Result<Self> {
+impl Merge {
+    fn new(slice: &Connection, mut sources: Vec<Source>) -> rusqlite::Result<Self> {
         let mut heads = BinaryHeap::with_capacity(sources.len());
         for (index, source) in sources.iter_mut().enumerate() {
-            if let Some(entry) = source.next()? {
+            if let Some(entry) = source.next(slice)? {
                 heads.push((entry, index));
             }
         }
         Ok(Self { sources, heads })
     }
 
-    fn next(&mut self) -> rusqlite::Result<Option<Entry>> {
+    fn next(&mut self, slice: &Connection) -> rusqlite::Result<Option<Entry>> {
         let Some((entry, index)) = self.heads.pop() else { return Ok(None) };
-        if let Some(following) = self.sources[index].next()? {
+        if let Some(following) = self.sources[index].next(slice)? {
             self.heads.push((following, index));
         }
         Ok(Some(entry))
     }
 }
 
-/// Candidates of a question about [from, until), newest first: all events that begin within it, then those that began
-/// before it and may touch it. Holds every event that touches the time, and some that do not.
-pub(super) struct Walk<'c> {
-    connection: &'c Connection,
-    merge: Merge<'c>,
+/// Candidates of one slice for a question about [from, until), newest first: all events that begin within it, then those that
+/// began before it and may touch it. Holds every event of the slice that touches the time, and some that do not. Each call is
+/// given the slice that it was made for.
+pub(super) struct Walk {
+    merge: Merge,
     /// Where the walk over begins within the time ends, and the place the walk was started below; none once the long
     /// events are being walked, or where the time has no start.
     long_events: Option<(i64, Key)>,
 }
 
-impl<'c> Walk<'c> {
+impl Walk {
     /// Walks `paths` below `below` (older than it) back to `from_us`.
-    pub(super) fn new(
-        connection: &'c Connection,
-        paths: Vec<Path>,
-        from_us: Option<i64>,
-        below: Key,
-    ) -> rusqlite::Result<Self> {
+    pub(super) fn new(slice: &Connection, paths: &[Path], from_us: Option<i64>, below: Key) -> rusqlite::Result<Self> {
         let low_us = from_us.map_or(i64::MIN, |from| from.saturating_sub(FIRST_SPAN_US));
-        let sources = paths.into_iter().map(|path| Source::new(connection, path, low_us, below)).collect();
-        Ok(Self { connection, merge: Merge::new(sources)?, long_events: from_us.map(|from| (from, below)) })
+        let sources = paths.iter().map(|path| Source::new(path.clone(), low_us, below)).collect();
+        Ok(Self { merge: Merge::new(slice, sources)?, long_events: from_us.map(|from| (from, below)) })
     }
 
     /// The next candidate.
-    pub(super) fn next(&mut self) -> rusqlite::Result<Option<Entry>> {
-        if let Some(entry) = self.merge.next()? {
+    pub(super) fn next(&mut self, slice: &Connection) -> rusqlite::Result<Option<Entry>> {
+        if let Some(entry) = self.merge.next(slice)? {
             return Ok(Some(entry));
         }
         let Some((from_us, below)) = self.long_events.take() else { return Ok(None) };
         let below = below.min(Key::before(from_us.saturating_sub(FIRST_SPAN_US)));
-        let sources = (1..=LAST_SPAN)
-            .map(|span| Source::new(self.connection, Path::Span(span), earliest_begin(span, from_us), below))
-            .collect();
-        self.merge = Merge::new(sources)?;
-        self.merge.next()
+        let sources =
+            (1..=LAST_SPAN).map(|span| Source::new(Path::Span(span), earliest_begin(span, from_us), below)).collect();
+        self.merge = Merge::new(slice, sources)?;
+        self.merge.next(slice)
     }
 }
 
