@@ -55,7 +55,7 @@ pub(crate) async fn aggregate(
     let links = context.federation.select(&filter.regions, "filter.region_ids")?;
     let ask = |_, link: Arc<RegionLink>| ask_region(link, question.clone(), filter.clone(), by.clone());
     let parts = Scatter::new(&context.clock, &links, ask).all().await;
-    let regions = parts.iter().map(|part| part.report(|(_, fresh)| *fresh)).collect();
+    let regions = parts.iter().map(|part| part.report(|(_, fresh)| fresh.clone())).collect();
     let counts = parts.into_iter().filter_map(|part| part.result.ok().map(|(counts, _)| counts));
     let total = add_up(counts, MAX_GROUPS);
     let groups = total.groups.into_iter().map(|(group, count)| group_to_wire(&by, group, count)).collect();

@@ -39,7 +39,7 @@ impl Coverage {
         let ask = |_, link: Arc<RegionLink>| ask_region(link, question.clone(), asked.clone());
         let mut parts = Scatter::new(&self.context.clock, &links, ask).all().await;
         parts.sort_by(|a, b| a.link.id().cmp(b.link.id()));
-        let regions = parts.iter().map(|part| part.report(|(_, fresh)| *fresh)).collect();
+        let regions = parts.iter().map(|part| part.report(|(_, fresh)| fresh.clone())).collect();
         let mut response = v1::GetCoverageResponse { regions, ..v1::GetCoverageResponse::default() };
         for (answer, _) in parts.into_iter().filter_map(|part| part.result.ok()) {
             response.truncated |= answer.truncated;

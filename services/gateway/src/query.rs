@@ -96,7 +96,7 @@ async fn ask_event(link: Arc<RegionLink>, question: Question, id: EventId) -> Re
 }
 
 fn reports(heard: &[Part<Found>]) -> Vec<v1::RegionReport> {
-    let mut reports: Vec<_> = heard.iter().map(|part| part.report(|(_, fresh)| *fresh)).collect();
+    let mut reports: Vec<_> = heard.iter().map(|part| part.report(|(_, fresh)| fresh.clone())).collect();
     reports.sort_by(|a, b| a.region_id.cmp(&b.region_id));
     reports
 }

@@ -123,10 +123,12 @@ fn cut(text: &str) -> String {
 }
 
 /// How complete a region says its own answer is.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Freshness {
     complete_until: Option<prost_types::Timestamp>,
     edges_offline: u32,
+    /// What the answer lacks, where a part of the region's index cannot be read.
+    missing: String,
 }
 
 impl Freshness {
@@ -134,7 +136,8 @@ impl Freshness {
     pub(crate) fn of(region: &RegionId, reports: &[v1::RegionReport]) -> Result<Self, Failure> {
         match reports {
             [own] if own.region_id == region.as_str() => {
-                Ok(Self { complete_until: own.complete_until, edges_offline: own.edges_offline })
+                let missing = cut(&own.missing);
+                Ok(Self { complete_until: own.complete_until, edges_offline: own.edges_offline, missing })
             }
             [other] => Err(other_region(region, &other.region_id)),
             _ => Err(Failure::Wrong(format!("answered with {} reports of itself instead of one", reports.len()))),
@@ -162,6 +165,7 @@ pub(crate) fn report(region: &RegionId, outcome: Result<Freshness, &Failure>, el
             outcome: v1::RegionOutcome::Answered.into(),
             complete_until: fresh.complete_until,
             edges_offline: fresh.edges_offline,
+            missing: fresh.missing,
             ..empty
         },
         Err(failure) => v1::RegionReport {

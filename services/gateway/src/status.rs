@@ -25,7 +25,7 @@ impl RegionsStatus {
             async move { link.status(&question).await }
         };
         let parts = Scatter::new(&self.context.clock, &links, ask).all().await;
-        let regions = parts.iter().map(|part| part.report(|(_, fresh)| *fresh)).collect();
+        let regions = parts.iter().map(|part| part.report(|(_, fresh)| fresh.clone())).collect();
         let statuses = parts.into_iter().filter_map(|part| part.result.ok()).flat_map(|(statuses, _)| statuses);
         Ok(v1::GetStatusResponse { statuses: statuses.collect(), regions })
     }

@@ -19,6 +19,8 @@ use crate::index::{Index, IndexError};
 use crate::telemetry::Telemetry;
 use crate::tokens::Tokens;
 
+/// Parts of the index that an answer lacks and names; more are not worth reading.
+const MAX_TOLD_PARTS: usize = 3;
 /// The index on the health board.
 const INDEX: &str = "index";
 
@@ -99,6 +101,14 @@ impl Context {
             elapsed: prost_types::Duration::try_from(elapsed).ok(),
             complete_until: freshness.complete_until.map(time_to_wire),
             edges_offline: freshness.edges_offline,
+            missing: String::new(),
         }
+    }
+
+    /// The same, of an answer to a question about events: it says which of them it lacks.
+    pub(crate) fn report_about(&self, started: Duration, filter: &Filter) -> v1::RegionReport {
+        let parts = self.index.unreadable().into_iter().filter(|part| part.may_match(filter));
+        let missing = parts.map(|part| part.problem).take(MAX_TOLD_PARTS).collect::<Vec<_>>().join("; ");
+        v1::RegionReport { missing, ..self.report(started) }
     }
 }

@@ -11,6 +11,8 @@ use crate::context::Context;
 const EVERY: Duration = Duration::from_secs(30);
 /// With less than this free on its disk, operators are told: hours of a busy region are left, not days.
 const LOW_DISK_BYTES: u64 = 1024 * 1024 * 1024;
+/// Parts of the index that cannot be read, on the health board.
+const PARTS: &str = "index/slices";
 /// The disk on the health board.
 const DISK: &str = "disk";
 
@@ -20,12 +22,21 @@ pub(crate) async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         // A failure shows where it matters: in the questions and commits that fail, too.
         let Ok(stats) = context.index.stats().await else { continue };
-        context.telemetry.index_figures(&stats);
+        let unreadable = context.index.unreadable();
+        context.telemetry.index_figures(&stats, unreadable.len());
+        match unreadable.as_slice() {
+            [] => context.board.clear(PARTS),
+            [first, rest @ ..] => context.board.report(PARTS, and_others(&first.problem, rest.len()), false),
+        }
         match low_disk(stats.disk_free_bytes) {
             Some(problem) => context.board.report(DISK, problem, false),
             None => context.board.clear(DISK),
         }
     }
+}
+
+fn and_others(problem: &str, others: usize) -> String {
+    if others == 0 { problem.to_owned() } else { format!("{problem}; and {others} more") }
 }
 
 fn low_disk(free_bytes: u64) -> Option<String> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::{Request, Response, Status, async_trait};
-use vigil_base::EventId;
+use vigil_base::{EventId, Timestamp};
 use vigil_proto::convert::{Filter, filter_from_wire, required_time, time_to_wire};
 use vigil_proto::v1;
 use vigil_proto::v1::event_query_service_server::{EventQueryService, EventQueryServiceServer};
@@ -12,8 +12,8 @@ use vigil_serve::grpc::MAX_MESSAGE_BYTES;
 use vigil_serve::{ErrorCode, ServiceError, Trail};
 
 use crate::context::Context;
-use crate::index::types::event_of_thumbnail;
-use crate::index::{CountGroup, CountQuery, GroupKey, Position, SearchQuery};
+use crate::index::types::{begin_range, event_of_thumbnail};
+use crate::index::{CountGroup, CountQuery, GroupKey, Position, SearchQuery, UnreadablePart};
 use crate::tokens::FilterHash;
 
 /// Events on a page when the request does not say.
@@ -22,6 +22,8 @@ const DEFAULT_PAGE: usize = 50;
 const MAX_PAGE: usize = 1_000;
 /// Longest time of a count.
 const MAX_COUNT_SPAN: Duration = Duration::from_hours(366 * 24);
+/// When an event may be asked for again that lies in a part of the index which cannot be read: people have to act first.
+const RETRY_UNREADABLE: Duration = Duration::from_mins(1);
 /// Most groups in an answer.
 const MAX_GROUPS: usize = 100_000;
 
@@ -82,9 +84,9 @@ impl QueryService {
         if !self.context.is_asked(&filter) {
             return Ok(v1::SearchResponse { regions: vec![self.context.report(started)], ..Default::default() });
         }
-        let page = self.context.index.search(SearchQuery { filter, after, max_events }).await;
-        let page = page.map_err(|e| self.context.failure("searching", &e))?;
-        let report = self.context.report(started);
+        let query = SearchQuery { filter: filter.clone(), after, max_events };
+        let page = self.context.index.search(query).await.map_err(|e| self.context.failure("searching", &e))?;
+        let report = self.context.report_about(started, &filter);
         self.context.telemetry.searched(self.context.clock.monotonic().saturating_sub(started));
         Ok(v1::SearchResponse {
             events: page.events,
@@ -108,12 +110,25 @@ impl QueryService {
         self.context.check_named(&request.region_id)?;
         let id: EventId = request.event_id.parse().map_err(|e| ServiceError::field("event_id", e))?;
         let event = self.context.index.event(id).await.map_err(|e| self.context.failure("reading an event", &e))?;
-        let missing =
-            || ServiceError::new(ErrorCode::NotFound, format!("region {} has no event {id}", self.context.region));
-        Ok(v1::GetEventResponse {
-            event: Some(event.ok_or_else(missing)?),
-            regions: vec![self.context.report(started)],
-        })
+        let event = event.ok_or_else(|| self.not_found(id))?;
+        Ok(v1::GetEventResponse { event: Some(event), regions: vec![self.context.report(started)] })
+    }
+
+    /// The index does not have the event, as far as it can be read.
+    fn not_found(&self, id: EventId) -> ServiceError {
+        let region = &self.context.region;
+        let begin = Timestamp::from_micros(begin_range(id).0);
+        let holds = |part: &UnreadablePart| (part.from..part.until).contains(&begin);
+        match self.context.index.unreadable().into_iter().find(holds) {
+            Some(part) => ServiceError::unavailable(
+                format!(
+                    "region {region} cannot read the part of its index that would hold event {id}: {}",
+                    part.problem
+                ),
+                RETRY_UNREADABLE,
+            ),
+            None => ServiceError::new(ErrorCode::NotFound, format!("region {region} has no event {id}")),
+        }
     }
 
     async fn aggregate(&self, request: v1::AggregateRequest) -> Result<v1::AggregateResponse, ServiceError> {
@@ -126,14 +141,18 @@ impl QueryService {
         }
         let by_region = group_by.contains(&v1::GroupBy::Region);
         let keys = group_by.into_iter().filter_map(index_key).collect();
-        let counts = self.context.index.count(CountQuery { filter, group_by: keys, max_groups: MAX_GROUPS }).await;
+        let counts = self
+            .context
+            .index
+            .count(CountQuery { filter: filter.clone(), group_by: keys, max_groups: MAX_GROUPS })
+            .await;
         let counts = counts.map_err(|e| self.context.failure("counting events", &e))?;
         self.context.telemetry.counted(self.context.clock.monotonic().saturating_sub(started));
         let region = if by_region { self.context.region.as_str() } else { "" };
         Ok(v1::AggregateResponse {
             groups: counts.groups.into_iter().map(|group| group_to_wire(group, region)).collect(),
             truncated: counts.truncated,
-            regions: vec![self.context.report(started)],
+            regions: vec![self.context.report_about(started, &filter)],
         })
     }
 

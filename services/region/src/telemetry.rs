@@ -25,6 +25,7 @@ pub(crate) struct Telemetry {
     index_events: Gauge,
     index_bytes: Gauge,
     disk_free_bytes: Gauge,
+    unreadable_parts: Gauge,
     purged: Counter,
     purge_runs: Counter,
     purge_failures: Counter,
@@ -50,6 +51,7 @@ impl Telemetry {
             index_events: gauge!("vigil_index_events", "region" => label()),
             index_bytes: gauge!("vigil_index_bytes", "region" => label()),
             disk_free_bytes: gauge!("vigil_index_disk_free_bytes", "region" => label()),
+            unreadable_parts: gauge!("vigil_index_unreadable_slices", "region" => label()),
             replaced: counter!("vigil_ingest_replaced_edges_total", "region" => label()),
             purged: counter!("vigil_retention_removed_events_total", "region" => label()),
             purge_runs: counter!("vigil_retention_runs_total", "region" => label(), "outcome" => "done"),
@@ -95,7 +97,8 @@ impl Telemetry {
         tracing::info!(%edge, why, "edge disconnected");
     }
 
-    pub(crate) fn index_figures(&self, stats: &IndexStats) {
+    pub(crate) fn index_figures(&self, stats: &IndexStats, unreadable_parts: usize) {
+        self.unreadable_parts.set(unreadable_parts as f64);
         self.index_events.set(stats.events as f64);
         self.index_bytes.set(stats.bytes as f64);
         self.disk_free_bytes.set(stats.disk_free_bytes as f64);

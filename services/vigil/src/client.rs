@@ -131,7 +131,7 @@ fn tenths(delay: Duration) -> Duration {
     Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX).div_ceil(100).saturating_mul(100))
 }
 
-/// Whether every region that was asked answered.
+/// Whether every region that was asked answered, with all that it has.
 pub fn complete(reports: &[v1::RegionReport]) -> bool {
-    reports.iter().all(|report| report.outcome() == v1::RegionOutcome::Answered)
+    reports.iter().all(|report| report.outcome() == v1::RegionOutcome::Answered && report.missing.is_empty())
 }

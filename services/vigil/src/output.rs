@@ -92,6 +92,9 @@ fn freshness(report: &v1::RegionReport, now: Timestamp) -> String {
     if report.edges_offline > 0 {
         text = format!("{text}, {} edges offline", report.edges_offline);
     }
+    if !report.missing.is_empty() {
+        text = format!("{text}; INCOMPLETE: {}", report.missing);
+    }
     text
 }
 
@@ -106,6 +109,7 @@ pub fn region_json(report: &v1::RegionReport) -> Value {
         "elapsed_ms": report.elapsed.map(|d| d.seconds as f64 * 1e3 + f64::from(d.nanos) / 1e6),
         "complete_until": complete.map(|at| at.to_string()),
         "edges_offline": report.edges_offline,
+        "missing": report.missing,
     })
 }
 

@@ -115,7 +115,7 @@ async fn first_round(
     let asks: Vec<Ask> = known.iter().map(|(_, ask)| ask.clone()).collect();
     let links: Vec<_> = known.into_iter().map(|(link, _)| link).collect();
     for (part, ask) in scatter(context, question, filter, &links, &asks).all().await.into_iter().zip(asks) {
-        reports.push(part.report(|(_, fresh)| *fresh));
+        reports.push(part.report(|(_, fresh)| fresh.clone()));
         first.push((ask.region, ask.after, part.result.ok().map(|(page, _)| page)));
     }
     reports.sort_by(|a, b| a.region_id.cmp(&b.region_id));

@@ -155,7 +155,8 @@ impl Reader {
             if let News::Delivery { cursor, .. } | News::Heartbeat { cursor, .. } = &news {
                 self.place = Place::Cursor(cursor.clone());
             }
-            let freshness = if let News::Heartbeat { freshness, .. } = news { freshness } else { Freshness::default() };
+            let freshness =
+                if let News::Heartbeat { freshness, .. } = &news { freshness.clone() } else { Freshness::default() };
             if self.tell(news).await.is_err() {
                 return Stop::Unwanted;
             }
