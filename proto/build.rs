@@ -3,6 +3,7 @@
 const PROTOS: &[&str] = &[
     "vigil/v1/camera.proto",
     "vigil/v1/coverage.proto",
+    "vigil/v1/enrolment.proto",
     "vigil/v1/event.proto",
     "vigil/v1/evidence.proto",
     "vigil/v1/geometry.proto",

@@ -102,6 +102,16 @@ name_id!(
     "edge"
 );
 name_id!(
+    /// A gateway, unique within its authority.
+    GatewayId,
+    "gateway"
+);
+name_id!(
+    /// A person or program that asks questions, unique within its authority.
+    OperatorId,
+    "operator"
+);
+name_id!(
     /// A camera, unique within its region.
     CameraId,
     "camera"

@@ -35,7 +35,7 @@ pub use evidence::Evidence;
 pub use frame::{ColourMatrix, Frame, Plane};
 pub use geometry::{BoxNorm, BoxPx, GeoPoint, PointNorm, Polygon, Size};
 pub use ground::GroundPlane;
-pub use ids::{CameraId, EdgeId, EventId, InstanceId, RegionId, RuleId, TrackId, ZoneId};
+pub use ids::{CameraId, EdgeId, EventId, GatewayId, InstanceId, OperatorId, RegionId, RuleId, TrackId, ZoneId};
 pub use packet::{Codec, EncodedPacket};
 pub use rule::RuleKind;
 pub use time::{TimeSource, Timestamp};

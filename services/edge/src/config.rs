@@ -11,6 +11,8 @@ use vigil_base::{EdgeId, RegionId};
 use vigil_detect::Provider;
 use vigil_serve::config::{self, ConfigError};
 use vigil_serve::logs::LogFormat;
+use vigil_trust::token::EnrolToken;
+use vigil_trust::{Identity, TlsFiles, TlsSection, exposure};
 
 use camera::RawCamera;
 pub use camera::{AnalysisConfig, CameraConfig, LookAt, load_rules, plate_classes};
@@ -32,6 +34,9 @@ struct RawEdge {
     listen: SocketAddr,
     #[serde(default = "default_ops_listen")]
     ops_listen: SocketAddr,
+    tls: Option<TlsSection>,
+    #[serde(default)]
+    plaintext_beyond_loopback: bool,
     #[serde(default)]
     log: LogFormat,
     #[serde(default)]
@@ -84,6 +89,10 @@ pub struct EdgeConfig {
     pub listen: SocketAddr,
     /// `/metrics` and `/healthz`.
     pub ops_listen: SocketAddr,
+    /// Certificates; where there are none, nobody has to show who it is.
+    pub tls: Option<TlsFiles>,
+    /// By what the first certificate is got, while there is none.
+    pub enrol_token: Option<EnrolToken>,
     /// How log lines look.
     pub log: LogFormat,
     /// The detector.
@@ -132,11 +141,11 @@ fn default_ops_listen() -> SocketAddr {
 pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
     let raw: RawEdge = config::load(path)?;
     let invalid = |key: String, problem: String| ConfigError::invalid(path, key, problem);
-    let region_address: Uri =
-        raw.region_address.parse().map_err(|e| invalid("region_address".into(), format!("{e}")))?;
-    if region_address.scheme_str() != Some("http") || region_address.authority().is_none() {
-        let problem = format!("{:?} is not an address such as http://10.0.0.5:7100", raw.region_address);
-        return Err(invalid("region_address".into(), problem));
+    let region_address =
+        region_address(&raw.region_address, raw.tls.is_some()).map_err(|e| invalid("region_address".into(), e))?;
+    let listeners = [("listen", raw.listen), ("ops_listen", raw.ops_listen)];
+    if let Some((key, problem)) = exposure::problem(&listeners, raw.tls.is_some(), raw.plaintext_beyond_loopback) {
+        return Err(invalid(key.into(), problem));
     }
     if raw.cameras.is_empty() || raw.cameras.len() > MAX_CAMERAS {
         return Err(invalid(
@@ -154,6 +163,7 @@ pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
     let outbox_max_bytes =
         outbox_size(raw.outbox.max_size.as_deref()).map_err(|e| invalid("outbox.max_size".into(), e))?;
     let base = path.parent().unwrap_or(Path::new("."));
+    let enrol_token = enrol_token(&raw, base).map_err(|(key, problem)| invalid(key.into(), problem))?;
     let mut cameras: Vec<CameraConfig> = Vec::with_capacity(raw.cameras.len());
     for (index, camera) in raw.cameras.into_iter().enumerate() {
         if cameras.iter().any(|known| known.id == *camera.id()) {
@@ -168,6 +178,8 @@ pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
         data_dir: base.join(raw.data_dir),
         listen: raw.listen,
         ops_listen: raw.ops_listen,
+        tls: raw.tls.map(|tls| tls.resolve(base)),
+        enrol_token,
         log: raw.log,
         model: ModelConfig {
             manifest: raw.model.manifest.map(|manifest| base.join(manifest)),
@@ -188,6 +200,40 @@ pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
         outbox_max_bytes,
         cameras,
     })
+}
+
+/// With certificates over TLS, without in the clear.
+fn region_address(written: &str, has_tls: bool) -> Result<Uri, String> {
+    let address: Uri = written.parse().map_err(|error| format!("{error}"))?;
+    match (address.scheme_str(), has_tls) {
+        _ if address.authority().is_none() => {}
+        (Some("http"), false) | (Some("https"), true) => return Ok(address),
+        (Some("http"), true) => {
+            return Err("is reached in the clear, although there is a [tls] section: write https://".into());
+        }
+        (Some("https"), false) => {
+            return Err(
+                "is reached over TLS, and there is no [tls] section: name certificate, key and authority".into()
+            );
+        }
+        _ => {}
+    }
+    Err(format!("{written:?} is not an address such as https://10.0.0.5:7100, or http:// without TLS"))
+}
+
+/// The token, for this edge and no other. Once there is a certificate, nobody looks at it any more: it may be gone.
+fn enrol_token(raw: &RawEdge, base: &Path) -> Result<Option<EnrolToken>, (&'static str, String)> {
+    let Some(tls) = raw.tls.as_ref().filter(|tls| !base.join(&tls.certificate).exists()) else { return Ok(None) };
+    let Some(token) = tls.token(base)? else { return Ok(None) };
+    let own = Identity::Edge(raw.edge_id.clone());
+    if token.identity != own || token.region != raw.region_id {
+        let problem = format!(
+            "is for {} of region {}, but this is {own} of region {}: make one with `vigil pki token edge {} --region {}`",
+            token.identity, token.region, raw.region_id, raw.edge_id, raw.region_id
+        );
+        return Err(("tls.enrol_token", problem));
+    }
+    Ok(Some(token))
 }
 
 fn outbox_size(text: Option<&str>) -> Result<u64, String> {

@@ -8,6 +8,7 @@ mod chain;
 mod clock_watch;
 pub mod config;
 mod coverage;
+pub mod enrol;
 mod files;
 mod memory;
 mod model;
@@ -28,7 +29,9 @@ use vigil_base::{Event, SharedClock, SystemClock};
 use vigil_outbox::{Outbox, OutboxConfig, OutboxError};
 use vigil_runtime::StartError;
 use vigil_serve::grpc::StartError as GrpcStartError;
-use vigil_serve::{GrpcServer, HealthBoard, Reloads, ops};
+use vigil_serve::{GrpcServer, HealthBoard, Reloads, ops, tls};
+use vigil_trust::accept::Protocol;
+use vigil_trust::{CredentialsError, Identity, Keeper, Owner, Right, Security};
 
 use cameras::{Cameras, Common};
 use config::EdgeConfig;
@@ -58,6 +61,9 @@ pub enum EdgeError {
         #[source]
         source: std::io::Error,
     },
+    /// Its certificates cannot be used.
+    #[error("the [tls] section")]
+    Tls(#[from] CredentialsError),
     /// The outbox cannot be opened or written; the source names the file.
     #[error("the outbox cannot be used")]
     Outbox(#[from] OutboxError),
@@ -83,9 +89,12 @@ pub enum EdgeError {
 pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationToken) -> Result<(), EdgeError> {
     let clock = SystemClock::shared();
     let board = HealthBoard::new();
+    let keeper = keeper(&config, &clock)?;
     let ops_error = |source| EdgeError::Ops { address: config.ops_listen, source };
-    let ops = ops::serve_ops(config.ops_listen, board.clone(), shutdown.clone()).await.map_err(ops_error)?;
-    let grpc = GrpcServer::bind(config.listen, board.clone()).await?;
+    let ops = ops::serve_ops(config.ops_listen, keeper.as_ref(), board.clone(), shutdown.clone()).await;
+    let ops = ops.map_err(ops_error)?;
+    let security = Security::of(keeper.as_ref(), Right::Connect, Protocol::Grpc);
+    let grpc = GrpcServer::bind(config.listen, security, board.clone()).await?;
     tracing::info!(edge = %config.edge, grpc = %grpc.address(), %ops, cameras = config.cameras.len(), "edge starts");
 
     let (outbox, cut_off) = blocking({
@@ -114,7 +123,7 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
     let common =
         Common { model: model_in_use, plates, sink: sink_in_use, clock: clock_in_use, board: board.clone(), memories };
     let cameras = Arc::new(Cameras::start(&config, common)?);
-    let grpc = grpc.add_service(CoverageLog::server(journal.clone(), config.region.clone()));
+    let grpc = grpc.add_service(Right::AskEdge, CoverageLog::server(journal.clone(), config.region.clone()));
     let serving = grpc.spawn(shutdown.clone());
     let recording = tokio::spawn({
         let (cameras, clock) = (cameras.clone(), clock.clone());
@@ -123,7 +132,20 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
     let following = tokio::spawn(model.follow(shutdown.clone()));
 
     let stop_shipping = CancellationToken::new();
-    let shipper = shipper(&config, (outbox, journal.outbox()), &cameras, clock, board.clone());
+    if let Some(keeper) = &keeper {
+        tokio::spawn(tls::follow(keeper.clone(), board.clone(), shutdown.clone()));
+        let enrolment = enrol::Enrolment {
+            keeper: keeper.clone(),
+            token: config.enrol_token.clone(),
+            edge: config.edge.clone(),
+            region: config.region.clone(),
+            region_address: config.region_address.clone(),
+            clock: clock.clone(),
+            board: board.clone(),
+        };
+        tokio::spawn(enrol::run(enrolment, shutdown.clone()));
+    }
+    let shipper = Shipper { keeper, ..shipper(&config, (outbox, journal.outbox()), &cameras, clock, board.clone()) };
     let shipping = tokio::spawn(ship::run(shipper, stop_shipping.clone()));
     let changing = reload::serve(reloads, config.clone(), cameras.clone(), board, shutdown).await;
 
@@ -138,6 +160,18 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
     }
     tracing::info!(edge = %config.edge, "edge ended");
     Ok(())
+}
+
+/// The edge's certificate must name this edge: its region takes its events under that name alone.
+fn keeper(config: &EdgeConfig, clock: &SharedClock) -> Result<Option<Arc<Keeper>>, EdgeError> {
+    let Some(files) = config.tls.clone() else { return Ok(None) };
+    let (owner, clock) = (Owner::Exactly(Identity::Edge(config.edge.clone())), clock.clone());
+    // Cameras do not wait for a certificate: what they see is in the outbox until there is one.
+    let opened = match config.enrol_token {
+        Some(_) => Keeper::open_or_wait(files, owner, clock),
+        None => Keeper::open(files, owner, clock),
+    };
+    Ok(Some(opened?))
 }
 
 /// The plate models, loaded where a camera needs them.
@@ -190,6 +224,7 @@ fn shipper(
         coverage,
         announced,
         cameras: Arc::new(move || cameras.health()),
+        keeper: None,
         clock,
         board,
     }

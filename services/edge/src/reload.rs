@@ -76,6 +76,7 @@ fn fixed(running: &EdgeConfig, next: &EdgeConfig) -> Vec<&'static str> {
         ("data_dir", running.data_dir == next.data_dir),
         ("listen", running.listen == next.listen),
         ("ops_listen", running.ops_listen == next.ops_listen),
+        ("tls", running.tls == next.tls),
         ("log", running.log == next.log),
         ("model", running.model == next.model),
         ("plates", running.plates == next.plates),

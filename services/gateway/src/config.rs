@@ -21,6 +21,7 @@ use vigil_base::RegionId;
 use vigil_base::config::Share;
 use vigil_serve::audited::Required;
 use vigil_serve::config::{ConfigError, load};
+use vigil_trust::{TlsFiles, TlsSection, exposure};
 
 /// An operator's question waits this long at most.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
@@ -63,6 +64,9 @@ pub struct RawGatewayConfig {
     #[serde(default, with = "humantime_serde")]
     subscriber_patience: Option<Duration>,
     max_fan_out: Option<usize>,
+    tls: Option<TlsSection>,
+    #[serde(default)]
+    plaintext_beyond_loopback: bool,
     regions: Vec<RawRegion>,
 }
 
@@ -85,12 +89,12 @@ struct RawRegion {
 pub struct RegionEndpoint {
     /// The id the region must answer with.
     pub region_id: RegionId,
-    /// `http://host:port`.
+    /// `https://host:port`, or `http://host:port` in the clear.
     pub address: Uri,
 }
 
 impl RegionEndpoint {
-    /// Checks `address`: `http://host:port` and nothing else.
+    /// Checks `address`: `http://host:port` or `https://host:port` and nothing else.
     ///
     /// # Errors
     /// What is wrong with the address, for people.
@@ -98,10 +102,15 @@ impl RegionEndpoint {
         let uri: Uri = address.parse().map_err(|error| format!("{address:?} is not an address: {error}"))?;
         let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
         let authority = uri.authority().is_some_and(|a| a.port_u16().is_some() && !a.as_str().contains('@'));
-        if uri.scheme_str() != Some("http") || !authority || !bare {
-            return Err(format!("{address:?} must be http://host:port"));
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || !authority || !bare {
+            return Err(format!("{address:?} must be https://host:port, or http://host:port without TLS"));
         }
         Ok(Self { region_id, address: uri })
+    }
+
+    /// Whether it is reached over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.address.scheme_str() == Some("https")
     }
 }
 
@@ -130,6 +139,8 @@ pub struct GatewayConfig {
     pub subscriber_patience: Duration,
     /// Regions one question may go to.
     pub max_fan_out: usize,
+    /// Certificates; where there are none, nobody has to show who it is.
+    pub tls: Option<TlsFiles>,
     /// In order of id.
     pub regions: Vec<RegionEndpoint>,
 }
@@ -152,6 +163,7 @@ impl GatewayConfig {
             max_subscriptions: DEFAULT_SUBSCRIPTIONS,
             subscriber_patience: DEFAULT_PATIENCE,
             max_fan_out: MAX_FAN_OUT,
+            tls: None,
             regions,
         }
     }
@@ -172,11 +184,25 @@ impl RawGatewayConfig {
             let problem = format!("is the same as listen, {}; give it a port of its own", self.listen);
             return Err(invalid("ops_listen", problem));
         }
+        if let Some(at) = regions.iter().position(|region| region.is_secure()).filter(|_| self.tls.is_none()) {
+            let problem =
+                "is reached over TLS, and there is no [tls] section: name certificate, key and authority".to_owned();
+            return Err(invalid(&format!("regions[{at}].address"), problem));
+        }
+        if let Some((key, problem)) = self.tls.as_ref().and_then(TlsSection::enrols) {
+            return Err(invalid(key, problem));
+        }
+        let listeners = [("listen", self.listen), ("ops_listen", self.ops_listen)];
+        if let Some((key, problem)) = exposure::problem(&listeners, self.tls.is_some(), self.plaintext_beyond_loopback)
+        {
+            return Err(invalid(key, problem));
+        }
         let local = GatewayConfig::local(folder.join(self.token_key_file), regions);
         let audit_dir = folder.join(self.audit_dir.unwrap_or_else(|| AUDIT_DIR.into()));
         let required = Required { purpose: self.access.require_purpose, case: self.access.require_case };
         let (listen, ops_listen) = (self.listen, self.ops_listen);
-        let mut config = GatewayConfig { listen, ops_listen, audit_dir, required, ..local };
+        let tls = self.tls.map(|tls| tls.resolve(folder));
+        let mut config = GatewayConfig { listen, ops_listen, tls, audit_dir, required, ..local };
         if let Some(deadline) = self.default_deadline {
             if !DEADLINE_RANGE.contains(&deadline) {
                 return Err(invalid("default_deadline", "must be within 50ms and 5m".to_owned()));
@@ -280,6 +306,11 @@ mod tests {
             (with_region("max_subscriptions = 1000000"), "max_subscriptions"),
             (format!("{HEAD}regions = []\n"), "regions: is empty"),
             (
+                with_region("").replace("listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:7000\""),
+                "listen: other machines reach",
+            ),
+            (with_region("").replace("http://127", "https://127"), "regions[0].address: is reached over TLS"),
+            (
                 with_region("") + "[[regions]]\nregion_id = \"north\"\naddress = \"http://b:1\"\n",
                 "regions[1].region_id",
             ),
@@ -298,7 +329,8 @@ mod tests {
     fn an_address_is_scheme_host_and_port() {
         let id = RegionId::new("north").unwrap();
         assert!(RegionEndpoint::new(id.clone(), "http://[::1]:7100").is_ok());
-        for bad in ["", "127.0.0.1:7100", "http://host", "https://host:1", "http://u:p@host:1", "http://host:1/x"] {
+        assert!(RegionEndpoint::new(id.clone(), "https://host:1").unwrap().is_secure());
+        for bad in ["", "127.0.0.1:7100", "http://host", "ftp://host:1", "http://u:p@host:1", "http://host:1/x"] {
             assert!(RegionEndpoint::new(id.clone(), bad).is_err(), "{bad} was taken");
         }
     }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use tonic::Request;
 use vigil_base::{RegionId, SharedClock};
 use vigil_serve::{HealthBoard, ServiceError, TokenKey};
+use vigil_trust::Keeper;
 
 use crate::admission::Admission;
 use crate::config::{GatewayConfig, RegionEndpoint};
@@ -27,6 +28,7 @@ pub(crate) struct Federation {
     replaced: watch::Sender<()>,
     max_fan_out: usize,
     telling_budget: Duration,
+    keeper: Option<Arc<Keeper>>,
     clock: SharedClock,
     board: HealthBoard,
     watchers: TaskTracker,
@@ -53,6 +55,7 @@ impl Federation {
     /// runtime.
     pub(crate) fn new(
         config: &GatewayConfig,
+        keeper: Option<Arc<Keeper>>,
         clock: &SharedClock,
         board: &HealthBoard,
         shutdown: &CancellationToken,
@@ -62,6 +65,7 @@ impl Federation {
             replaced: watch::Sender::new(()),
             max_fan_out: config.max_fan_out,
             telling_budget: config.default_deadline.mul_f32(config.region_share) / 2,
+            keeper,
             clock: clock.clone(),
             board: board.clone(),
             watchers: TaskTracker::new(),
@@ -92,7 +96,14 @@ impl Federation {
 
     fn link(&self, endpoint: &RegionEndpoint, shutdown: &CancellationToken) -> Arc<RegionLink> {
         let gone = shutdown.child_token();
-        let link = RegionLink::new(endpoint, self.telling_budget, self.clock.clone(), self.board.clone(), gone);
+        let link = RegionLink::new(
+            endpoint,
+            self.keeper.as_ref(),
+            self.telling_budget,
+            self.clock.clone(),
+            self.board.clone(),
+            gone,
+        );
         self.watchers.spawn(link.clone().watch());
         link
     }

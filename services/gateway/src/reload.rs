@@ -64,6 +64,7 @@ fn fixed(running: &GatewayConfig, next: &GatewayConfig) -> Vec<&'static str> {
     let keys = [
         ("listen", running.listen == next.listen),
         ("ops_listen", running.ops_listen == next.ops_listen),
+        ("tls", running.tls == next.tls),
         ("token_key_file", running.token_key_file == next.token_key_file),
         ("audit_dir", running.audit_dir == next.audit_dir),
         ("access", running.required == next.required),

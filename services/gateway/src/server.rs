@@ -13,7 +13,9 @@ use vigil_proto::v1::event_query_service_server::EventQueryServiceServer;
 use vigil_proto::v1::event_stream_service_server::EventStreamServiceServer;
 use vigil_proto::v1::region_service_server::RegionServiceServer;
 use vigil_serve::token::KeyError;
-use vigil_serve::{AuditLayer, GrpcServer, HealthBoard, Reloads, TokenKey, grpc, ops};
+use vigil_serve::{AuditLayer, GrpcServer, HealthBoard, Reloads, TokenKey, grpc, ops, tls};
+use vigil_trust::accept::Protocol;
+use vigil_trust::{CredentialsError, Keeper, Owner, Right, Role, Security};
 
 use crate::admission::Admission;
 use crate::cameras::Cameras;
@@ -43,6 +45,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Its certificates cannot be used.
+    #[error("the [tls] section")]
+    Tls(#[from] CredentialsError),
     /// The key of page tokens and cursors cannot be had.
     #[error("token key")]
     Key(#[from] KeyError),
@@ -71,11 +76,17 @@ impl GatewayServer {
         let key = Arc::new(TokenKey::load_or_create(&config.token_key_file)?);
         let clock = SystemClock::shared();
         let audit = AuditLayer::new(Arc::new(open_audit(&config, clock.clone()).await?), config.required);
-        let server = GrpcServer::bind(config.listen, board.clone()).await?.audited(audit);
+        let tls = config.tls.clone().map(|files| Keeper::open(files, Owner::Any(Role::Gateway), clock.clone()));
+        let keeper = tls.transpose()?;
+        let security = Security::of(keeper.as_ref(), Right::Connect, Protocol::Grpc);
+        let server = GrpcServer::bind(config.listen, security, board.clone()).await?.audited(audit);
         let ops_error = |source| StartError::Ops { address: config.ops_listen, source };
-        let ops_address =
-            ops::serve_ops(config.ops_listen, board.clone(), shutdown.clone()).await.map_err(ops_error)?;
-        let context = context(&config, key, clock, &board, &shutdown);
+        let ops = ops::serve_ops(config.ops_listen, keeper.as_ref(), board.clone(), shutdown.clone()).await;
+        let ops_address = ops.map_err(ops_error)?;
+        if let Some(keeper) = keeper.clone() {
+            tokio::spawn(tls::follow(keeper, board.clone(), shutdown.clone()));
+        }
+        let context = context(&config, keeper, (key, clock), &board, &shutdown);
         let address = server.address();
         tracing::info!(%address, %ops_address, regions = config.regions.len(), "gateway serves");
         let grpc = add_services(server, &context, &config, &shutdown).spawn(shutdown.clone());
@@ -132,13 +143,13 @@ async fn open_audit(config: &GatewayConfig, clock: SharedClock) -> Result<AuditL
 
 fn context(
     config: &GatewayConfig,
-    key: Arc<TokenKey>,
-    clock: SharedClock,
+    keeper: Option<Arc<Keeper>>,
+    (key, clock): (Arc<TokenKey>, SharedClock),
     board: &HealthBoard,
     shutdown: &CancellationToken,
 ) -> Context {
     Context {
-        federation: Arc::new(Federation::new(config, &clock, board, shutdown)),
+        federation: Arc::new(Federation::new(config, keeper, &clock, board, shutdown)),
         admission: Admission::new(config, clock.clone()),
         clock,
         key,
@@ -154,18 +165,15 @@ fn add_services(
     shutdown: &CancellationToken,
 ) -> GrpcServer {
     let streams = Streams::new(context.clone(), config.subscriber_patience, shutdown.clone());
+    let queries = EventQueryServiceServer::new(Query::new(context.clone()));
+    let cameras = CameraServiceServer::new(Cameras::new(context.clone()));
+    let coverage = CoverageServiceServer::new(Coverage::new(context.clone()));
+    let regions = RegionServiceServer::new(RegionsStatus::new(context.clone()));
+    let right = Right::AskGateway;
     server
-        .add_service(
-            EventQueryServiceServer::new(Query::new(context.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
-        )
-        .add_service(EventStreamServiceServer::new(streams).max_decoding_message_size(MAX_REQUEST_BYTES))
-        .add_service(
-            CameraServiceServer::new(Cameras::new(context.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
-        )
-        .add_service(
-            CoverageServiceServer::new(Coverage::new(context.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
-        )
-        .add_service(
-            RegionServiceServer::new(RegionsStatus::new(context.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
-        )
+        .add_service(right, queries.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(right, EventStreamServiceServer::new(streams).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(right, cameras.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(right, coverage.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(right, regions.max_decoding_message_size(MAX_REQUEST_BYTES))
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use vigil_base::RegionId;
 use vigil_serve::config::{ConfigError, load};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+use vigil_trust::{TlsFiles, TlsSection, exposure};
 
 use crate::index::sqlite::SLICES_BACK;
 
@@ -27,6 +28,11 @@ const MAX_SLICE: Duration = Duration::from_hours(31 * 24);
 const MIN_RETENTION: Duration = Duration::from_hours(1);
 /// Folder of the audit log in the data folder, unless told otherwise.
 const AUDIT_DIR: &str = "audit";
+/// How long certificates of edges are good unless told otherwise: one that was stolen ends by itself, and an edge that is cut
+/// off for nine days still comes back.
+const DEFAULT_LIFETIME: Duration = Duration::from_hours(30 * 24);
+/// Below a minute edges would do little but renew; above a year nobody needs renewal.
+const LIFETIME_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
 /// Longest name for people, in characters.
 const MAX_DISPLAY_NAME: usize = 128;
 /// Room in a message beside the records of a batch.
@@ -62,6 +68,13 @@ pub struct RegionFile {
     /// most so long after its time.
     #[serde(default = "default_slice", with = "humantime_serde")]
     pub slice: Duration,
+    /// Certificates, for mutual TLS.
+    pub tls: Option<TlsSection>,
+    /// Where edges get their certificates, on the region that holds the authority.
+    pub enrolment: Option<EnrolmentFile>,
+    /// Other machines may reach a listener without TLS.
+    #[serde(default)]
+    pub plaintext_beyond_loopback: bool,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -75,6 +88,30 @@ pub struct Access {
     pub require_purpose: bool,
     /// The case it is for.
     pub require_case: bool,
+}
+
+/// The `[enrolment]` section as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolmentFile {
+    /// Address of the server that takes tokens; reached by edges that have no certificate yet.
+    pub listen: SocketAddr,
+    /// The folder that `vigil pki init` made; relative to the configuration file.
+    pub authority: PathBuf,
+    /// How long the certificates of edges are good; they are renewed at two thirds.
+    #[serde(default = "default_lifetime", with = "humantime_serde")]
+    pub lifetime: Duration,
+}
+
+/// Where edges get their certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrolmentConfig {
+    /// See [`EnrolmentFile`].
+    pub listen: SocketAddr,
+    /// See [`EnrolmentFile`].
+    pub authority: PathBuf,
+    /// See [`EnrolmentFile`].
+    pub lifetime: Duration,
 }
 
 /// Bounds on what the region takes and does at a time.
@@ -134,6 +171,10 @@ pub struct RegionConfig {
     pub access: Access,
     /// How long a time one file of the index holds: whole hours.
     pub slice: Duration,
+    /// Certificates; where there are none, nobody has to show who it is.
+    pub tls: Option<TlsFiles>,
+    /// Where edges get their certificates, if here.
+    pub enrolment: Option<EnrolmentConfig>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -153,6 +194,8 @@ impl RegionConfig {
             retention: DEFAULT_RETENTION,
             access: Access::default(),
             slice: DEFAULT_SLICE,
+            tls: None,
+            enrolment: None,
             limits: Limits::default(),
         }
     }
@@ -181,6 +224,17 @@ impl RegionConfig {
         if let Some((key, problem)) = check_limits(&file.limits) {
             return invalid(key, problem);
         }
+        if let Some((key, problem)) = file.enrolment.as_ref().and_then(|e| check_enrolment(e, file.tls.is_some())) {
+            return invalid(key, problem);
+        }
+        if let Some((key, problem)) = file.tls.as_ref().and_then(TlsSection::enrols) {
+            return invalid(key, problem);
+        }
+        let listeners = [("listen", file.listen), ("ops_listen", file.ops_listen)];
+        if let Some((key, problem)) = exposure::problem(&listeners, file.tls.is_some(), file.plaintext_beyond_loopback)
+        {
+            return invalid(key, problem);
+        }
         let base = path.parent().unwrap_or(Path::new(""));
         let data_dir = base.join(file.data_dir);
         Ok(Self {
@@ -193,6 +247,12 @@ impl RegionConfig {
             retention: file.retention,
             access: file.access,
             slice: file.slice,
+            tls: file.tls.map(|tls| tls.resolve(base)),
+            enrolment: file.enrolment.map(|enrolment| EnrolmentConfig {
+                listen: enrolment.listen,
+                authority: base.join(enrolment.authority),
+                lifetime: enrolment.lifetime,
+            }),
             limits: file.limits,
         })
     }
@@ -217,6 +277,21 @@ fn check_slice(slice: Duration, retention: Duration) -> Option<String> {
 /// As it would be written in the file.
 fn humantime(duration: Duration) -> String {
     humantime_serde::re::humantime::format_duration(duration).to_string()
+}
+
+/// What is wrong in `[enrolment]`, with its key.
+fn check_enrolment(enrolment: &EnrolmentFile, has_tls: bool) -> Option<(&'static str, String)> {
+    if !has_tls {
+        return Some(("enrolment", "needs a [tls] section: edges enrol over TLS alone".to_owned()));
+    }
+    if !LIFETIME_RANGE.contains(&enrolment.lifetime) {
+        return Some(("enrolment.lifetime", "must be within 1m and 365days".to_owned()));
+    }
+    None
+}
+
+fn default_lifetime() -> Duration {
+    DEFAULT_LIFETIME
 }
 
 /// The first limit out of its range: its key and what is wrong.
@@ -289,11 +364,19 @@ mod tests {
             ("[limits]\nmax_batch_records = 0", "limits.max_batch_records: must be within"),
             ("[limits]\nmax_batch_bytes = 999999999", "limits.max_batch_bytes: must be within"),
             ("[limits]\nmax_edgse = 1", "max_edgse"),
+            ("listen = \"0.0.0.0:7410\"", "listen: other machines reach 0.0.0.0:7410, and there is no [tls]"),
+            ("ops_listen = \"10.0.0.5:7411\"", "ops_listen: other machines reach"),
+            ("[enrolment]\nlisten = \"127.0.0.1:1\"\nauthority = \"pki\"", "enrolment: needs a [tls] section"),
+            ("[tls]\ncertificate = \"a.pem\"\nkey = \"a.key\"", "tls.authority: is missing"),
         ];
         for (line, expected) in cases {
             let error = read(&format!("{base}{line}\n")).unwrap_err();
             assert!(error.contains(expected) && error.contains("region.toml"), "{line}: {error}");
         }
+        assert!(read(&format!("{base}listen = \"0.0.0.0:1\"\nplaintext_beyond_loopback = true\n")).is_ok());
+        let tls = "[tls]\ncertificate = \"a.pem\"\nkey = \"a.key\"\nauthority = \"authority.pem\"\n";
+        let config = read(&format!("{base}listen = \"0.0.0.0:1\"\n{tls}")).unwrap();
+        assert!(config.tls.unwrap().key.is_absolute(), "files are seen from the configuration's folder");
         assert!(read("data_dir = \"x\"").unwrap_err().contains("region_id"));
         assert!(read("region_id = \"a b\"\ndata_dir = \"x\"").unwrap_err().contains("region id \"a b\""));
     }

@@ -27,6 +27,15 @@ pub enum RegionError {
     /// Its audit log cannot be opened: without one it gives no answers.
     #[error("the audit log cannot be used")]
     Audit(#[from] AuditError),
+    /// Its certificates cannot be used.
+    #[error("the [tls] section")]
+    Tls(#[from] vigil_trust::CredentialsError),
+    /// The authority that enrols edges cannot be used.
+    #[error("the [enrolment] section: {problem}")]
+    Enrolment {
+        /// What is wrong, and with which file.
+        problem: String,
+    },
     /// It cannot listen for gRPC.
     #[error("the gRPC server cannot start")]
     Grpc(#[from] StartError),

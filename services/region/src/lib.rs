@@ -6,6 +6,7 @@
 //! - `query`: search, one event, counts, thumbnails; every answer carries the region's report of itself.
 //! - `stream`: events as they are committed, from a cursor.
 //! - `cameras`: the camera registry.
+//! - `enrolment`: certificates of edges, where the region holds the authority.
 //! - `status`: how the region is.
 //!
 //! Invariants:
@@ -22,6 +23,7 @@ pub mod config;
 mod context;
 mod coverage;
 mod edges;
+mod enrolment;
 mod error;
 mod figures;
 pub mod index;
@@ -34,6 +36,6 @@ mod stream;
 mod telemetry;
 mod tokens;
 
-pub use config::{Limits, RegionConfig};
+pub use config::{EnrolmentConfig, Limits, RegionConfig};
 pub use error::RegionError;
 pub use server::{RegionServer, run};

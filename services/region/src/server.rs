@@ -11,13 +11,16 @@ use vigil_audit::AuditLog;
 use vigil_base::{SharedClock, SystemClock};
 use vigil_serve::audited::Required;
 use vigil_serve::ops::serve_ops;
-use vigil_serve::{AuditLayer, GrpcServer, HealthBoard, TokenKey};
+use vigil_serve::{AuditLayer, GrpcServer, HealthBoard, TokenKey, tls};
+use vigil_trust::accept::Protocol;
+use vigil_trust::{Identity, Keeper, Owner, Right, Security};
 
 use crate::cameras::RegistryService;
 use crate::config::RegionConfig;
 use crate::context::Context;
 use crate::coverage::LedgerService;
 use crate::edges::Edges;
+use crate::enrolment::Enrolment;
 use crate::error::RegionError;
 use crate::index::sqlite::{SqliteConfig, SqliteIndex};
 use crate::index::{Index, IndexError};
@@ -37,10 +40,11 @@ pub struct RegionServer {
     index: Arc<dyn Index>,
     grpc_address: SocketAddr,
     ops_address: SocketAddr,
+    enrolment_address: Option<SocketAddr>,
     shutdown: CancellationToken,
     fatal: watch::Receiver<Option<IndexError>>,
     serving: JoinHandle<()>,
-    background: [JoinHandle<()>; 2],
+    background: Vec<JoinHandle<()>>,
 }
 
 /// Serves a region until `shutdown`, or until its index is found damaged.
@@ -69,15 +73,19 @@ impl RegionServer {
 
     /// As [`Self::start`], by a clock of the caller's.
     pub async fn start_at(config: RegionConfig, clock: SharedClock) -> Result<Self, RegionError> {
+        let keeper = keeper(&config, &clock)?;
+        let enrolment = Enrolment::open(&config, keeper.as_ref(), &clock).await?;
         let (index, key, audit) = open(&config, &clock).await?;
         let required = Required { purpose: config.access.require_purpose, case: config.access.require_case };
         let shutdown = CancellationToken::new();
         let board = HealthBoard::new();
         let edges = Edges::load(Arc::clone(&index), config.limits.max_edges, Arc::clone(&clock)).await?;
         // Bound before anything is spawned: an address in use leaves nothing behind.
-        let grpc = GrpcServer::bind(config.listen, board.clone()).await?;
+        let security = Security::of(keeper.as_ref(), Right::Connect, Protocol::Grpc);
+        let grpc = GrpcServer::bind(config.listen, security, board.clone()).await?;
         let ops_error = |source| RegionError::Ops { address: config.ops_listen, source };
-        let ops_address = serve_ops(config.ops_listen, board.clone(), shutdown.clone()).await.map_err(ops_error)?;
+        let ops = serve_ops(config.ops_listen, keeper.as_ref(), board.clone(), shutdown.clone()).await;
+        let ops_address = ops.map_err(ops_error)?;
         let (fatal_sender, fatal) = watch::channel(None);
         let context = Arc::new(Context {
             tokens: Tokens::new(key, config.region_id.clone(), index.index_id(), config.retention, Arc::clone(&clock)),
@@ -94,11 +102,20 @@ impl RegionServer {
         });
         let grpc_address = grpc.address();
         let grpc = grpc.audited(AuditLayer::new(Arc::new(audit), required));
-        let serving = add_services(grpc, &context, &shutdown).spawn(shutdown.clone());
-        let background = [
+        let grpc = add_services(grpc, &context, &shutdown);
+        let (grpc, enrolment) = match enrolment {
+            Some(enrolment) => (enrolment.add_renewals(grpc), Some(enrolment.serve(&context.board, &shutdown).await?)),
+            None => (grpc, None),
+        };
+        let enrolment_address = enrolment.as_ref().map(|(address, _)| *address);
+        let serving = grpc.spawn(shutdown.clone());
+        let mut background = vec![
             tokio::spawn(retention::run(Arc::clone(&context), shutdown.clone())),
             tokio::spawn(figures::run(Arc::clone(&context), shutdown.clone())),
         ];
+        background.extend(enrolment.map(|(_, task)| task));
+        background
+            .extend(keeper.map(|keeper| tokio::spawn(tls::follow(keeper, context.board.clone(), shutdown.clone()))));
         tracing::info!(
             region = %config.region_id,
             name = config.display_name,
@@ -108,7 +125,7 @@ impl RegionServer {
             data_dir = %config.data_dir.display(),
             "region serves"
         );
-        Ok(Self { index, grpc_address, ops_address, shutdown, fatal, serving, background })
+        Ok(Self { index, grpc_address, ops_address, enrolment_address, shutdown, fatal, serving, background })
     }
 
     /// Where the gRPC server listens.
@@ -119,6 +136,11 @@ impl RegionServer {
     /// Where metrics and health are served.
     pub fn ops_address(&self) -> SocketAddr {
         self.ops_address
+    }
+
+    /// Where edges enrol, if here.
+    pub fn enrolment_address(&self) -> Option<SocketAddr> {
+        self.enrolment_address
     }
 
     /// Waits for a failure after which the region must not go on.
@@ -146,6 +168,13 @@ impl RegionServer {
     }
 }
 
+/// The region's certificate must name this region: gateways and edges look for it.
+fn keeper(config: &RegionConfig, clock: &SharedClock) -> Result<Option<Arc<Keeper>>, RegionError> {
+    let Some(files) = config.tls.clone() else { return Ok(None) };
+    let owner = Owner::Exactly(Identity::Region(config.region_id.clone()));
+    Ok(Some(Keeper::open(files, owner, Arc::clone(clock))?))
+}
+
 /// Opening may migrate, which takes long: not on the async runtime's threads.
 async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<(Arc<dyn Index>, TokenKey, AuditLog), RegionError> {
     let sqlite = SqliteConfig {
@@ -168,10 +197,10 @@ async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<(Arc<dyn Ind
 
 fn add_services(grpc: GrpcServer, context: &Arc<Context>, shutdown: &CancellationToken) -> GrpcServer {
     let shared = || Arc::clone(context);
-    grpc.add_service(IngestService::server(shared(), shutdown.clone()))
-        .add_service(QueryService::server(shared()))
-        .add_service(StreamService::server(shared(), shutdown.clone()))
-        .add_service(RegistryService::server(shared()))
-        .add_service(LedgerService::server(shared()))
-        .add_service(StatusService::server(shared()))
+    grpc.add_service(Right::Publish, IngestService::server(shared(), shutdown.clone()))
+        .add_service(Right::AskRegion, QueryService::server(shared()))
+        .add_service(Right::AskRegion, StreamService::server(shared(), shutdown.clone()))
+        .add_service(Right::AskRegion, RegistryService::server(shared()))
+        .add_service(Right::AskRegion, LedgerService::server(shared()))
+        .add_service(Right::AskRegion, StatusService::server(shared()))
 }

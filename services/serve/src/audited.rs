@@ -19,11 +19,11 @@ use http::{HeaderMap, Request};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde_json::json;
 use tonic::metadata::MetadataMap;
-use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 use tower_layer::Layer;
 use tower_service::Service;
 use vigil_audit::{AuditError, AuditLog, Entry, Outcome};
+use vigil_trust::PeerInfo;
 
 use crate::access::Access;
 use crate::error::chain;
@@ -114,7 +114,7 @@ impl Method {
     /// Who asks, and what.
     fn entry(&self, parts: &http::request::Parts, body: &Bytes) -> Entry {
         let subject = parts.extensions.get::<Subject>().map_or(ANONYMOUS, |subject| &subject.0);
-        let peer = parts.extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        let peer = parts.extensions.get::<PeerInfo>().and_then(|info| info.address);
         Entry {
             subject: subject.to_owned(),
             on_behalf_of: None,
@@ -206,6 +206,9 @@ impl AuditLayer {
                 format!("the question is too large (at most {MAX_QUESTION} bytes are taken), or did not arrive whole");
             return refusal(ServiceError::new(ErrorCode::LimitReached, message));
         };
+        if let Some(subject) = certified(&parts.extensions) {
+            parts.extensions.insert(subject);
+        }
         let mut entry = method.entry(&parts, &body);
         let access = self.admit(&parts.headers);
         let access = match access {
@@ -258,6 +261,12 @@ impl AuditLayer {
             }
         }
     }
+}
+
+/// Who asks by the certificate of the connection, where nobody said more.
+fn certified(extensions: &http::Extensions) -> Option<Subject> {
+    let peer = extensions.get::<PeerInfo>()?.peer.as_ref()?;
+    extensions.get::<Subject>().is_none().then(|| Subject(peer.identity.to_string()))
 }
 
 /// The request's message as JSON (the proto3 JSON mapping); what it is instead where it is not a message of this kind.

@@ -27,6 +27,8 @@ pub enum ErrorCode {
     Conflict,
     /// The request does not fit the server's state or configuration.
     FailedPrecondition,
+    /// Who asks shows no certificate, or no token.
+    Unauthenticated,
     /// Not for this caller, or not without saying why.
     Denied,
     /// A stated limit is reached.
@@ -50,6 +52,7 @@ impl ErrorCode {
             Self::AlreadyExists => "ALREADY_EXISTS",
             Self::Conflict => "CONFLICT",
             Self::FailedPrecondition => "FAILED_PRECONDITION",
+            Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Denied => "DENIED",
             Self::LimitReached => "LIMIT_REACHED",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
@@ -65,6 +68,7 @@ impl ErrorCode {
             Self::AlreadyExists => Code::AlreadyExists,
             Self::Conflict => Code::Aborted,
             Self::FailedPrecondition => Code::FailedPrecondition,
+            Self::Unauthenticated => Code::Unauthenticated,
             Self::Denied => Code::PermissionDenied,
             Self::LimitReached => Code::ResourceExhausted,
             Self::DeadlineExceeded => Code::DeadlineExceeded,

@@ -1,19 +1,25 @@
-//! A gRPC server with health, reflection, keepalive, limits and an orderly end.
+//! A gRPC server with health, reflection, keepalive, limits, checked peers and an orderly end.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
-use tonic::service::{Routes, RoutesBuilder};
+use tonic::service::interceptor::InterceptedService;
+use tonic::service::{Interceptor, Routes, RoutesBuilder};
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Status};
 use tonic_health::ServingStatus;
+use vigil_trust::accept::{self, Connection};
+use vigil_trust::{Identity, PeerInfo, Right, Security};
 
 use crate::audited::AuditLayer;
 use crate::health::HealthBoard;
+use crate::{ErrorCode, ServiceError};
 
 /// Largest message taken. Above the largest batch of an edge; also set on each service, whose own default is 4 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -44,6 +50,7 @@ pub enum StartError {
 pub struct GrpcServer {
     listener: TcpListener,
     address: SocketAddr,
+    security: Security,
     routes: RoutesBuilder,
     services: Vec<&'static str>,
     board: HealthBoard,
@@ -52,11 +59,11 @@ pub struct GrpcServer {
 
 impl GrpcServer {
     /// Binds `listen` (port 0 takes a free one).
-    pub async fn bind(listen: SocketAddr, board: HealthBoard) -> Result<Self, StartError> {
+    pub async fn bind(listen: SocketAddr, security: Security, board: HealthBoard) -> Result<Self, StartError> {
         let bind_error = |source| StartError::Bind { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
-        Ok(Self { listener, address, routes: Routes::builder(), services: Vec::new(), board, audit: None })
+        Ok(Self { listener, address, security, routes: Routes::builder(), services: Vec::new(), board, audit: None })
     }
 
     /// The bound address.
@@ -64,13 +71,49 @@ impl GrpcServer {
         self.address
     }
 
-    /// Adds a service. Set its message limits to [`MAX_MESSAGE_BYTES`] first.
+    /// Adds a service for those who have `right`; on a server without TLS, for all who reach it. Set its message limits to
+    /// [`MAX_MESSAGE_BYTES`] first.
     #[must_use]
-    pub fn add_service<S>(mut self, service: S) -> Self
+    pub fn add_service<S>(self, right: Right, service: S) -> Self
     where
         S: tower_service::Service<
                 http::Request<tonic::body::Body>,
-                Response: axum::response::IntoResponse,
+                Response = http::Response<tonic::body::Body>,
+                Error = std::convert::Infallible,
+                Future: Send,
+            > + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        let guard = Guard { right: self.security.names_peers().then_some(right) };
+        self.add(InterceptedService::new(service, guard))
+    }
+
+    /// Adds a service that asks each caller for something else than a certificate: a token, say.
+    #[must_use]
+    pub fn add_open_service<S>(self, service: S) -> Self
+    where
+        S: tower_service::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<tonic::body::Body>,
+                Error = std::convert::Infallible,
+                Future: Send,
+            > + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.add(InterceptedService::new(service, Guard { right: None }))
+    }
+
+    fn add<S>(mut self, service: InterceptedService<S, Guard>) -> Self
+    where
+        S: tower_service::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<tonic::body::Body>,
                 Error = std::convert::Infallible,
                 Future: Send,
             > + NamedService
@@ -110,8 +153,8 @@ impl GrpcServer {
             .max_concurrent_streams(Some(MAX_STREAMS_PER_CONNECTION))
             .add_routes(routes);
         let address = self.address;
-        // Not `Server::tcp_nodelay`: that has no effect on a listener of one's own, and answers would wait 40 ms for an ACK.
-        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+        let connections = accept::serve(self.listener, self.security, shutdown.clone());
+        let incoming = ReceiverStream::new(connections).map(Ok::<Connection, std::io::Error>);
         tokio::spawn(async move {
             let serving = server.serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
             let drained = async {
@@ -126,6 +169,30 @@ impl GrpcServer {
                 () = drained => tracing::warn!(%address, "calls still open after {DRAIN:?} were cut off"),
             }
         })
+    }
+}
+
+/// Who sent a request, by its certificate; none where no certificate was asked for.
+pub fn sender<T>(request: &Request<T>) -> Option<&Identity> {
+    request.extensions().get::<PeerInfo>()?.peer.as_deref().map(|peer| &peer.identity)
+}
+
+/// Lets calls of those through who may make them.
+#[derive(Debug, Clone, Copy)]
+struct Guard {
+    /// None: everybody.
+    right: Option<Right>,
+}
+
+impl Interceptor for Guard {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let Some(right) = self.right else { return Ok(request) };
+        // Not reached: TLS lets in nobody who shows no certificate.
+        let nobody =
+            || ServiceError::new(ErrorCode::Unauthenticated, "a certificate of this server's authority is needed");
+        let sender = sender(&request).ok_or_else(nobody)?;
+        sender.may(right).map_err(|forbidden| ServiceError::new(ErrorCode::Denied, forbidden.to_string()))?;
+        Ok(request)
     }
 }
 

@@ -10,6 +10,7 @@
 //! - [`config`]: loading a TOML file with errors that name file, line and key.
 //! - [`logs`]: structured logs on standard error.
 //! - [`reload`]: the configuration, read again while a process runs.
+//! - [`tls`]: certificates that are followed while a process runs, and what is wrong with them.
 
 pub mod access;
 pub mod audited;
@@ -20,6 +21,7 @@ pub mod health;
 pub mod logs;
 pub mod ops;
 pub mod reload;
+pub mod tls;
 pub mod token;
 
 pub use access::Access;

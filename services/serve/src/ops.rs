@@ -1,7 +1,7 @@
 //! The HTTP side for operators: `/metrics`, `/healthz`, `/livez`.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,7 +12,11 @@ use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use vigil_trust::accept::{self, Protocol};
+use vigil_trust::exposure::is_exposed;
+use vigil_trust::{Connection, Keeper, Right, Security};
 
 use crate::health::{HealthBoard, Problem};
 
@@ -55,15 +59,22 @@ struct HealthReport {
 
 /// Serves `/metrics`, `/healthz` (503 while a critical problem lasts; names all problems) and `/livez` until `shutdown`.
 ///
+/// Where other machines reach `listen` and there are credentials, over mutual TLS to those who may [`Right::Observe`]; on
+/// the loopback address always in the clear, for the probes of the machine itself.
+///
 /// Returns the bound address; the server runs in a task of its own.
 pub async fn serve_ops(
     listen: SocketAddr,
+    keeper: Option<&Arc<Keeper>>,
     board: HealthBoard,
     shutdown: CancellationToken,
 ) -> std::io::Result<SocketAddr> {
+    // Before the first handle is taken.
+    let metrics = install_metrics();
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
-    let metrics = install_metrics();
+    let security = Security::of(keeper.filter(|_| is_exposed(address)), Right::Observe, Protocol::Http);
+    let listener = Taken { connections: accept::serve(listener, security, shutdown.clone()), address };
     tokio::spawn(upkeep(metrics.clone(), shutdown.clone()));
     let app = Router::new()
         .route("/metrics", get(render_metrics))
@@ -77,6 +88,29 @@ pub async fn serve_ops(
         }
     });
     Ok(address)
+}
+
+/// Connections as axum asks for them.
+struct Taken {
+    connections: mpsc::Receiver<Connection>,
+    address: SocketAddr,
+}
+
+impl axum::serve::Listener for Taken {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        match self.connections.recv().await {
+            Some(connection) => (connection, self.address),
+            // The process shuts down.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.address)
+    }
 }
 
 async fn upkeep(metrics: PrometheusHandle, shutdown: CancellationToken) {

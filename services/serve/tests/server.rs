@@ -12,12 +12,13 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use vigil_serve::{GrpcServer, HealthBoard, grpc, ops};
+use vigil_trust::Security;
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn start(board: &HealthBoard, shutdown: &CancellationToken) -> (Channel, tokio::task::JoinHandle<()>) {
-    let server = GrpcServer::bind(ANY, board.clone()).await.unwrap();
+    let server = GrpcServer::bind(ANY, Security::Plain, board.clone()).await.unwrap();
     let uri = format!("http://{}", server.address());
     let task = server.spawn(shutdown.clone());
     (Channel::from_shared(uri).unwrap().connect().await.unwrap(), task)
@@ -44,8 +45,8 @@ async fn grpc_health_follows_the_board_and_watchers_see_each_change() {
 #[tokio::test]
 async fn a_port_in_use_is_named() {
     let (board, shutdown) = (HealthBoard::new(), CancellationToken::new());
-    let first = GrpcServer::bind(ANY, board.clone()).await.unwrap();
-    let error = GrpcServer::bind(first.address(), board).await.unwrap_err();
+    let first = GrpcServer::bind(ANY, Security::Plain, board.clone()).await.unwrap();
+    let error = GrpcServer::bind(first.address(), Security::Plain, board).await.unwrap_err();
     assert!(error.to_string().contains(&first.address().to_string()), "{error}");
     shutdown.cancel();
 }
@@ -104,7 +105,7 @@ async fn http_get(address: SocketAddr, path: &str) -> String {
 #[tokio::test]
 async fn the_ops_endpoint_shows_metrics_and_what_is_wrong() {
     let (board, shutdown) = (HealthBoard::new(), CancellationToken::new());
-    let address = ops::serve_ops(ANY, board.clone(), shutdown.clone()).await.unwrap();
+    let address = ops::serve_ops(ANY, None, board.clone(), shutdown.clone()).await.unwrap();
     metrics::counter!("vigil_test_things_total").increment(3);
     metrics::histogram!("vigil_test_wait_seconds").record(0.2);
     let shown = http_get(address, "/metrics").await;

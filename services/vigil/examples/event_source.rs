@@ -1,6 +1,6 @@
 //! An edge without cameras, for the kill tests: makes events at full speed, keeps them in a real outbox and ships them.
 //!
-//! usage: `event_source DATA_DIR REGION_URL REGION_ID EDGE_ID`
+//! usage: `event_source DATA_DIR REGION_URL REGION_ID EDGE_ID [CERTIFICATE KEY AUTHORITY]`
 //!
 //! Prints an event's id once it is durable; while the disk is full it waits, as the cameras of a real edge do. When standard input ends it makes no more events, waits until the region has
 //! acknowledged all, prints `shipped` and ends.
@@ -21,6 +21,7 @@ use vigil_edge::ship::{self, Shipper, ShipperConfig};
 use vigil_outbox::{Outbox, OutboxConfig, OutboxError, Record};
 use vigil_proto::convert::event_to_wire;
 use vigil_serve::HealthBoard;
+use vigil_trust::{Identity, Keeper, Owner, TlsFiles};
 
 /// Events made and committed together.
 const GROUP: u64 = 10;
@@ -35,6 +36,13 @@ async fn main() -> anyhow::Result<()> {
     let (folder, url, region, edge) = (next("DATA_DIR")?, next("REGION_URL")?, next("REGION_ID")?, next("EDGE_ID")?);
     let (region, edge) = (RegionId::new(region)?, EdgeId::new(edge)?);
     let clock = SystemClock::shared();
+    let keeper = match (next("CERTIFICATE"), next("KEY"), next("AUTHORITY")) {
+        (Ok(certificate), Ok(key), Ok(authority)) => {
+            let files = TlsFiles { certificate: certificate.into(), key: key.into(), authority: authority.into() };
+            Some(Keeper::open(files, Owner::Exactly(Identity::Edge(edge.clone())), clock.clone())?)
+        }
+        _ => None,
+    };
     let open = |folder: &Path| Outbox::open(&OutboxConfig::new(folder), clock.clone()).map(Arc::new);
     let (outbox, coverage) = (open(Path::new(&folder))?, open(Path::new(&format!("{folder}-coverage")))?);
     let shutdown = CancellationToken::new();
@@ -44,9 +52,13 @@ async fn main() -> anyhow::Result<()> {
         coverage,
         announced: tokio::sync::watch::Sender::default().subscribe(),
         cameras: Arc::new(Vec::new),
+        keeper: keeper.clone(),
         clock: clock.clone(),
         board: HealthBoard::new(),
     };
+    if let Some(keeper) = keeper {
+        tokio::spawn(vigil_serve::tls::follow(keeper, HealthBoard::new(), shutdown.clone()));
+    }
     let shipping = tokio::spawn(ship::run(shipper, shutdown.clone()));
     let maker = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
         let stop = input_ends()?;

@@ -1,5 +1,7 @@
 //! The command line as a client of a gateway or region.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
@@ -7,6 +9,7 @@ use clap::Args;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+use vigil_base::SystemClock;
 use vigil_proto::v1;
 use vigil_proto::v1::camera_service_client::CameraServiceClient;
 use vigil_proto::v1::coverage_service_client::CoverageServiceClient;
@@ -15,6 +18,7 @@ use vigil_proto::v1::event_stream_service_client::EventStreamServiceClient;
 use vigil_proto::v1::region_service_client::RegionServiceClient;
 
 use vigil_serve::Access;
+use vigil_trust::{Dialer, Expect, Keeper, Owner, TlsFiles, dial};
 
 use crate::exit;
 
@@ -36,26 +40,66 @@ pub struct ServerArgs {
     /// The case you ask for.
     #[arg(long, global = true, env = "VIGIL_CASE", value_name = "NUMBER")]
     pub case: Option<String>,
+    #[command(flatten)]
+    pub tls: TlsArgs,
+}
+
+/// What to show to a server that is reached over https.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TlsArgs {
+    /// Your certificate (PEM), for a server at https://.
+    #[arg(long, global = true, env = "VIGIL_CERTIFICATE", value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
+    /// Its key; when absent, the same name with the ending .key.
+    #[arg(long, global = true, env = "VIGIL_CERTIFICATE_KEY", value_name = "FILE")]
+    pub certificate_key: Option<PathBuf>,
+    /// The authority that is believed; when absent, authority.pem beside the certificate.
+    #[arg(long, global = true, env = "VIGIL_AUTHORITY", value_name = "FILE")]
+    pub authority: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    fn keeper(&self) -> anyhow::Result<Arc<Keeper>> {
+        let certificate = self.certificate.clone();
+        let certificate = certificate.context("a server at https:// asks who you are: give --certificate FILE")?;
+        let files = TlsFiles {
+            key: self.certificate_key.clone().unwrap_or_else(|| certificate.with_extension("key")),
+            authority: self.authority.clone().unwrap_or_else(|| certificate.with_file_name("authority.pem")),
+            certificate,
+        };
+        Ok(Keeper::open(files, Owner::Anybody, SystemClock::shared())?)
+    }
 }
 
 impl ServerArgs {
     /// A server that nobody named, asked for the program's own ends.
     pub fn to(server: &str, timeout: Duration, purpose: &str) -> Self {
-        Self { server: server.to_owned(), timeout, purpose: Some(purpose.to_owned()), case: None }
+        let (purpose, tls) = (Some(purpose.to_owned()), TlsArgs::default());
+        Self { server: server.to_owned(), timeout, purpose, case: None, tls }
     }
 
     /// A connection to the server.
     pub async fn connect(&self) -> anyhow::Result<Channel> {
-        let endpoint = self.endpoint().map_err(exit::wrong_use)?;
-        let connected = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).connect().await;
-        connected.with_context(|| format!("nothing answers at {}: is a gateway or region running there?", self.server))
+        let dialer = self.dialer().map_err(exit::wrong_use)?;
+        let connected = dialer.connect().await;
+        connected.map_err(|error| match dial::fault_in(&error) {
+            Some(fault) if !matches!(fault, dial::DialError::Connect { .. }) => anyhow!("{fault}"),
+            _ => anyhow::Error::new(error)
+                .context(format!("nothing answers at {}: is a gateway or region running there?", self.server)),
+        })
+    }
+
+    fn dialer(&self) -> anyhow::Result<Dialer> {
+        let endpoint = self.endpoint()?;
+        let keeper = (endpoint.uri().scheme_str() == Some("https")).then(|| self.tls.keeper()).transpose()?;
+        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
+        Ok(Dialer::new(endpoint, keeper, Expect::Host))
     }
 
     fn endpoint(&self) -> anyhow::Result<Endpoint> {
         let no_address = || format!("--server {:?} is not an address such as http://127.0.0.1:7000", self.server);
         let uri: Uri = self.server.parse().with_context(no_address)?;
-        ensure!(uri.scheme_str() != Some("https"), "--server {:?}: there is no TLS yet, write http://", self.server);
-        ensure!(uri.scheme_str() == Some("http") && uri.authority().is_some(), no_address());
+        ensure!(matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some(), no_address());
         ensure!(!self.timeout.is_zero(), "--timeout must be above zero");
         Ok(Endpoint::from(uri))
     }
@@ -78,6 +122,9 @@ impl ServerArgs {
     /// A refusal of the server as people should read it.
     pub fn explain(&self, status: &Status) -> anyhow::Error {
         let server = &self.server;
+        if let Some(fault) = dial::fault_in(status) {
+            return anyhow!("{fault}");
+        }
         match status.code() {
             Code::InvalidArgument => exit::wrong_use(refused(status)),
             Code::Unimplemented => anyhow!("what answers at {server} is no gateway or region"),

@@ -70,6 +70,7 @@ enum Command {
     #[cfg(feature = "edge")]
     Camsim(commands::camsim::CamsimArgs),
     Config(commands::config::ConfigArgs),
+    Pki(commands::pki::PkiArgs),
     #[cfg(feature = "edge")]
     Model(commands::model::ModelArgs),
     #[cfg(feature = "edge")]
@@ -113,6 +114,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "edge")]
         Command::Camsim(args) => server(logged(commands::camsim::run(args))),
         Command::Config(args) => commands::config::run(args),
+        Command::Pki(args) => commands::pki::run(args),
         #[cfg(feature = "edge")]
         Command::Model(args) => commands::model::run(args),
         #[cfg(feature = "edge")]

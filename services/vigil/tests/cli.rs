@@ -54,7 +54,7 @@ fn wrong_use_is_status_two() {
         (&["query", "--limit", "0"], "--limit"),
         (&["query", "--id", "01a20805-650c-7ab9-a254-90b80b6517cc", "--class", "car"], "--class"),
         (&["query", "--server", "127.0.0.1:7000"], "http://127.0.0.1:7000"),
-        (&["query", "--server", "https://127.0.0.1:7000"], "no TLS"),
+        (&["query", "--server", "https://127.0.0.1:7000"], "--certificate"),
         (&["query", "--timeout", "0s"], "--timeout"),
         (&["subscribe", "--from", "15m", "--cursor-file", "x.cursor"], "whole time"),
         (&["analyze", "street.mp4", "--rate", "0"], "above 0"),

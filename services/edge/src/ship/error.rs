@@ -3,6 +3,7 @@
 use tonic::{Code, Status};
 use vigil_base::RegionId;
 use vigil_outbox::OutboxError;
+use vigil_trust::dial;
 
 use super::Shipper;
 
@@ -36,6 +37,14 @@ pub enum ShipError {
         /// What it said.
         status: Box<Status>,
     },
+    /// The region does not take the edge's certificate.
+    #[error("region {region}: {problem}")]
+    Tls {
+        /// The region.
+        region: RegionId,
+        /// Which certificate, and what it has against it.
+        problem: String,
+    },
     /// The region is silent or breaks the contract.
     #[error("region {region} {problem}")]
     Protocol {
@@ -52,6 +61,9 @@ pub enum ShipError {
 /// An error of the call, in the terms of who reads it.
 pub(super) fn refused(shipper: &Shipper, status: Status) -> ShipError {
     let region = shipper.config.region.clone();
+    if let Some(fault) = dial::fault_in(&status) {
+        return ShipError::Tls { region, problem: fault.to_string() };
+    }
     match status.code() {
         Code::Unimplemented => ShipError::NoRegion { region, address: shipper.config.region_address.to_string() },
         _ => ShipError::Refused { region, status: Box::new(status) },

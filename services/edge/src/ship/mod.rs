@@ -20,6 +20,7 @@ use vigil_outbox::Outbox;
 use vigil_proto::v1;
 use vigil_serve::HealthBoard;
 use vigil_serve::error::chain;
+use vigil_trust::{Dialer, Expect, Identity, Keeper};
 
 pub use error::ShipError;
 
@@ -56,6 +57,8 @@ pub struct Shipper {
     pub announced: watch::Receiver<Vec<v1::Camera>>,
     /// Told in heartbeats.
     pub cameras: CameraHealthSource,
+    /// Its certificate, where the region is reached over TLS.
+    pub keeper: Option<Arc<Keeper>>,
     /// What time it is.
     pub clock: SharedClock,
     /// Where trouble is reported.
@@ -71,11 +74,13 @@ pub async fn run(shipper: Shipper, shutdown: CancellationToken) {
         .keep_alive_timeout(session::KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
+    let region = Expect::Identity(Identity::Region(shipper.config.region.clone()));
+    let dialer = Dialer::new(endpoint, shipper.keeper.clone(), region);
     let mut waits = waits();
     let mut told = String::new();
     while !shutdown.is_cancelled() {
         let began = shipper.clock.monotonic();
-        let ended = session::run_once(&shipper, &endpoint, &telemetry, &shutdown).await;
+        let ended = session::run_once(&shipper, &dialer, &telemetry, &shutdown).await;
         telemetry.disconnected();
         // It ended in order: the edge stops, or the cameras are to be announced anew.
         let Err(error) = ended else { continue };

@@ -5,13 +5,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::Endpoint;
 use vigil_outbox::MAX_RECORD_BYTES;
 use vigil_proto::convert::required_time;
 use vigil_proto::v1;
 use vigil_proto::v1::event_ingest_service_client::EventIngestServiceClient;
 use vigil_proto::v1::publish_request::Message as Outgoing;
 use vigil_proto::v1::publish_response::Message as Incoming;
+use vigil_trust::Dialer;
 
 use super::Shipper;
 use super::error::{ShipError, refused};
@@ -43,11 +43,11 @@ pub(super) struct Opened {
 /// Opens the stream and waits for the region's welcome.
 pub(super) async fn open(
     shipper: &Shipper,
-    endpoint: &Endpoint,
+    dialer: &Dialer,
     outgoing: mpsc::Receiver<v1::PublishRequest>,
 ) -> Result<Opened, ShipError> {
     let region = &shipper.config.region;
-    let channel = endpoint.connect().await.map_err(|source| ShipError::Connect {
+    let channel = dialer.connect().await.map_err(|source| ShipError::Connect {
         region: region.clone(),
         address: shipper.config.region_address.to_string(),
         source,

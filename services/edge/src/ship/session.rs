@@ -7,7 +7,6 @@ use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 use tonic::{Status, Streaming};
 use vigil_base::EventId;
 use vigil_outbox::{OutboxError, Pending};
@@ -15,6 +14,7 @@ use vigil_proto::convert::time_to_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::publish_request::Message as Outgoing;
 use vigil_proto::v1::publish_response::Message as Incoming;
+use vigil_trust::Dialer;
 
 use super::coverage::CoverageShipment;
 use super::error::{ShipError, refused};
@@ -41,7 +41,7 @@ const LINGER: Duration = Duration::from_secs(3);
 /// others than were announced (`Ok`).
 pub(super) async fn run_once(
     shipper: &Shipper,
-    endpoint: &Endpoint,
+    dialer: &Dialer,
     telemetry: &Telemetry,
     shutdown: &CancellationToken,
 ) -> Result<(), ShipError> {
@@ -50,7 +50,7 @@ pub(super) async fn run_once(
     let cameras = announced.borrow_and_update().clone();
     let opened = async {
         send(shipper, &outgoing, hello(shipper, cameras)).await?;
-        open(shipper, endpoint, receiver).await
+        open(shipper, dialer, receiver).await
     };
     let Some(opened) = shutdown.run_until_cancelled(opened).await else { return Ok(()) };
     let Opened { incoming, limits, clock, takes_coverage } = opened?;

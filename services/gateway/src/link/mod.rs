@@ -21,6 +21,7 @@ use vigil_proto::v1;
 use vigil_proto::v1::region_service_client::RegionServiceClient;
 use vigil_serve::HealthBoard;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+use vigil_trust::{Dialer, Expect, Identity, Keeper};
 
 pub(crate) use breaker::Refusal;
 use breaker::{Breaker, Change};
@@ -63,6 +64,7 @@ impl RegionLink {
     /// A link that has sent nothing yet; `gone` ends what watches over it. Must be made within a tokio runtime.
     pub(crate) fn new(
         endpoint: &RegionEndpoint,
+        keeper: Option<&Arc<Keeper>>,
         telling_budget: Duration,
         clock: SharedClock,
         board: HealthBoard,
@@ -78,10 +80,14 @@ impl RegionLink {
             .clone()
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(STREAMS_CONNECTION_WINDOW);
+        // What answers there must be this region by its certificate, whatever the address leads to.
+        let keeper = keeper.filter(|_| endpoint.is_secure());
+        let region = Identity::Region(endpoint.region_id.clone());
+        let dial = |base| Dialer::new(base, keeper.cloned(), Expect::Identity(region.clone())).connect_lazy();
         Arc::new(Self {
             endpoint: endpoint.clone(),
-            questions: base.connect_lazy(),
-            streams: streams.connect_lazy(),
+            questions: dial(base),
+            streams: dial(streams),
             breaker: Mutex::new(Breaker::new()),
             opened: Notify::new(),
             clock,

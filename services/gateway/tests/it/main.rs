@@ -12,3 +12,4 @@ mod simulation;
 mod stream;
 mod support;
 mod tokens;
+mod trust;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 use vigil_proto::v1;
 use vigil_proto::v1::event_ingest_service_server::{EventIngestService, EventIngestServiceServer};
-use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+use vigil_serve::grpc::{MAX_MESSAGE_BYTES, sender};
 
 use crate::context::Context;
 
@@ -44,7 +44,9 @@ impl EventIngestService for IngestService {
         request: Request<Streaming<v1::PublishRequest>>,
     ) -> Result<Response<Self::PublishStream>, Status> {
         let (responses, stream) = mpsc::channel(ACKS_WAITING);
-        tokio::spawn(session::run(Arc::clone(&self.context), request.into_inner(), responses, self.shutdown.clone()));
+        let sender = sender(&request).cloned();
+        let context = Arc::clone(&self.context);
+        tokio::spawn(session::run(context, (sender, request.into_inner()), responses, self.shutdown.clone()));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

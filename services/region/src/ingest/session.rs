@@ -14,6 +14,7 @@ use vigil_proto::v1::publish_request::Message as Incoming;
 use vigil_proto::v1::publish_response::Message as Outgoing;
 use vigil_proto::{WireError, v1};
 use vigil_serve::{ErrorCode, ServiceError};
+use vigil_trust::Identity;
 
 use super::check::{CheckedBatch, CheckedCoverage, check_batch, check_coverage, check_heartbeat};
 use crate::cameras::announced_cameras;
@@ -39,16 +40,16 @@ const MAX_VERSION: usize = 64;
 type Responses = mpsc::Sender<Result<v1::PublishResponse, Status>>;
 type Ended = Result<(), ServiceError>;
 
-/// Serves one stream to its end.
+/// Serves one stream, of who it is by its certificate where there is one, to its end.
 pub(super) async fn run(
     context: Arc<Context>,
-    mut requests: Streaming<v1::PublishRequest>,
+    (sender, mut requests): (Option<Identity>, Streaming<v1::PublishRequest>),
     responses: Responses,
     shutdown: CancellationToken,
 ) {
     let introduced = async {
         let hello = read_hello(&mut requests).await?;
-        introduce(&context, hello).await
+        introduce(&context, sender.as_ref(), hello).await
     };
     let (introduction, session) = match introduced.await {
         Ok(introduced) => introduced,
@@ -98,8 +99,13 @@ fn unreadable(status: &Status) -> ServiceError {
 }
 
 /// Checks the hello, lets the edge in, and takes its cameras into the registry.
-async fn introduce(context: &Context, hello: v1::PublishHello) -> Result<(Introduction, EdgeSession), ServiceError> {
+async fn introduce(
+    context: &Context,
+    sender: Option<&Identity>,
+    hello: v1::PublishHello,
+) -> Result<(Introduction, EdgeSession), ServiceError> {
     let edge = EdgeId::new(&hello.edge_id).map_err(|e| ServiceError::field("hello.edge_id", e))?;
+    check_sender(sender, &edge)?;
     let instance: InstanceId = hello.instance_id.parse().map_err(|e| ServiceError::field("hello.instance_id", e))?;
     if hello.region_id != context.region.as_str() {
         return Err(context.named_wrongly(&format!("edge {edge} is configured"), &hello.region_id));
@@ -110,6 +116,18 @@ async fn introduce(context: &Context, hello: v1::PublishHello) -> Result<(Introd
     let session = context.edges.connect(&introduction, &context.telemetry).await?;
     context.index.announce_cameras(cameras).await.map_err(|e| context.failure("taking in the edge's cameras", &e))?;
     Ok((introduction, session))
+}
+
+/// An edge publishes under its own name: where it showed a certificate, that is the certificate's.
+fn check_sender(sender: Option<&Identity>, edge: &EdgeId) -> Result<(), ServiceError> {
+    match sender {
+        None => Ok(()),
+        Some(Identity::Edge(own)) if own == edge => Ok(()),
+        Some(other) => {
+            let message = format!("hello.edge_id is {edge}, but the certificate is {other}'s: give the edge its own");
+            Err(ServiceError::new(ErrorCode::Denied, message))
+        }
+    }
 }
 
 /// A stream after its hello.

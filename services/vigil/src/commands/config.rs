@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
+use vigil_base::SystemClock;
+use vigil_trust::{Credentials, Identity, Owner, TlsFiles};
 
 use crate::{exit, output};
 
@@ -48,13 +50,31 @@ pub fn run(args: ConfigArgs) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "edge")]
         Role::Edge => {
             let config = vigil_edge::config::load(&file)?;
+            // With a token there is no certificate yet.
+            let tls = config.tls.as_ref().filter(|_| config.enrol_token.is_none());
+            check_tls(tls, &Owner::Exactly(Identity::Edge(config.edge.clone())))?;
             format!("edge {} of region {}, {} cameras", config.edge, config.region, config.cameras.len())
         }
         #[cfg(feature = "region")]
-        Role::Region => format!("region {}", vigil_region::RegionConfig::load(&file)?.region_id),
+        Role::Region => {
+            let config = vigil_region::RegionConfig::load(&file)?;
+            check_tls(config.tls.as_ref(), &Owner::Exactly(Identity::Region(config.region_id.clone())))?;
+            format!("region {}", config.region_id)
+        }
         #[cfg(feature = "gateway")]
-        Role::Gateway => format!("gateway over {} regions", vigil_gateway::GatewayConfig::load(&file)?.regions.len()),
+        Role::Gateway => {
+            let config = vigil_gateway::GatewayConfig::load(&file)?;
+            check_tls(config.tls.as_ref(), &Owner::Any(vigil_trust::Role::Gateway))?;
+            format!("gateway over {} regions", config.regions.len())
+        }
     };
     output::line(format!("{}: good: {summary}", file.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The certificates as the process would take them, and still good.
+fn check_tls(files: Option<&TlsFiles>, owner: &Owner) -> anyhow::Result<()> {
+    let Some(files) = files else { return Ok(()) };
+    let checked = Credentials::load(files, owner, SystemClock::shared()).and_then(|found| found.check_time(files));
+    checked.map_err(exit::wrong_use)
 }

@@ -1,5 +1,6 @@
 //! `vigil doctor`: what works on this machine, really tried.
 
+mod certificate;
 mod ledger;
 
 use std::path::PathBuf;
@@ -14,14 +15,15 @@ use vigil_base::error::chain;
 use vigil_camera::{CameraClock, ProbeReport, StreamAddress};
 use vigil_detect::Provider;
 
+use crate::client::TlsArgs;
 use crate::detector::DetectorArgs;
 use crate::{exit, live, output, paths};
 
 /// How long a camera is watched.
 const PROBE: Duration = Duration::from_secs(10);
 
-/// Try what Vigil needs: decoders, the model and its execution providers, the clips of the demo, a camera, and what a running edge
-/// has watched of late.
+/// Try what Vigil needs: decoders, the model and its execution providers, the clips of the demo, a camera, certificates, and what a
+/// running edge has watched of late.
 ///
 /// Each line is the outcome of a real try, not of a list of what is installed. Ends with status 1 when something needed
 /// does not work.
@@ -29,6 +31,7 @@ const PROBE: Duration = Duration::from_secs(10);
 #[command(after_help = "Examples:
   vigil doctor
   vigil doctor --edge http://127.0.0.1:7201
+  vigil doctor --config edge.toml
   vigil doctor --camera rtsp://10.0.0.20/stream1 --user viewer --password-file camera.pw")]
 pub struct DoctorArgs {
     // Not parsed by clap, whose errors show what was typed: a password may stand in it.
@@ -44,6 +47,11 @@ pub struct DoctorArgs {
     /// Ask this edge's coverage ledger how its cameras did in the last ten minutes.
     #[arg(long, value_name = "URL")]
     edge: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
+    /// Look at the certificates that this configuration file of an edge, region or gateway names.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Model manifest to try; the one that came with the product when absent.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
@@ -94,7 +102,10 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         findings.push(camera(&args, address));
     }
     if let Some(edge) = &args.edge {
-        findings.extend(ledger::findings(edge));
+        findings.extend(ledger::findings(edge, &args.tls));
+    }
+    if let Some(config) = &args.config {
+        findings.extend(certificate::findings(config));
     }
     let broken = findings.iter().any(|finding| matches!(finding.verdict, Verdict::Broken));
     let mut table = output::table(["what", "", "detail"]);

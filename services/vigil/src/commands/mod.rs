@@ -14,6 +14,7 @@ pub mod demo;
 pub mod doctor;
 #[cfg(feature = "edge")]
 pub mod model;
+pub mod pki;
 pub mod query;
 pub mod serve;
 pub mod status;

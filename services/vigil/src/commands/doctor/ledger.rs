@@ -9,7 +9,7 @@ use vigil_proto::convert::time_to_wire;
 use vigil_proto::v1;
 
 use super::{Finding, Verdict};
-use crate::client::{self, ServerArgs};
+use crate::client::{self, ServerArgs, TlsArgs};
 use crate::watched::{Watched, seconds};
 
 /// How far back it is asked.
@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TOLERATED: f64 = 0.01;
 
 /// A finding for each camera of the edge at `address`, or the one that it does not answer.
-pub(super) fn findings(address: &str) -> Vec<Finding> {
-    match ask(address) {
+pub(super) fn findings(address: &str, tls: &TlsArgs) -> Vec<Finding> {
+    match ask(address, tls) {
         Ok(spans) if spans.is_empty() => {
             let detail = "it has counted no whole minute yet: ask again in a minute";
             vec![Finding::new(format!("edge {address}"), Verdict::Absent, detail)]
@@ -31,8 +31,8 @@ pub(super) fn findings(address: &str) -> Vec<Finding> {
     }
 }
 
-fn ask(address: &str) -> anyhow::Result<Vec<v1::CoverageSpan>> {
-    let server = ServerArgs::to(address, PATIENCE, "vigil doctor");
+fn ask(address: &str, tls: &TlsArgs) -> anyhow::Result<Vec<v1::CoverageSpan>> {
+    let server = ServerArgs { tls: tls.clone(), ..ServerArgs::to(address, PATIENCE, "vigil doctor") };
     // Minutes that are over: the one that runs is told when it ends.
     let now = SystemClock::new().now();
     let request = v1::GetCoverageRequest {

@@ -18,6 +18,7 @@ use vigil_proto::v1::event_query_service_server::{EventQueryService, EventQueryS
 use vigil_proto::v1::event_stream_service_server::EventStreamServiceServer;
 use vigil_proto::v1::region_service_server::{RegionService, RegionServiceServer};
 use vigil_serve::{GrpcServer, HealthBoard};
+use vigil_trust::{Right, Security};
 
 use super::{ANY, PATIENCE};
 
@@ -206,14 +207,14 @@ impl Drop for FakeRegion {
 }
 
 async fn serve(address: SocketAddr, state: Arc<State>, shutdown: CancellationToken) -> SocketAddr {
-    let server = GrpcServer::bind(address, HealthBoard::new()).await.unwrap();
+    let server = GrpcServer::bind(address, Security::Plain, HealthBoard::new()).await.unwrap();
     let address = server.address();
     let service = Service(state);
     server
-        .add_service(EventQueryServiceServer::new(service.clone()))
-        .add_service(EventStreamServiceServer::new(service.clone()))
-        .add_service(CameraServiceServer::new(service.clone()))
-        .add_service(RegionServiceServer::new(service))
+        .add_service(Right::AskRegion, EventQueryServiceServer::new(service.clone()))
+        .add_service(Right::AskRegion, EventStreamServiceServer::new(service.clone()))
+        .add_service(Right::AskRegion, CameraServiceServer::new(service.clone()))
+        .add_service(Right::AskRegion, RegionServiceServer::new(service))
         .spawn(shutdown);
     address
 }

@@ -1,0 +1,354 @@
+//! The listening side: connections are taken, and with TLS each peer's certificate is checked before anything else is
+//! read from it.
+//!
+//! Handshakes run beside each other and have a bound in number and time, so that peers that say nothing hold up nobody.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use metrics::{Counter, counter};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::server::NoServerSessionStorage;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+use vigil_base::Timestamp;
+
+use crate::certificate::{CertificateInfo, Fingerprint};
+use crate::credentials::Credentials;
+use crate::identity::Identity;
+use crate::keeper::Keeper;
+use crate::rights::Right;
+use crate::suite;
+
+/// A handshake takes two ways over the network and some milliseconds; who needs longer holds a place for nothing.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes at a time: all edges of a large region that come back at once; some 20 KB each.
+const MAX_HANDSHAKES: usize = 1_024;
+/// Connections that are ready and not yet taken by the server, which takes them at once.
+const READY: usize = 16;
+/// Wait after the system would give no connection, as when all file descriptors are used up.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// What is spoken inside TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// gRPC, over HTTP/2.
+    Grpc,
+    /// HTTP/1.1.
+    Http,
+}
+
+impl Protocol {
+    fn alpn(self) -> Vec<u8> {
+        match self {
+            Self::Grpc => b"h2".to_vec(),
+            Self::Http => b"http/1.1".to_vec(),
+        }
+    }
+}
+
+/// How a listener is secured.
+#[derive(Debug, Clone)]
+pub enum Security {
+    /// Not at all.
+    Plain,
+    /// TLS with certificates on both sides; who has no part in `right` is not let in.
+    Mutual {
+        /// The own credentials.
+        keeper: Arc<Keeper>,
+        /// What a peer must be allowed to do to be let in.
+        right: Right,
+        /// What is spoken.
+        protocol: Protocol,
+    },
+    /// TLS with a certificate on this side alone, and the authority's beside it: for those who have none yet.
+    Pinned {
+        /// The own credentials.
+        keeper: Arc<Keeper>,
+        /// The authority's certificate.
+        authority: CertificateDer<'static>,
+    },
+}
+
+impl Security {
+    /// Mutual TLS where there are credentials, else none.
+    pub fn of(keeper: Option<&Arc<Keeper>>, right: Right, protocol: Protocol) -> Self {
+        match keeper {
+            Some(keeper) => Self::Mutual { keeper: Arc::clone(keeper), right, protocol },
+            None => Self::Plain,
+        }
+    }
+
+    /// Whether peers must show who they are.
+    pub fn names_peers(&self) -> bool {
+        !matches!(self, Self::Plain)
+    }
+}
+
+/// Somebody who showed a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Who it is.
+    pub identity: Identity,
+    /// Of the certificate it showed.
+    pub fingerprint: Fingerprint,
+    /// When that ends.
+    pub not_after: Timestamp,
+}
+
+/// Who is at the other end of a connection; an extension of each request.
+#[derive(Debug, Clone)]
+pub struct PeerInfo {
+    /// Where it is.
+    pub address: Option<SocketAddr>,
+    /// Who it is, where it had to show that.
+    pub peer: Option<Arc<Peer>>,
+}
+
+/// A connection that was taken.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    info: PeerInfo,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connection {
+    /// Who is at the other end.
+    pub fn peer(&self) -> &PeerInfo {
+        &self.info
+    }
+}
+
+/// Takes connections until `shutdown` or until nobody takes them from here.
+pub fn serve(listener: TcpListener, security: Security, shutdown: CancellationToken) -> mpsc::Receiver<Connection> {
+    let (ready, connections) = mpsc::channel(READY);
+    let gate =
+        Arc::new(Gate { security, telemetry: Telemetry::new(), places: Arc::new(Semaphore::new(MAX_HANDSHAKES)) });
+    tokio::spawn(async move {
+        let closed = ready.clone();
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = closed.closed() => {}
+            () = gate.accept_all(listener, ready) => {}
+        }
+    });
+    connections
+}
+
+struct Gate {
+    security: Security,
+    telemetry: Telemetry,
+    places: Arc<Semaphore>,
+}
+
+impl Gate {
+    async fn accept_all(self: Arc<Self>, listener: TcpListener, ready: mpsc::Sender<Connection>) {
+        loop {
+            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+            let (stream, address) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // One peer's connection that broke before it was taken, or no descriptors left.
+                    tracing::debug!(%error, "a connection could not be taken");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            // Answers would wait 40 ms for an acknowledgement otherwise.
+            let _ = stream.set_nodelay(true);
+            let (gate, ready) = (Arc::clone(&self), ready.clone());
+            tokio::spawn(async move {
+                if let Some(connection) = gate.admit(stream, address).await {
+                    // Nobody takes it: the server ends.
+                    let _ = ready.send(connection).await;
+                }
+                drop(place);
+            });
+        }
+    }
+
+    async fn admit(&self, stream: TcpStream, address: SocketAddr) -> Option<Connection> {
+        let shaken = match &self.security {
+            Security::Plain => {
+                let info = PeerInfo { address: Some(address), peer: None };
+                return Some(Connection { stream: Stream::Plain(stream), info });
+            }
+            Security::Mutual { keeper, right, protocol } => self.mutual(stream, keeper, *right, *protocol).await,
+            Security::Pinned { keeper, authority } => self.pinned(stream, keeper, authority).await,
+        };
+        match shaken {
+            Ok((stream, peer)) => {
+                self.telemetry.taken.increment(1);
+                let info = PeerInfo { address: Some(address), peer: peer.map(Arc::new) };
+                Some(Connection { stream: Stream::Tls(Box::new(stream)), info })
+            }
+            Err(reason) => {
+                self.telemetry.refused.increment(1);
+                tracing::warn!(peer = %address, %reason, "a connection was refused");
+                None
+            }
+        }
+    }
+
+    async fn mutual(
+        &self,
+        stream: TcpStream,
+        keeper: &Keeper,
+        right: Right,
+        protocol: Protocol,
+    ) -> Result<(TlsStream<TcpStream>, Option<Peer>), String> {
+        let credentials = keeper.current().map_err(|error| error.to_string())?;
+        let builder = suite::server(Arc::clone(&credentials.clock));
+        let builder = builder.with_client_cert_verifier(Arc::clone(&credentials.clients));
+        let config = builder.with_cert_resolver(credentials.resolver());
+        let stream = shake_hands(stream, config, protocol).await?;
+        let peer = peer_of(&stream)?;
+        peer.identity.may(right).map_err(|forbidden| forbidden.to_string())?;
+        Ok((stream, Some(peer)))
+    }
+
+    async fn pinned(
+        &self,
+        stream: TcpStream,
+        keeper: &Keeper,
+        authority: &CertificateDer<'static>,
+    ) -> Result<(TlsStream<TcpStream>, Option<Peer>), String> {
+        let credentials: Arc<Credentials> = keeper.current().map_err(|error| error.to_string())?;
+        let builder = suite::server(Arc::clone(&credentials.clock)).with_no_client_auth();
+        let config = builder.with_cert_resolver(credentials.resolver_with(authority));
+        Ok((shake_hands(stream, config, Protocol::Grpc).await?, None))
+    }
+}
+
+/// Sessions are never resumed: a resumed one would skip the check of the peer's certificate.
+async fn shake_hands(
+    stream: TcpStream,
+    mut config: ServerConfig,
+    protocol: Protocol,
+) -> Result<TlsStream<TcpStream>, String> {
+    config.alpn_protocols = vec![protocol.alpn()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    let handshake = TlsAcceptor::from(Arc::new(config)).accept(stream);
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(explain(&error)),
+        Err(_) => Err(format!("it did not finish the handshake within {HANDSHAKE_TIMEOUT:?}")),
+    }
+}
+
+fn peer_of(stream: &TlsStream<TcpStream>) -> Result<Peer, String> {
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let own = chain.first().ok_or("it shows no certificate")?;
+    let info = CertificateInfo::of(own).map_err(|fault| format!("what it shows {fault}"))?;
+    let identity = info.identity.map_err(|error| format!("its certificate is not one of Vigil's: {error}"))?;
+    Ok(Peer { identity, fingerprint: info.fingerprint, not_after: info.not_after })
+}
+
+/// Why a handshake failed, in the terms of who runs the server.
+fn explain(error: &io::Error) -> String {
+    use rustls::{CertificateError as Fault, Error};
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let text = match inner {
+        Some(Error::NoCertificatesPresented) => "it shows no certificate",
+        Some(Error::InvalidCertificate(Fault::Expired | Fault::ExpiredContext { .. })) => "its certificate has ended",
+        Some(Error::InvalidCertificate(Fault::NotValidYet | Fault::NotValidYetContext { .. })) => {
+            "its certificate has not begun: is this machine's clock right?"
+        }
+        Some(Error::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature)) => {
+            "its certificate was not signed by an authority of ours"
+        }
+        Some(Error::InvalidCertificate(_)) => "its certificate is not one that may call",
+        Some(Error::AlertReceived(alert)) => return format!("it refuses this server's certificate ({alert:?})"),
+        Some(Error::InvalidMessage(_)) => "it does not speak TLS",
+        Some(Error::PeerIncompatible(_)) => "it does not speak TLS 1.3",
+        _ => return error.to_string(),
+    };
+    text.to_owned()
+}
+
+struct Telemetry {
+    taken: Counter,
+    refused: Counter,
+}
+
+impl Telemetry {
+    fn new() -> Self {
+        let handshakes = |outcome: &'static str| counter!("vigil_tls_handshakes_total", "outcome" => outcome);
+        Self { taken: handshakes("taken"), refused: handshakes("refused") }
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = PeerInfo;
+
+    fn connect_info(&self) -> PeerInfo {
+        self.info.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

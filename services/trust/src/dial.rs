@@ -1,0 +1,413 @@
+//! The calling side: connections over TLS to a server that is who it must be.
+//!
+//! A server is checked in two steps: its certificate must lead to an authority of ours and be made for answering; then it
+//! must name whom was called, by identity where that is known (an edge knows its region, a gateway its regions), else by the
+//! host's name.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint};
+use tower_service::Service;
+use vigil_base::SharedClock;
+
+use crate::certificate::{CertificateInfo, Fingerprint};
+use crate::identity::Identity;
+use crate::keeper::Keeper;
+use crate::suite;
+
+/// Who must answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    /// This one, wherever it is.
+    Identity(Identity),
+    /// Whoever the certificate of this host is for: it must carry the host's name or address.
+    Host,
+}
+
+/// A connection over TLS cannot be made, or broke since the other side does not take ours.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Nobody takes the connection.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The address is not one.
+    #[error("{address} is no address with a host")]
+    Address {
+        /// The address.
+        address: String,
+    },
+    /// Nothing to show.
+    #[error("{problem}")]
+    Credentials {
+        /// What is wrong with the own ones, and with which file.
+        problem: String,
+    },
+    /// The server is not who it must be.
+    #[error("the server at {address} {problem}")]
+    Server {
+        /// Where.
+        address: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The server does not take our certificate.
+    #[error("the server at {address} refuses the certificate {shown}: {problem}")]
+    Refused {
+        /// Where.
+        address: String,
+        /// Which certificate was shown.
+        shown: String,
+        /// Why, as far as it says.
+        problem: String,
+    },
+}
+
+/// Finds what went wrong with TLS in an error of a call, where that was it: what transports make of it tells little.
+pub fn fault_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a DialError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
+        let inner = inner.and_then(|inner| inner.downcast_ref::<DialError>());
+        if let Some(fault) = error.downcast_ref::<DialError>().or(inner) {
+            return Some(fault);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// How a server's endpoint is reached: in the clear, or over TLS.
+#[derive(Debug, Clone)]
+pub struct Dialer {
+    endpoint: Endpoint,
+    secure: Option<SecureConnector>,
+}
+
+impl Dialer {
+    /// In the clear.
+    pub fn plain(endpoint: Endpoint) -> Self {
+        Self { endpoint, secure: None }
+    }
+
+    /// Over mutual TLS where there are credentials, to whom is expected; in the clear where there are none.
+    pub fn new(endpoint: Endpoint, keeper: Option<Arc<Keeper>>, expect: Expect) -> Self {
+        let secure = keeper.map(|keeper| SecureConnector { shows: Shows::Keeper(keeper), expect });
+        Self { endpoint, secure }
+    }
+
+    /// Over TLS without a certificate of one's own, to a server of the authority with this fingerprint.
+    pub fn pinned(endpoint: Endpoint, authority: Fingerprint, expect: Identity, clock: SharedClock) -> Self {
+        let shows = Shows::Nothing { authority, clock };
+        Self { endpoint, secure: Some(SecureConnector { shows, expect: Expect::Identity(expect) }) }
+    }
+
+    /// Connects now.
+    pub async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
+        match &self.secure {
+            None => self.endpoint.connect().await,
+            Some(secure) => self.endpoint.connect_with_connector(secure.clone()).await,
+        }
+    }
+
+    /// Connects when first needed, and again when the connection was lost.
+    pub fn connect_lazy(&self) -> Channel {
+        match &self.secure {
+            None => self.endpoint.connect_lazy(),
+            Some(secure) => self.endpoint.connect_with_connector_lazy(secure.clone()),
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Shows {
+    Keeper(Arc<Keeper>),
+    Nothing { authority: Fingerprint, clock: SharedClock },
+}
+
+#[derive(Clone)]
+struct SecureConnector {
+    shows: Shows,
+    expect: Expect,
+}
+
+impl fmt::Debug for SecureConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecureConnector({:?})", self.expect)
+    }
+}
+
+impl Service<Uri> for SecureConnector {
+    type Response = TokioIo<Secured>;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move { connector.dial(&uri).await.map(TokioIo::new) })
+    }
+}
+
+impl SecureConnector {
+    async fn dial(&self, uri: &Uri) -> Result<Secured, DialError> {
+        let address = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let no_address = || DialError::Address { address: uri.to_string() };
+        let host = uri.host().ok_or_else(no_address)?.trim_matches(['[', ']']).to_owned();
+        let port = uri.port_u16().unwrap_or(443);
+        let name = ServerName::try_from(host.clone()).map_err(|_| no_address())?;
+        let (config, shown) = self.config()?;
+        let connect_error = |source| DialError::Connect { address: address.clone(), source };
+        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(connect_error)?;
+        stream.set_nodelay(true).map_err(connect_error)?;
+        let shaken = TlsConnector::from(Arc::new(config)).connect(name.clone(), stream).await;
+        let place = Place { address, shown };
+        let stream = shaken.map_err(|error| place.explain(error))?;
+        self.check_peer(&stream, &name, &place.address)?;
+        Ok(Secured { stream: Box::new(stream), place })
+    }
+
+    /// The configuration of one connection, and which certificate it shows.
+    fn config(&self) -> Result<(ClientConfig, String), DialError> {
+        let (mut config, shown) = match &self.shows {
+            Shows::Keeper(keeper) => {
+                let unfit = |problem| DialError::Credentials { problem };
+                let credentials = keeper.current().map_err(|error| unfit(error.to_string()))?;
+                // Said here, where it can be said which file it is: the server would only hang up.
+                credentials.check_time(keeper.files()).map_err(|error| unfit(error.to_string()))?;
+                let verifier = Verifier { anchors: Anchors::Roots(Arc::clone(&credentials.roots)) };
+                let builder = suite::client(Arc::clone(&credentials.clock)).dangerous();
+                let builder = builder.with_custom_certificate_verifier(Arc::new(verifier));
+                let config = builder.with_client_cert_resolver(credentials.resolver());
+                (config, keeper.files().certificate.display().to_string())
+            }
+            Shows::Nothing { authority, clock } => {
+                let verifier = Verifier { anchors: Anchors::Pinned(*authority) };
+                let builder = suite::client(Arc::clone(clock)).dangerous();
+                let builder = builder.with_custom_certificate_verifier(Arc::new(verifier));
+                (builder.with_no_client_auth(), "none".to_owned())
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.resumption = Resumption::disabled();
+        // The name is not sent: the server has one certificate, and who is called is nobody else's business.
+        config.enable_sni = false;
+        Ok((config, shown))
+    }
+
+    fn check_peer(&self, stream: &TlsStream<TcpStream>, name: &ServerName<'_>, address: &str) -> Result<(), DialError> {
+        let wrong = |problem: String| DialError::Server { address: address.to_owned(), problem };
+        let own = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let own = own.ok_or_else(|| wrong("shows no certificate".to_owned()))?;
+        let info = CertificateInfo::of(own).map_err(|fault| wrong(format!("shows a certificate that {fault}")))?;
+        let found = info.identity.map_err(|error| wrong(format!("has no certificate of Vigil: {error}")))?;
+        match &self.expect {
+            Expect::Identity(expected) if *expected == found => Ok(()),
+            Expect::Identity(expected) => {
+                Err(wrong(format!("is {found}, but {expected} is expected there: is it the right address?")))
+            }
+            Expect::Host => {
+                let parsed = ParsedCertificate::try_from(own).and_then(|own| verify_server_name(&own, name));
+                let hosts = if info.hosts.is_empty() { "no host".to_owned() } else { info.hosts.join(", ") };
+                let told = format!(
+                    "is {found}, whose certificate names {hosts}: issue it with --host {}, or use a name that it carries",
+                    name.to_str()
+                );
+                parsed.map_err(|_| wrong(told))
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Anchors {
+    Roots(Arc<RootCertStore>),
+    /// The authority comes with the server's certificate and must have this fingerprint.
+    Pinned(Fingerprint),
+}
+
+/// Checks that a server's certificate leads to an authority and is made for answering. Whose it is comes after.
+#[derive(Debug)]
+struct Verifier {
+    anchors: Anchors,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        match &self.anchors {
+            Anchors::Roots(roots) => check_chain(own, between, roots, now)?,
+            Anchors::Pinned(fingerprint) => {
+                let pinned = between.iter().find(|one| Fingerprint::of(one) == *fingerprint);
+                let pinned = pinned.ok_or(TlsError::InvalidCertificate(CertificateError::UnknownIssuer))?;
+                let mut roots = RootCertStore::empty();
+                roots.add(pinned.clone().into_owned())?;
+                check_chain(own, &[], &roots, now)?;
+            }
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        Err(TlsError::General("TLS 1.2 is not spoken".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = suite::provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        suite::provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Whether a certificate for answering leads to one of `roots` at `now`.
+pub(crate) fn check_chain(
+    own: &CertificateDer<'_>,
+    between: &[CertificateDer<'_>],
+    roots: &RootCertStore,
+    now: UnixTime,
+) -> Result<(), TlsError> {
+    let algorithms = suite::provider().signature_verification_algorithms.all;
+    verify_server_cert_signed_by_trust_anchor(&ParsedCertificate::try_from(own)?, roots, between, now, algorithms)
+}
+
+/// Whom a connection goes to, and what it shows there; for errors.
+#[derive(Debug, Clone)]
+struct Place {
+    address: String,
+    shown: String,
+}
+
+impl Place {
+    /// Why TLS failed, in the terms of who called.
+    fn explain(&self, error: io::Error) -> DialError {
+        use CertificateError as Fault;
+        let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) else {
+            return DialError::Connect { address: self.address.clone(), source: error };
+        };
+        let problem = match inner {
+            TlsError::AlertReceived(alert) => return self.refused(&format!("{alert:?}")),
+            TlsError::InvalidCertificate(Fault::Expired | Fault::ExpiredContext { .. }) => {
+                "has a certificate that has ended: issue it anew".to_owned()
+            }
+            TlsError::InvalidCertificate(Fault::NotValidYet | Fault::NotValidYetContext { .. }) => {
+                "has a certificate that has not begun: is this machine's clock right?".to_owned()
+            }
+            TlsError::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature) => {
+                "has a certificate that was not signed by an authority of ours".to_owned()
+            }
+            TlsError::InvalidCertificate(_) => "has a certificate that is not made for answering".to_owned(),
+            TlsError::InvalidMessage(_) => {
+                "speaks no TLS: is it the right address, and is TLS set up there?".to_owned()
+            }
+            other => format!("cannot be spoken to over TLS: {other}"),
+        };
+        DialError::Server { address: self.address.clone(), problem }
+    }
+
+    fn refused(&self, alert: &str) -> DialError {
+        let problem = match alert {
+            "CertificateExpired" => "it has ended".to_owned(),
+            // Two authorities of one name: the signature is tried, and does not fit.
+            "UnknownCA" | "DecryptError" => "it was not signed by an authority of the server's".to_owned(),
+            "CertificateRequired" => "the server asks for one".to_owned(),
+            other => format!("{other}; the server's log says more"),
+        };
+        DialError::Refused { address: self.address.clone(), shown: self.shown.clone(), problem }
+    }
+}
+
+/// A connection over TLS. In TLS 1.3 a server refuses a client's certificate only after the client believes all is well, so
+/// the refusal comes out of a read, and is explained there.
+#[derive(Debug)]
+pub struct Secured {
+    stream: Box<TlsStream<TcpStream>>,
+    place: Place,
+}
+
+impl Secured {
+    fn explained(&self, error: io::Error) -> io::Error {
+        let is_alert = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<TlsError>())
+            .is_some_and(|inner| matches!(inner, TlsError::AlertReceived(_)));
+        if is_alert { io::Error::new(error.kind(), self.place.explain(error)) } else { error }
+    }
+}
+
+impl AsyncRead for Secured {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        read.map_err(|error| this.explained(error))
+    }
+}
+
+impl AsyncWrite for Secured {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,218 @@
+//! The credentials in use, read again when their files change.
+//!
+//! Connections that are up stay up; the next handshake uses what is here then. Files that cannot be used leave what was
+//! good in use. What is compared is the files' bytes: times of change lie where files are replaced through links, or twice
+//! within a second.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{counter, gauge};
+use parking_lot::RwLock;
+use vigil_base::{SharedClock, Timestamp};
+
+use crate::authority::BACKDATE;
+use crate::certificate::CertificateInfo;
+use crate::credentials::{Contents, Credentials, CredentialsError, TlsFiles};
+use crate::identity::{Identity, Role};
+
+/// From this part of its lifetime on, a certificate that nobody renewed is told of. Edges renew theirs at two thirds.
+const LATE: f64 = 5.0 / 6.0;
+
+/// Whose a certificate must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// Exactly this one's.
+    Exactly(Identity),
+    /// Any of a role.
+    Any(Role),
+    /// Anybody's.
+    Anybody,
+}
+
+impl Owner {
+    /// Whether it is.
+    pub fn is(&self, identity: &Identity) -> bool {
+        match self {
+            Self::Exactly(wanted) => wanted == identity,
+            Self::Any(role) => *role == identity.role(),
+            Self::Anybody => true,
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(identity) => identity.fmt(f),
+            Self::Any(role) => write!(f, "a process of the role {role}"),
+            Self::Anybody => f.write_str("anybody"),
+        }
+    }
+}
+
+/// What a look at the files found.
+#[derive(Debug)]
+pub enum Refresh {
+    /// They are as they were.
+    Same,
+    /// New ones are in use.
+    Taken,
+    /// They cannot be used; what was in use still is.
+    Refused(CredentialsError),
+}
+
+/// Holds credentials and keeps them up to date. Shared by all that listens and calls.
+pub struct Keeper {
+    files: TlsFiles,
+    owner: Owner,
+    clock: SharedClock,
+    held: RwLock<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    credentials: Option<Arc<Credentials>>,
+    /// What was looked at last, used or refused.
+    seen: Option<Contents>,
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keeper({})", self.files.certificate.display())
+    }
+}
+
+/// There are no credentials yet.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("there is no certificate {file} yet")]
+pub struct NotYet {
+    file: String,
+}
+
+impl Keeper {
+    /// Reads the files, which must be good. A certificate that has ended is taken all the same, and told of: a process that
+    /// would not start for it could not even say so.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why.
+    pub fn open(files: TlsFiles, owner: Owner, clock: SharedClock) -> Result<Arc<Self>, CredentialsError> {
+        let keeper = Self::empty(files, owner, clock);
+        let contents = Contents::read(&keeper.files)?;
+        keeper.take(contents)?;
+        Ok(keeper)
+    }
+
+    /// The same; where there is no certificate yet, it is waited for.
+    ///
+    /// # Errors
+    /// There are files, and they cannot be used.
+    pub fn open_or_wait(files: TlsFiles, owner: Owner, clock: SharedClock) -> Result<Arc<Self>, CredentialsError> {
+        if files.certificate.exists() {
+            return Self::open(files, owner, clock);
+        }
+        Ok(Self::empty(files, owner, clock))
+    }
+
+    fn empty(files: TlsFiles, owner: Owner, clock: SharedClock) -> Arc<Self> {
+        Arc::new(Self { files, owner, clock, held: RwLock::default() })
+    }
+
+    /// The files.
+    pub fn files(&self) -> &TlsFiles {
+        &self.files
+    }
+
+    /// What is in use now.
+    ///
+    /// # Errors
+    /// Nothing yet.
+    pub fn current(&self) -> Result<Arc<Credentials>, NotYet> {
+        let held = self.held.read().credentials.clone();
+        held.ok_or_else(|| NotYet { file: self.files.certificate.display().to_string() })
+    }
+
+    /// Looks at the files, and uses them where they are new and good. Blocks on the disk.
+    pub fn refresh(&self) -> Refresh {
+        let contents = match Contents::read(&self.files) {
+            Ok(contents) => contents,
+            // Waited for.
+            Err(error) if error.is_missing() && self.held.read().credentials.is_none() => return Refresh::Same,
+            Err(error) => return Refresh::Refused(error.into()),
+        };
+        self.show();
+        if self.held.read().seen.as_ref() == Some(&contents) {
+            return Refresh::Same;
+        }
+        match self.take(contents) {
+            Ok(()) => {
+                read("taken");
+                self.show();
+                Refresh::Taken
+            }
+            Err(error) => {
+                read("refused");
+                Refresh::Refused(error)
+            }
+        }
+    }
+
+    fn take(&self, contents: Contents) -> Result<(), CredentialsError> {
+        let read = Credentials::of(&contents, &self.files, &self.owner, Arc::clone(&self.clock));
+        let mut held = self.held.write();
+        let checked = read.and_then(|new| {
+            // One that is over replaces none that is not.
+            let has_good = held.credentials.as_ref().is_some_and(|old| old.check_time(&self.files).is_ok());
+            if has_good {
+                new.check_time(&self.files)?;
+            }
+            Ok(new)
+        });
+        held.seen = Some(contents);
+        held.credentials = Some(Arc::new(checked?));
+        drop(held);
+        self.show();
+        Ok(())
+    }
+
+    /// Exports the seconds until what is in use ends; below zero it has ended. The handles are not kept: a keeper is opened
+    /// before there is a recorder, and this is every two seconds.
+    fn show(&self) {
+        let Ok(credentials) = self.current() else { return };
+        let left = |info: &CertificateInfo| info.not_after.seconds_since(self.clock.now());
+        gauge!("vigil_certificate_expiry_seconds", "of" => "own").set(left(&credentials.info));
+        if let Some(first) = credentials.authorities.iter().map(left).min_by(f64::total_cmp) {
+            gauge!("vigil_certificate_expiry_seconds", "of" => "authority").set(first);
+        }
+    }
+
+    /// What is wrong with what is in use, for people: it has ended, or ends soon.
+    pub fn problem(&self) -> Option<String> {
+        let credentials = self.current().ok()?;
+        if let Err(error) = credentials.check_time(&self.files) {
+            return Some(error.to_string());
+        }
+        let own = (&self.files.certificate, &credentials.info);
+        let authorities = credentials.authorities.iter().map(|info| (&self.files.authority, info));
+        let now = self.clock.now();
+        let (path, info) = std::iter::once(own).chain(authorities).find(|(_, info)| is_late(info, now))?;
+        Some(format!("{} ends at {}: issue it anew", path.display(), info.not_after))
+    }
+
+    /// From when on the own certificate is to be renewed: two thirds of its lifetime.
+    pub fn renew_from(&self) -> Option<Timestamp> {
+        let info = &self.current().ok()?.info;
+        let lifetime = info.not_after.since(info.not_before).saturating_sub(BACKDATE);
+        Some(info.not_after - lifetime / 3)
+    }
+}
+
+fn is_late(info: &CertificateInfo, now: Timestamp) -> bool {
+    let lifetime: Duration = info.not_after.since(info.not_before);
+    now.since(info.not_before) > lifetime.mul_f64(LATE)
+}
+
+fn read(outcome: &'static str) {
+    counter!("vigil_certificate_reads_total", "outcome" => outcome).increment(1);
+}

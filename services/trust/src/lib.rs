@@ -1,0 +1,41 @@
+//! Who is who between Vigil's processes, and who may do what.
+//!
+//! - [`identity`]: a process or person has one name, which stands in its certificate as a URI: `vigil://edge/box-7`.
+//! - [`authority`]: a private authority that signs such certificates (`vigil pki`).
+//! - [`certificate`]: what a certificate says.
+//! - [`credentials`]: a process's own certificate and key and the authorities it believes, read from files and checked.
+//! - [`keeper`]: the credentials in use; read again when the files change, so that they are replaced without a restart.
+//! - [`accept`]: mutual TLS on the listening side; [`dial`]: on the calling side.
+//! - [`rights`]: the one table of who may do what.
+//! - [`token`], [`ledger`]: one-time tokens by which a new edge gets its first certificate.
+//! - [`exposure`]: nothing listens in the clear to other machines unless it is told to.
+//!
+//! Invariants:
+//! - TLS 1.3 alone, both sides with certificates, no resumed sessions: each connection is checked against the authorities
+//!   and the time of its own begin.
+//! - A peer is who its certificate says, not who its messages say.
+//! - Private keys and tokens stand in no log, no error and no `Debug`.
+
+pub mod accept;
+pub mod authority;
+pub mod certificate;
+pub mod credentials;
+pub mod dial;
+pub mod exposure;
+pub mod files;
+pub mod identity;
+pub mod keeper;
+pub mod ledger;
+pub mod request;
+pub mod rights;
+mod suite;
+pub mod token;
+
+pub use accept::{Connection, Peer, PeerInfo, Security};
+pub use authority::{Authority, AuthorityError};
+pub use certificate::{CertificateInfo, Fingerprint};
+pub use credentials::{Credentials, CredentialsError, TlsFiles, TlsSection};
+pub use dial::{DialError, Dialer, Expect};
+pub use identity::{Identity, IdentityError, Role};
+pub use keeper::{Keeper, Owner, Refresh};
+pub use rights::Right;
