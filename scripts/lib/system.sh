@@ -11,6 +11,8 @@ SYSTEM_PACKAGES=(
   # model tools
   python3 python3-venv
 )
+# The database server of the tests, which start and stop one of their own.
+DATABASE_PACKAGES=(postgresql-15)
 RUST_PACKAGES=(cargo-web rustc-web rust-web-clippy rustfmt-web)
 PYTHON_MIN=3.11
 
@@ -57,9 +59,23 @@ mend_null_device() {
   as_root sh -c "$repair" || die "/dev/null could not be made anew" "as root run: $repair"
 }
 
+# Debian's package makes a server of its own and starts it at every boot, which nobody here asked for: it is told not to,
+# where the machine has none yet.
+install_database() {
+  local settings=/etc/postgresql-common/createcluster.conf
+  if compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; then return; fi
+  find_missing postgresql-common
+  if ((${#missing_packages[@]})); then
+    apt_install postgresql-common
+    as_root sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' "$settings"
+  fi
+  apt_install "${DATABASE_PACKAGES[@]}"
+}
+
 install_system_packages() {
   mend_null_device
   apt_install "${SYSTEM_PACKAGES[@]}"
+  install_database
   local version
   version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   version_at_least "$version" "$PYTHON_MIN" || die "python3 is $version, the model tools need $PYTHON_MIN or newer"

@@ -1,5 +1,7 @@
 //! Configuration: as written ([`RegionFile`]), and as meant ([`RegionConfig`]).
 
+mod index;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use vigil_serve::config::{ConfigError, load};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
 use vigil_trust::{TlsFiles, TlsSection, exposure};
 
+pub use self::index::{EngineName, IndexConfig, IndexFile};
 use crate::index::sqlite::SLICES_BACK;
 
 /// Where a region listens for gRPC unless told otherwise: this machine alone.
@@ -54,8 +57,11 @@ pub struct RegionFile {
     /// Address of the metrics and health server.
     #[serde(default = "default_ops_listen")]
     pub ops_listen: SocketAddr,
-    /// Folder of the index; relative to the configuration file.
+    /// Folder of the embedded index, and of the key for tokens; relative to the configuration file.
     pub data_dir: PathBuf,
+    /// What keeps the index.
+    #[serde(default)]
+    pub index: IndexFile,
     /// How long events are kept, as `30days` or `72h`.
     #[serde(default = "default_retention", with = "humantime_serde")]
     pub retention: Duration,
@@ -161,8 +167,10 @@ pub struct RegionConfig {
     pub listen: SocketAddr,
     /// Address of the metrics and health server; port 0 takes a free one.
     pub ops_listen: SocketAddr,
-    /// Folder of the index.
+    /// Folder of the embedded index, and of the key for tokens.
     pub data_dir: PathBuf,
+    /// What keeps the index.
+    pub index: IndexConfig,
     /// How long events are kept.
     pub retention: Duration,
     /// Folder of the audit log.
@@ -191,6 +199,7 @@ impl RegionConfig {
             ops_listen: free,
             audit_dir: data_dir.join(AUDIT_DIR),
             data_dir,
+            index: IndexConfig::Sqlite,
             retention: DEFAULT_RETENTION,
             access: Access::default(),
             slice: DEFAULT_SLICE,
@@ -238,6 +247,7 @@ impl RegionConfig {
         let base = path.parent().unwrap_or(Path::new(""));
         let data_dir = base.join(file.data_dir);
         Ok(Self {
+            index: file.index.resolve(&file.region_id, path)?,
             region_id: file.region_id,
             display_name,
             listen: file.listen,

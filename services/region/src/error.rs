@@ -55,6 +55,8 @@ pub(crate) fn from_index(doing: &str, error: &IndexError) -> ServiceError {
     match error {
         IndexError::Busy | IndexError::Closed => ServiceError::unavailable(error.to_string(), RETRY_BUSY),
         IndexError::DiskFull { .. } | IndexError::ReadOnly { .. } => unwritable(error),
+        IndexError::Unreachable { .. } | IndexError::Refused { .. } | IndexError::Taken { .. } => unanswerable(error),
+        IndexError::TimedOut { .. } => ServiceError::new(ErrorCode::DeadlineExceeded, "the index took too long"),
         IndexError::TooMuchWork { .. } => ServiceError::new(ErrorCode::LimitReached, error.to_string()),
         IndexError::Cancelled => ServiceError::new(ErrorCode::DeadlineExceeded, error.to_string()),
         _ => ServiceError::internal(doing, error),
@@ -69,12 +71,22 @@ pub(crate) fn from_commit(error: &IndexError) -> ServiceError {
     }
 }
 
+/// A server of the region's own cannot be asked.
+fn unanswerable(error: &IndexError) -> ServiceError {
+    let problem = match error {
+        IndexError::Unreachable { .. } => "its database cannot be reached",
+        _ => "its log says why",
+    };
+    ServiceError::unavailable(format!("the region cannot answer now: {problem}"), RETRY_DISK)
+}
+
 /// Callers learn what is wrong, not where the files lie.
 fn unwritable(error: &IndexError) -> ServiceError {
     let problem = match error {
         IndexError::DiskFull { .. } => "its disk is full",
         IndexError::ReadOnly { .. } => "its disk is read-only",
         IndexError::Corrupt { .. } => "its index is damaged",
+        IndexError::Unreachable { .. } => "its database cannot be reached",
         _ => "its log says why",
     };
     ServiceError::unavailable(format!("the region cannot store now: {problem}"), RETRY_DISK)

@@ -16,12 +16,13 @@ use vigil_trust::accept::Protocol;
 use vigil_trust::{Identity, Keeper, Owner, Right, Security};
 
 use crate::cameras::RegistryService;
-use crate::config::RegionConfig;
+use crate::config::{IndexConfig, RegionConfig};
 use crate::context::Context;
 use crate::coverage::LedgerService;
 use crate::edges::Edges;
 use crate::enrolment::Enrolment;
 use crate::error::RegionError;
+use crate::index::postgres::PostgresIndex;
 use crate::index::sqlite::{SqliteConfig, SqliteIndex};
 use crate::index::{Index, IndexError};
 use crate::ingest::IngestService;
@@ -177,22 +178,48 @@ fn keeper(config: &RegionConfig, clock: &SharedClock) -> Result<Option<Arc<Keepe
 
 /// Opening may migrate, which takes long: not on the async runtime's threads.
 async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<(Arc<dyn Index>, TokenKey, AuditLog), RegionError> {
-    let sqlite = SqliteConfig {
-        data_dir: config.data_dir.clone(),
-        region: config.region_id.clone(),
-        reader_threads: config.limits.reader_threads,
-        slice: config.slice,
-    };
-    let clock = Arc::clone(clock);
-    let (key_path, audit_dir) = (config.data_dir.join(TOKEN_KEY), config.audit_dir.clone());
+    let (config, clock) = (config.clone(), Arc::clone(clock));
     let opening = tokio::task::spawn_blocking(move || {
-        let index = SqliteIndex::open(&sqlite, clock.clone())?;
-        let key = TokenKey::load_or_create(&key_path)?;
-        let audit = AuditLog::open(&audit_dir, clock)?;
-        let index: Arc<dyn Index> = Arc::new(index);
+        let index = open_index(&config, clock.clone())?;
+        let key = TokenKey::load_or_create(&config.data_dir.join(TOKEN_KEY))?;
+        let audit = AuditLog::open(&config.audit_dir, clock)?;
         Ok((index, key, audit))
     });
     opening.await.unwrap_or(Err(RegionError::Index(IndexError::Closed)))
+}
+
+fn open_index(config: &RegionConfig, clock: SharedClock) -> Result<Arc<dyn Index>, IndexError> {
+    match &config.index {
+        IndexConfig::Sqlite => {
+            let sqlite = SqliteConfig {
+                data_dir: config.data_dir.clone(),
+                region: config.region_id.clone(),
+                reader_threads: config.limits.reader_threads,
+                slice: config.slice,
+            };
+            Ok(Arc::new(SqliteIndex::open(&sqlite, clock)?))
+        }
+        IndexConfig::Postgres(postgres) => {
+            // The embedded engine makes the folder itself; here only the key for tokens lies in it.
+            let made = std::fs::create_dir_all(&config.data_dir);
+            made.map_err(|e| IndexError::io(&config.data_dir, "make data folder", e))?;
+            Ok(Arc::new(PostgresIndex::open(postgres, clock)?))
+        }
+    }
+}
+
+/// Brings the tables of a region's index to this program's version, while the region does not run. Blocks for as long as that
+/// takes.
+///
+/// # Errors
+/// As the engine's when it is opened.
+pub fn migrate(config: &RegionConfig) -> Result<(), IndexError> {
+    let clock = SystemClock::shared();
+    match &config.index {
+        // Opening is what migrates it.
+        IndexConfig::Sqlite => open_index(config, clock).map(|index| index.close()),
+        IndexConfig::Postgres(postgres) => crate::index::postgres::migrate(postgres, &clock),
+    }
 }
 
 fn add_services(grpc: GrpcServer, context: &Arc<Context>, shutdown: &CancellationToken) -> GrpcServer {

@@ -10,6 +10,7 @@ use vigil_serve::ServiceError;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
 
 use crate::context::Context;
+use crate::index::IndexStats;
 
 /// Version that the region reports of itself.
 pub(crate) const SOFTWARE_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -40,7 +41,8 @@ impl StatusService {
             last_commit_time: stats.last_commit.map(time_to_wire),
             complete_until: context.edges.freshness().complete_until.map(time_to_wire),
             index_bytes: stats.bytes,
-            disk_free_bytes: stats.disk_free_bytes,
+            // 0 stands for what is not known, as it did before the field was there.
+            disk_free_bytes: if stats.disk_free_bytes == IndexStats::FREE_UNKNOWN { 0 } else { stats.disk_free_bytes },
             problems: self.problems(&edges),
             edges,
         })

@@ -101,7 +101,9 @@ impl Telemetry {
         self.unreadable_parts.set(unreadable_parts as f64);
         self.index_events.set(stats.events as f64);
         self.index_bytes.set(stats.bytes as f64);
-        self.disk_free_bytes.set(stats.disk_free_bytes as f64);
+        if stats.disk_free_bytes != IndexStats::FREE_UNKNOWN {
+            self.disk_free_bytes.set(stats.disk_free_bytes as f64);
+        }
     }
 
     pub(crate) fn searched(&self, took: Duration) {

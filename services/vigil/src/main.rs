@@ -54,7 +54,7 @@ enum Command {
     Edge(commands::serve::ServeArgs),
     /// Keep a region's events and answer for it.
     #[cfg(feature = "region")]
-    Region(commands::serve::ServeArgs),
+    Region(commands::region::RegionArgs),
     /// Answer questions over all regions at once.
     #[cfg(feature = "gateway")]
     Gateway(commands::serve::ServeArgs),
@@ -95,7 +95,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "edge")]
         Command::Edge(args) => server(commands::serve::edge(args)),
         #[cfg(feature = "region")]
-        Command::Region(args) => server(commands::serve::region(args)),
+        Command::Region(args) => server(commands::region::run(args)),
         #[cfg(feature = "gateway")]
         Command::Gateway(args) => server(commands::serve::gateway(args)),
         Command::Query(args) => client(commands::query::run(args)),

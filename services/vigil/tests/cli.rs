@@ -56,6 +56,7 @@ fn wrong_use_is_status_two() {
         (&["query", "--server", "127.0.0.1:7000"], "http://127.0.0.1:7000"),
         (&["query", "--server", "https://127.0.0.1:7000"], "--certificate"),
         (&["query", "--timeout", "0s"], "--timeout"),
+        (&["region", "migrate"], "--config"),
         (&["subscribe", "--from", "15m", "--cursor-file", "x.cursor"], "whole time"),
         (&["analyze", "street.mp4", "--rate", "0"], "above 0"),
         (&["analyze", "street.mp4", "--start", "teatime"], "teatime"),

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
+/// What an engine's database says.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
 /// The index cannot do what was asked. Cloned to every caller of a group that failed together.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IndexError {
@@ -33,47 +36,89 @@ pub enum IndexError {
         /// How that was seen and what to do.
         problem: String,
     },
-    /// The file is damaged.
+    /// Another process writes to the schema.
+    #[error("index {index} is in use by another process; give each region a schema of its own")]
+    Taken {
+        /// Schema and server.
+        index: String,
+    },
+    /// The schema is of another region, of a later version of this program, or not yet migrated to this one.
+    #[error("index {index} cannot be used: {problem}")]
+    Unfit {
+        /// Schema and server.
+        index: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The server does not answer, restarts, or the connection with it was lost. It is tried again and again.
+    #[error("the database server of index {index} cannot be reached, or is not ready")]
+    Unreachable {
+        /// Schema and server.
+        index: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// The server does not let this region in, or not at what it must do, or nobody vouches for it.
     #[error(
-        "index {} is damaged; restore it from a backup, or move it away to start with an empty one \
-         (edges send again what was not acknowledged)",
-        path.display()
+        "the database server of index {index} and this region refuse each other; check user, password, certificates, \
+         database and rights"
+    )]
+    Refused {
+        /// Schema and server.
+        index: String,
+        /// What the server says.
+        #[source]
+        source: Cause,
+    },
+    /// The index is damaged.
+    #[error(
+        "index {index} is damaged; restore it from a backup, or move it away to start with an empty one \
+         (edges send again what was not acknowledged)"
     )]
     Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite says.
+        /// The file, or schema and server.
+        index: String,
+        /// What the database says.
         #[source]
-        source: Arc<rusqlite::Error>,
+        source: Cause,
     },
     /// The disk is full. Nothing was lost; the same works again when there is space.
-    #[error("no space left on the disk of index {}", path.display())]
+    #[error("no space left on the disk of index {index}")]
     DiskFull {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite says.
+        /// The file, or schema and server.
+        index: String,
+        /// What the database says.
         #[source]
-        source: Arc<rusqlite::Error>,
+        source: Cause,
     },
-    /// The folder or its disk is read-only.
-    #[error("index {} cannot be written: its folder or disk is read-only", path.display())]
+    /// The folder or its disk is read-only, or the server is a standby.
+    #[error("index {index} cannot be written: its folder, disk or server is read-only")]
     ReadOnly {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite says.
+        /// The file, or schema and server.
+        index: String,
+        /// What the database says.
         #[source]
-        source: Arc<rusqlite::Error>,
+        source: Cause,
     },
     /// Any other failure of the database.
-    #[error("index {}: cannot {doing}", path.display())]
+    #[error("index {index}: cannot {doing}")]
     Database {
-        /// The file.
-        path: PathBuf,
+        /// The file, or schema and server.
+        index: String,
         /// What was tried.
         doing: &'static str,
-        /// What SQLite says.
+        /// What the database says.
         #[source]
-        source: Arc<rusqlite::Error>,
+        source: Cause,
+    },
+    /// A statement ran for longer than one may, and was stopped.
+    #[error("index {index}: took too long to {doing}; narrow the question's time or cameras")]
+    TimedOut {
+        /// Schema and server.
+        index: String,
+        /// What was tried.
+        doing: &'static str,
     },
     /// More questions wait than the index takes.
     #[error("the index is busy: too many questions wait")]
@@ -95,14 +140,14 @@ pub enum IndexError {
 impl IndexError {
     /// SQLite's error in the terms of callers.
     pub(crate) fn sqlite(path: &std::path::Path, doing: &'static str, error: rusqlite::Error) -> Self {
-        let path = path.to_owned();
+        let index = path.display().to_string();
         let code = error.sqlite_error_code();
         let source = Arc::new(error);
         match code {
-            Some(ErrorCode::DiskFull) => Self::DiskFull { path, source },
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path, source },
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt { path, source },
-            _ => Self::Database { path, doing, source },
+            Some(ErrorCode::DiskFull) => Self::DiskFull { index, source },
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { index, source },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt { index, source },
+            _ => Self::Database { index, doing, source },
         }
     }
 

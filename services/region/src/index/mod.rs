@@ -1,7 +1,7 @@
 //! The video index of a region: one trait per question, so that an engine answers each in its own best way.
 //!
-//! An engine is whatever implements them all ([`Index`]). The embedded one is [`sqlite`]. The suite in
-//! `tests/index_suite` is written against the traits and runs over any engine.
+//! An engine is whatever implements them all ([`Index`]). The embedded one is [`sqlite`], the one that scales out
+//! [`postgres`]. The suite in `tests/index_suite` is written against the traits and runs over any engine.
 //!
 //! What every engine keeps:
 //! - An event has one row: its last revision. A revision is stored only when it is greater than the one that is there.
@@ -13,6 +13,8 @@
 //! - An event that a writer was told is stored is found by every later question, and by readers of the feed in its place.
 
 mod error;
+pub(crate) mod keys;
+pub mod postgres;
 pub mod sqlite;
 pub(crate) mod tail;
 pub(crate) mod types;
@@ -27,7 +29,7 @@ use vigil_base::{CameraId, EdgeId, EventId, Timestamp};
 use vigil_proto::convert::{CoverageQuestion, CoverageSums, Filter};
 use vigil_proto::v1;
 
-pub use error::IndexError;
+pub use error::{Cause, IndexError};
 pub use types::{
     CameraEntry, CameraOrigin, CommitSeq, CountGroup, CountQuery, Counts, EdgeRecord, Etag, FeedItem, FeedPage,
     GroupKey, IndexStats, NewRevision, Position, PutCamera, SearchPage, SearchQuery, StoreOutcome, UnreadablePart,

@@ -125,6 +125,23 @@ pub struct Counts {
     pub truncated: bool,
 }
 
+impl Counts {
+    /// Groups in ascending order of what they were grouped by, and no more than `max_groups` of them.
+    pub(crate) fn in_order(mut groups: Vec<CountGroup>, group_by: &[GroupKey], max_groups: usize) -> Self {
+        groups.sort_by(|a, b| {
+            let by_key = group_by.iter().map(|key| match key {
+                GroupKey::Hour => a.hour.cmp(&b.hour),
+                GroupKey::Class => a.class.cmp(&b.class),
+                GroupKey::Camera => a.camera.cmp(&b.camera),
+            });
+            by_key.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
+        });
+        let truncated = groups.len() > max_groups;
+        groups.truncate(max_groups);
+        Self { groups, truncated }
+    }
+}
+
 /// One group; what was not grouped by is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CountGroup {
@@ -173,8 +190,13 @@ pub struct IndexStats {
     pub last_commit: Option<Timestamp>,
     /// Bytes on disk.
     pub bytes: u64,
-    /// Bytes free on that disk.
+    /// Bytes free on that disk; [`IndexStats::FREE_UNKNOWN`] where that cannot be asked.
     pub disk_free_bytes: u64,
+}
+
+impl IndexStats {
+    /// The disk is another machine's.
+    pub const FREE_UNKNOWN: u64 = u64::MAX;
 }
 
 /// A part of the index that cannot be read.

@@ -16,6 +16,8 @@ pub mod doctor;
 pub mod model;
 pub mod pki;
 pub mod query;
+#[cfg(feature = "region")]
+pub mod region;
 pub mod serve;
 pub mod status;
 pub mod subscribe;

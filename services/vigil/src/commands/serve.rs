@@ -1,5 +1,7 @@
 //! `vigil edge`, `vigil region`, `vigil gateway`: the processes that serve until they are told to end.
 
+#[cfg(feature = "region")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,8 +33,8 @@ pub async fn edge(args: ServeArgs) -> anyhow::Result<ExitCode> {
 
 /// Runs a region until SIGTERM or an interrupt.
 #[cfg(feature = "region")]
-pub async fn region(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let config = vigil_region::RegionConfig::load(&args.config)?;
+pub async fn region(file: &Path) -> anyhow::Result<ExitCode> {
+    let config = vigil_region::RegionConfig::load(file)?;
     logs::init(LogFormat::Auto, None);
     allow_open_files();
     vigil_region::run(config, signals::shutdown()).await?;

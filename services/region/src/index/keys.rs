@@ -1,0 +1,118 @@
+//! What every engine derives from an event in the same way: its place in time, what it is counted under, and small
+//! numbers for kinds, colours and lengths. The numbers are stored.
+
+use std::ops::Range;
+
+use vigil_base::event::{Colour, Event, EventKind};
+use vigil_base::{EventId, RuleKind, Timestamp};
+
+use super::Position;
+
+/// One hour, in microseconds.
+pub(crate) const HOUR_US: i64 = 3_600_000_000;
+/// The camera number under which sums over all cameras are kept; no camera has it.
+pub(crate) const ALL_CAMERAS: i32 = 0;
+/// Largest page: below the 4 MiB that a gRPC client takes unless it was told otherwise.
+pub(crate) const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
+
+/// Place of an event in the order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    pub(crate) begin_us: i64,
+    pub(crate) id: [u8; 16],
+}
+
+impl Key {
+    /// Newer than every event.
+    pub(crate) const NEWEST: Self = Self { begin_us: Timestamp::MAX.as_micros(), id: [0xff; 16] };
+
+    /// Before (older than) every event that begins at `begin_us`.
+    pub(crate) fn before(begin_us: i64) -> Self {
+        Self { begin_us, id: [0; 16] }
+    }
+
+    /// Where a page that ended with this event goes on.
+    pub(crate) fn position(self) -> Position {
+        Position { begin_time: Timestamp::from_micros(self.begin_us), event_id: self.id }
+    }
+}
+
+impl From<Position> for Key {
+    fn from(position: Position) -> Self {
+        Self { begin_us: position.begin_time.as_micros(), id: position.event_id }
+    }
+}
+
+/// First and last microsecond at which an event of this id may have begun (RFC 9562, section 5.7: the first 48 bits are
+/// milliseconds since 1970).
+pub(crate) fn begin_range(id: EventId) -> (i64, i64) {
+    let mut millis = [0; 8];
+    millis[2..].copy_from_slice(&id.as_bytes()[..6]);
+    let first_us = i64::from_be_bytes(millis) * 1_000;
+    (first_us, first_us + 999)
+}
+
+/// Whether the event's id carries its begin, by which it is looked up.
+pub(crate) fn id_carries_begin(event: &Event) -> bool {
+    let (first_us, last_us) = begin_range(event.id);
+    (first_us..=last_us).contains(&event.begin_time.as_micros())
+}
+
+/// The hours that lie wholly within a time, since 1970.
+pub(crate) fn whole_hours(from_us: i64, until_us: i64) -> Range<i64> {
+    let first = from_us.div_euclid(HOUR_US) + i64::from(from_us.rem_euclid(HOUR_US) > 0);
+    first..until_us.div_euclid(HOUR_US)
+}
+
+/// The stored number of a kind.
+pub(crate) fn kind_number(kind: EventKind) -> i16 {
+    let EventKind::Rule(kind) = kind else { return 1 };
+    match kind {
+        RuleKind::LineCrossed => 2,
+        RuleKind::LineCount => 3,
+        RuleKind::Inside => 4,
+        RuleKind::Entered => 5,
+        RuleKind::Left => 6,
+        RuleKind::Loitering => 7,
+        RuleKind::Occupancy => 8,
+        RuleKind::CrowdDensity => 9,
+        RuleKind::StoppedVehicle => 10,
+        RuleKind::WrongWay => 11,
+        RuleKind::Speeding => 12,
+        RuleKind::ObjectAbandoned => 13,
+        RuleKind::ObjectRemoved => 14,
+        RuleKind::CameraTampered => 15,
+        RuleKind::PlateListed => 16,
+    }
+}
+
+/// The colours as one bit each, in the order of [`Colour::ALL`].
+pub(crate) fn colour_bits(colours: impl IntoIterator<Item = Colour>) -> i32 {
+    colours.into_iter().map(|colour| 1 << (colour as i32)).fold(0, |bits, bit: i32| bits | bit)
+}
+
+/// The colours of an event.
+pub(crate) fn colours_of(event: &Event) -> i32 {
+    colour_bits(event.attributes.colours.iter().map(|told| told.colour))
+}
+
+/// Length of the first span: most events of a street are shorter.
+pub(crate) const FIRST_SPAN_US: i64 = 60_000_000;
+/// Each span is this many times as long as the one before.
+const SPAN_FACTOR: i64 = 4;
+/// The last span, 45 days and longer: it has no upper bound.
+pub(crate) const LAST_SPAN: i16 = 9;
+
+/// How long an event is, in powers of four of a minute: 0 is up to [`FIRST_SPAN_US`].
+pub(crate) fn span_of(event: &Event) -> i16 {
+    let length_us = event.end_time.as_micros() - event.begin_time.as_micros();
+    (0..LAST_SPAN).find(|span| length_us <= longest_of_span(*span)).unwrap_or(LAST_SPAN)
+}
+
+/// The longest event of a span, in microseconds.
+pub(crate) fn longest_of_span(span: i16) -> i64 {
+    if span >= LAST_SPAN {
+        return i64::MAX;
+    }
+    FIRST_SPAN_US * SPAN_FACTOR.pow(span as u32)
+}

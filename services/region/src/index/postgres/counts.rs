@@ -1,0 +1,199 @@
+//! Counts by hour, class and camera: from the counts that are kept, where they answer, and by looking at events where
+//! not.
+//!
+//! A count over [from, until) takes whole hours from `hourly`. Events that begin in a part of an hour at either end,
+//! and those that began before `from` and touch it, are looked at. Where an area is asked for, the server groups by place,
+//! too, and which places lie inside is decided here, by the same rule as everywhere.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use futures::future::try_join_all;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use vigil_base::{GeoPoint, Timestamp};
+
+use super::conditions::{Conditions, FIRST_OWN, MATCHES};
+use super::failure::Failure;
+use super::names::NameKind;
+use super::readers::Snapshot;
+use super::values::At;
+use super::walk::before;
+use crate::index::keys::{ALL_CAMERAS, FIRST_SPAN_US, HOUR_US, LAST_SPAN, longest_of_span, whole_hours};
+use crate::index::{CountGroup, CountQuery, Counts, GroupKey, IndexError};
+
+/// Rows that one count looks at: about three seconds, for conditions for which no counts are kept.
+const MAX_WORK: usize = 5_000_000;
+
+/// Numbers of what a group has in common; none for what was not grouped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    hour: Option<Timestamp>,
+    class: Option<i32>,
+    camera: Option<i32>,
+}
+
+impl Group {
+    /// The first three columns of a row.
+    fn read(row: &Row) -> Self {
+        Self { hour: row.get::<_, Option<At>>(0).map(|at| at.0), class: row.get(1), camera: row.get(2) }
+    }
+}
+
+/// Events that are looked at: those that begin within a time, of one span or of all.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    from: Timestamp,
+    until: Timestamp,
+    span: Option<i16>,
+}
+
+/// The counts of a query.
+pub(super) async fn count(snapshot: Snapshot, query: CountQuery) -> Result<Counts, Failure> {
+    let Some(conditions) = Conditions::new(&snapshot, &query.filter).await? else {
+        return Ok(Counts { groups: Vec::new(), truncated: false });
+    };
+    let from = conditions.from.unwrap_or(Timestamp::MIN);
+    let until = conditions.until.unwrap_or(Timestamp::MAX);
+    let hours = whole_hours(from.as_micros(), until.as_micros());
+    let mut counting = Counting { snapshot: &snapshot, query: &query, groups: BTreeMap::new(), looked_at: 0 };
+    let mut pieces = Vec::new();
+    let mut looked_at_until = until;
+    if conditions.from.is_some() && conditions.are_counted_hourly() && !hours.is_empty() {
+        counting.add_hours(&conditions, &hours).await?;
+        pieces.push(Piece { from: Timestamp::from_micros(hours.end * HOUR_US), until, span: None });
+        looked_at_until = Timestamp::from_micros(hours.start * HOUR_US);
+    }
+    let near = before(from, FIRST_SPAN_US);
+    pieces.push(Piece { from: near, until: looked_at_until, span: None });
+    if conditions.from.is_some() {
+        let long = |span| Piece { from: before(from, longest_of_span(span)), until: near, span: Some(span) };
+        pieces.extend((1..=LAST_SPAN).map(long));
+    }
+    counting.add_pieces(&conditions, &pieces).await?;
+    let groups = named(&snapshot, counting.groups).await?;
+    Ok(Counts::in_order(groups, &query.group_by, query.max_groups))
+}
+
+struct Counting<'s> {
+    snapshot: &'s Snapshot,
+    query: &'s CountQuery,
+    groups: BTreeMap<Group, u64>,
+    looked_at: usize,
+}
+
+impl Counting<'_> {
+    fn is_by(&self, key: GroupKey) -> bool {
+        self.query.group_by.contains(&key)
+    }
+
+    fn spend(&mut self, rows: i64) -> Result<(), IndexError> {
+        self.looked_at = self.looked_at.saturating_add(usize::try_from(rows).unwrap_or(0));
+        if self.looked_at > MAX_WORK { Err(IndexError::TooMuchWork { limit: MAX_WORK }) } else { Ok(()) }
+    }
+
+    /// Adds the kept counts of whole hours.
+    async fn add_hours(&mut self, conditions: &Conditions, hours: &Range<i64>) -> Result<(), Failure> {
+        let of_cameras = match &conditions.cameras {
+            Some(cameras) => Some(cameras.clone()),
+            None if !self.is_by(GroupKey::Camera) => Some(vec![ALL_CAMERAS]),
+            None => None,
+        };
+        // The sums over all cameras stand under a number that no camera has, below all others.
+        let which = if of_cameras.is_some() { "camera = ANY($4)" } else { "($4::int4[] IS NULL AND camera > 0)" };
+        let sql = format!(
+            "SELECT CASE WHEN $1 THEN hour END, CASE WHEN $2 THEN class END, CASE WHEN $3 THEN camera END,
+                    sum(events)::int8, count(*)
+             FROM (SELECT hour, class, camera, events FROM hourly
+                   WHERE {which} AND hour >= $5 AND hour < $6
+                         AND ($7::int4[] IS NULL OR class = ANY($7)) AND ($8::int2[] IS NULL OR kind = ANY($8))
+                   LIMIT $9) AS kept
+             GROUP BY 1, 2, 3"
+        );
+        let (by_hour, by_class) = (self.is_by(GroupKey::Hour), self.is_by(GroupKey::Class));
+        let by_camera = self.is_by(GroupKey::Camera);
+        let (first, last) = (At::micros(hours.start * HOUR_US), At::micros(hours.end * HOUR_US));
+        let limit = MAX_WORK as i64 + 1;
+        let parameters: [&(dyn ToSql + Sync); 9] = [
+            &by_hour,
+            &by_class,
+            &by_camera,
+            &of_cameras,
+            &first,
+            &last,
+            &conditions.classes,
+            &conditions.kinds,
+            &limit,
+        ];
+        for row in self.snapshot.connection.query(&sql, &parameters).await? {
+            self.spend(row.get(4))?;
+            *self.groups.entry(Group::read(&row)).or_default() += row.get::<_, i64>(3).unsigned_abs();
+        }
+        Ok(())
+    }
+
+    /// Adds matching events of these pieces.
+    async fn add_pieces(&mut self, conditions: &Conditions, pieces: &[Piece]) -> Result<(), Failure> {
+        let pieces = pieces.iter().filter(|piece| piece.from < piece.until);
+        let asked = pieces.map(|piece| self.ask(conditions, *piece));
+        let answers: Vec<Vec<Row>> = try_join_all(asked).await?;
+        for row in answers.into_iter().flatten() {
+            self.spend(row.get(6))?;
+            let place = row.get::<_, Option<f64>>(3).zip(row.get::<_, Option<f64>>(4));
+            let place = place.map(|(latitude, longitude)| GeoPoint { latitude, longitude });
+            let events = row.get::<_, i64>(5).unsigned_abs();
+            if events > 0 && conditions.includes(place) {
+                *self.groups.entry(Group::read(&row)).or_default() += events;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, conditions: &Conditions, piece: Piece) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let own = |i: usize| FIRST_OWN + i;
+        let of_cameras = if conditions.cameras.is_some() { "AND camera = ANY($3)" } else { "" };
+        let of_span = piece.span.map_or(String::new(), |_| format!("AND span > 0 AND span = ${}::int2", own(7)));
+        let sql = format!(
+            "SELECT CASE WHEN ${} THEN date_trunc('hour', begin_time, 'UTC') END, CASE WHEN ${} THEN class END,
+                    CASE WHEN ${} THEN camera END, CASE WHEN ${area} THEN latitude END, CASE WHEN ${area} THEN longitude END,
+                    count(*) FILTER (WHERE {MATCHES}), count(*)
+             FROM (SELECT begin_time, end_time, camera, class, kind, edge, confidence, colours, plate, rule, zone,
+                          latitude, longitude
+                   FROM events WHERE begin_time >= ${} AND begin_time < ${} {of_cameras} {of_span} LIMIT ${}) AS looked_at
+             GROUP BY 1, 2, 3, 4, 5",
+            own(0),
+            own(1),
+            own(2),
+            own(4),
+            own(5),
+            own(6),
+            area = own(3),
+        );
+        let (by_hour, by_class) = (self.is_by(GroupKey::Hour), self.is_by(GroupKey::Class));
+        let (by_camera, by_place) = (self.is_by(GroupKey::Camera), conditions.area.is_some());
+        let (from, until, limit) = (At(piece.from), At(piece.until), MAX_WORK as i64 + 1);
+        let own: [&(dyn ToSql + Sync); 7] = [&by_hour, &by_class, &by_camera, &by_place, &from, &until, &limit];
+        let mut parameters = conditions.parameters(&own);
+        if let Some(span) = &piece.span {
+            parameters.push(span);
+        }
+        self.snapshot.connection.query(&sql, &parameters).await
+    }
+}
+
+/// The groups with texts for numbers.
+async fn named(snapshot: &Snapshot, groups: BTreeMap<Group, u64>) -> Result<Vec<CountGroup>, tokio_postgres::Error> {
+    let mut told = Vec::with_capacity(groups.len());
+    for (group, events) in groups {
+        let name = async |kind, number: Option<i32>| match number {
+            Some(number) => {
+                snapshot.shared.names.name(&snapshot.connection, kind, number).await.map(|name| Some(name.to_string()))
+            }
+            None => Ok(None),
+        };
+        let class = name(NameKind::Class, group.class).await?;
+        let camera = name(NameKind::Camera, group.camera).await?;
+        told.push(CountGroup { hour: group.hour, class, camera, events });
+    }
+    Ok(told)
+}

@@ -1,0 +1,424 @@
+//! The scale-out engine: PostgreSQL 15 or later, one schema for each region.
+//!
+//! # Constraints
+//! - An acknowledged revision is committed with `synchronous_commit = on`: it survives the loss of power, and with a
+//!   synchronous standby the loss of the primary.
+//! - One writer, kept by a lock in the server: commit order is the order of the numbers it gives.
+//! - No question does unbounded work: searches end with a place to go on, counts with an error, each statement with a time
+//!   limit; a question whose caller went away is stopped in the server.
+//! - The server may go and come back at any time. The region keeps running and says that it cannot be reached; edges keep their
+//!   events.
+//!
+//! # Layout
+//! ```text
+//! schema vigil_<region>
+//!   events       key camera | begin_time | event_id, one partition a UTC day, `events_other` for absurd clocks (`days`)
+//!     by_time    begin_time | event_id              newest first over all cameras
+//!     by_span    span | begin_time | event_id       only events longer than a minute, see below
+//!     by_plate, by_rule                             only events with a plate, only those that a rule made
+//!     by_commit  commit_seq                         the feed
+//!   hourly       camera | hour | class | kind -> events, cut by the same days; camera 0 stands for all of them
+//!   names        kind | number -> text              cameras, edges, classes, rules and zones as numbers
+//!   extents      camera -> the rectangle in which its events lie
+//!   coverage, coverage_hourly, analyses             what was watched
+//!   clock_steps  where the region's clock was set back (`feed`)
+//!   cameras, edges, index_state, schema_version
+//! ```
+//! An event matches a search that starts at `from` when it ended after `from`, so events that began before `from` count
+//! too, and some are long. The walk back in time therefore goes on for a minute before `from`; what began earlier and
+//! still touches it must be longer than a minute, and those are found by `span`, their length in powers of four.
+//!
+//! # Write, read, delete
+//! The writer stores all revisions that wait, and the counts they change, in one transaction (`apply`). Questions are answered
+//! over a pool of connections, each within one snapshot (`readers`); searches merge one walk per camera, or walk one index over
+//! all of them (`walk`). Retention drops whole days (`purge`).
+//!
+//! # Crash cases
+//! - The region dies before the commit: nothing was acknowledged; the edge sends again. After it, before the acknowledgement:
+//!   the edge sends again and every revision is a duplicate.
+//! - The server dies in a commit: whether it was made is read when the server is back; the edge sends again either way.
+//! - A second process opens the schema: it is refused while the first holds the lock. A process that lost its connection lost
+//!   the lock with it, and cannot write.
+//! - During a migration: it is one transaction; the next start does it again.
+//!
+//! # Libraries
+//! tokio-postgres, since ingest is a binary COPY and searches are pipelined, both of which it has and sqlx has not; deadpool
+//! for the pool; rustls for TLS. Connections live on a small runtime of the index's own, so that opening and closing it are
+//! the same for all engines.
+
+mod apply;
+mod cameras;
+mod citus;
+mod conditions;
+mod connect;
+mod counts;
+mod coverage;
+mod days;
+mod edges;
+mod extents;
+mod failure;
+mod feed;
+mod lookup;
+mod names;
+mod purge;
+mod readers;
+mod rows;
+mod schema;
+mod search;
+mod status;
+mod values;
+mod walk;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tonic::async_trait;
+use vigil_base::config::Secret;
+use vigil_base::coverage::CoverageReport;
+use vigil_base::{CameraId, EdgeId, EventId, RegionId, SharedClock, Timestamp};
+use vigil_proto::convert::{CoverageQuestion, CoverageSums, Filter};
+use vigil_proto::v1;
+
+use self::connect::Server;
+use self::days::Days;
+use self::names::Names;
+use self::readers::Readers;
+use self::schema::Upgrade;
+use self::writer::{Started, Writer};
+use super::tail::LiveTail;
+use super::{
+    CameraEntry, CameraRegistry, CommitFeed, CommitSeq, CountQuery, Counts, CoverageLedger, EdgeRecord, EdgeRegistry,
+    Etag, EventCounts, EventLookup, EventSearch, EventWriter, FeedPage, Index, IndexError, IndexStats, IndexStatus,
+    NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, StoreOutcome,
+};
+
+/// Threads that move bytes between region and server; the work is the server's.
+const IO_THREADS: usize = 2;
+/// Connections for questions unless told otherwise.
+pub const DEFAULT_CONNECTIONS: usize = 8;
+/// How long a statement may run unless told otherwise.
+pub const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long closing waits for what was begun.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where the index lies and how it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresConfig {
+    /// The server, as `postgres://user:password@host:5432/database`; several hosts with `target_session_attrs=read-write`
+    /// find the primary among them.
+    pub url: Secret,
+    /// The schema of this region: lower-case letters, digits and underscores.
+    pub schema: String,
+    /// The region whose events it holds; an index of another region is refused.
+    pub region: RegionId,
+    /// Connections that answer questions; writing has one more.
+    pub connections: usize,
+    /// How long a statement may run.
+    pub statement_timeout: Duration,
+    /// Certificates (PEM) of the authorities that vouch for the server; those of this machine where none is given.
+    pub ca_file: Option<PathBuf>,
+    /// Whether opening migrates an older schema, or makes one; else `vigil region migrate` does.
+    pub migrate: bool,
+    /// Whether new tables are spread over a Citus cluster.
+    pub citus: bool,
+}
+
+impl PostgresConfig {
+    /// With every default.
+    pub fn new(url: Secret, region: RegionId) -> Self {
+        Self {
+            url,
+            schema: default_schema(&region),
+            region,
+            connections: DEFAULT_CONNECTIONS,
+            statement_timeout: DEFAULT_STATEMENT_TIMEOUT,
+            ca_file: None,
+            migrate: true,
+            citus: false,
+        }
+    }
+}
+
+/// The schema of a region that names none.
+pub fn default_schema(region: &RegionId) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    // PostgreSQL cuts names after 63 bytes.
+    "vigil_".chars().chain(region.as_str().chars().map(plain)).take(63).collect()
+}
+
+/// Whether a text can be the name of a schema without being quoted.
+pub fn is_schema_name(text: &str) -> bool {
+    let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_') && !text.starts_with("pg_");
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    starts_well && text.len() <= 63 && text.chars().all(allowed)
+}
+
+/// What writer and readers share.
+#[derive(Debug)]
+struct Shared {
+    server: Server,
+    days: Days,
+    names: Names,
+}
+
+impl Shared {
+    fn new(config: &PostgresConfig) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self { server: Server::new(config)?, days: Days::default(), names: Names::default() }))
+    }
+}
+
+/// Brings the schema to this program's version; makes it where there is none. Blocks for as long as that takes.
+///
+/// # Errors
+/// As [`PostgresIndex::open`]; [`IndexError::Taken`] while the region runs.
+pub fn migrate(config: &PostgresConfig, clock: &SharedClock) -> Result<()> {
+    let shared = Shared::new(config)?;
+    let runtime = OwnRuntime::start()?;
+    let (config, now) = (config.clone(), clock.now());
+    let upgrade = Upgrade { migrate: true, citus: config.citus };
+    runtime.wait_for(async move { writer::begin_session(&config, &shared, upgrade, now).await.map(drop) })
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct PostgresIndex {
+    readers: Readers,
+    writer: Writer,
+    shared: Arc<Shared>,
+    tail: Arc<LiveTail>,
+    index_id: uuid::Uuid,
+    /// Says when the writer has ended.
+    ended: Mutex<Option<Receiver<()>>>,
+    /// Dropped last: connections live on it.
+    _runtime: OwnRuntime,
+}
+
+impl PostgresIndex {
+    /// Opens the index; makes it where there is none and the configuration says so. Blocks for as long as a migration takes.
+    ///
+    /// # Errors
+    /// [`IndexError::Unreachable`], [`IndexError::Refused`], [`IndexError::Taken`], [`IndexError::Unfit`],
+    /// [`IndexError::ReadOnly`].
+    pub fn open(config: &PostgresConfig, clock: SharedClock) -> Result<Self> {
+        let shared = Shared::new(config)?;
+        let runtime = OwnRuntime::start()?;
+        let starting = {
+            let (config, shared) = (config.clone(), Arc::clone(&shared));
+            async move { writer::start(&config, shared, clock).await }
+        };
+        let Started { writer, opened, tail, serving } = runtime.wait_for(starting)?;
+        let (end, ended) = sync_channel(1);
+        runtime.handle().spawn(async move {
+            serving.await;
+            // Nobody may wait for it.
+            let _ = end.send(());
+        });
+        let readers = Readers::new(Arc::clone(&shared), config.connections, runtime.handle().clone());
+        let ended = Mutex::new(Some(ended));
+        Ok(Self { readers, writer, shared, tail, index_id: opened.index_id, ended, _runtime: runtime })
+    }
+}
+
+/// The runtime on which the index's connections live.
+#[derive(Debug)]
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn start() -> Result<Self> {
+        let built =
+            Builder::new_multi_thread().worker_threads(IO_THREADS).thread_name("index-postgres").enable_all().build();
+        let failed = |e| IndexError::io(std::path::Path::new("index-postgres"), "start threads", e);
+        Ok(Self(Some(built.map_err(failed)?)))
+    }
+
+    fn handle(&self) -> &tokio::runtime::Handle {
+        self.0.as_ref().expect("the runtime is there until it is dropped").handle()
+    }
+
+    /// Runs to the end while this thread waits, also where the thread is another runtime's.
+    fn wait_for<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let (reply, answer) = sync_channel(1);
+        self.handle().spawn(async move {
+            // The caller waits for it.
+            let _ = reply.send(work.await);
+        });
+        answer.recv().unwrap_or(Err(IndexError::Closed))
+    }
+}
+
+impl Drop for OwnRuntime {
+    /// Without waiting, which is not allowed on another runtime's thread.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[async_trait]
+impl EventWriter for PostgresIndex {
+    async fn commit(&self, revisions: Vec<NewRevision>) -> Result<Vec<StoreOutcome>> {
+        self.writer.commit(revisions).await
+    }
+}
+
+#[async_trait]
+impl EventSearch for PostgresIndex {
+    async fn search(&self, query: SearchQuery) -> Result<SearchPage> {
+        self.readers.ask("search", |snapshot| search::search(snapshot, query)).await
+    }
+}
+
+#[async_trait]
+impl EventLookup for PostgresIndex {
+    async fn event(&self, id: EventId) -> Result<Option<v1::Event>> {
+        self.readers.ask("read an event", |snapshot| lookup::event(snapshot, id)).await
+    }
+
+    async fn thumbnail(&self, id: EventId) -> Result<Option<Bytes>> {
+        self.readers.ask("read a thumbnail", |snapshot| lookup::thumbnail(snapshot, id)).await
+    }
+}
+
+#[async_trait]
+impl EventCounts for PostgresIndex {
+    async fn count(&self, query: CountQuery) -> Result<Counts> {
+        self.readers.ask("count events", |snapshot| counts::count(snapshot, query)).await
+    }
+}
+
+#[async_trait]
+impl CommitFeed for PostgresIndex {
+    fn latest(&self) -> watch::Receiver<CommitSeq> {
+        self.tail.latest()
+    }
+
+    async fn seek(&self, since: Timestamp) -> Result<CommitSeq> {
+        self.readers.ask("find a moment in the feed", |snapshot| feed::seek(snapshot, since)).await
+    }
+
+    async fn read(&self, after: CommitSeq, filter: Arc<Filter>, max_events: usize) -> Result<FeedPage> {
+        if let Some(page) = self.tail.read(after, &filter, max_events) {
+            return Ok(page);
+        }
+        self.readers.ask("read the feed", |snapshot| feed::read(snapshot, after, filter, max_events)).await
+    }
+}
+
+#[async_trait]
+impl Retention for PostgresIndex {
+    async fn purge(&self, older_than: Timestamp) -> Result<u64> {
+        let purged = self.writer.run("remove old events", move |changing| purge::purge(changing, older_than)).await?;
+        self.shared.days.dropped(&purged.days);
+        self.tail.purged(purged.through);
+        Ok(purged.events)
+    }
+}
+
+#[async_trait]
+impl CoverageLedger for PostgresIndex {
+    async fn store_coverage(&self, reports: Vec<CoverageReport>) -> Result<()> {
+        self.writer.run("store coverage", move |changing| coverage::store(changing, reports)).await
+    }
+
+    async fn coverage(&self, question: CoverageQuestion) -> Result<CoverageSums> {
+        self.readers.ask("read coverage", |snapshot| coverage::sums(snapshot, question)).await
+    }
+
+    async fn purge_coverage(&self, older_than: Timestamp) -> Result<usize> {
+        self.writer.run("remove old coverage", move |changing| coverage::purge(changing, older_than)).await
+    }
+}
+
+#[async_trait]
+impl IndexStatus for PostgresIndex {
+    async fn stats(&self) -> Result<IndexStats> {
+        self.readers.ask("read figures", status::stats).await
+    }
+}
+
+#[async_trait]
+impl CameraRegistry for PostgresIndex {
+    async fn cameras(&self, after: Option<CameraId>, max_cameras: usize) -> Result<Vec<CameraEntry>> {
+        self.readers.ask("list cameras", |snapshot| cameras::list(snapshot, after, max_cameras)).await
+    }
+
+    async fn camera(&self, id: CameraId) -> Result<Option<CameraEntry>> {
+        let get = |snapshot: readers::Snapshot| async move { cameras::get(&snapshot.connection, &id).await };
+        self.readers.ask("read a camera", get).await
+    }
+
+    async fn put_camera(&self, entry: CameraEntry, expected: Option<Etag>) -> Result<PutCamera> {
+        self.writer.run("put a camera", move |changing| cameras::put(changing, entry, expected)).await
+    }
+
+    async fn delete_camera(&self, id: CameraId) -> Result<bool> {
+        self.writer.run("delete a camera", move |changing| cameras::delete(changing, id)).await
+    }
+
+    async fn announce_cameras(&self, entries: Vec<CameraEntry>) -> Result<()> {
+        self.writer.run("announce cameras", move |changing| cameras::announce(changing, entries)).await
+    }
+}
+
+#[async_trait]
+impl EdgeRegistry for PostgresIndex {
+    async fn edges(&self) -> Result<Vec<EdgeRecord>> {
+        self.readers.ask("list edges", edges::list).await
+    }
+
+    async fn save_edge(&self, edge: EdgeRecord) -> Result<()> {
+        self.writer.run("remember an edge", move |changing| edges::save(changing, edge)).await
+    }
+
+    async fn forget_edge(&self, id: EdgeId) -> Result<()> {
+        self.writer.run("forget an edge", move |changing| edges::forget(changing, id)).await
+    }
+}
+
+impl Index for PostgresIndex {
+    fn index_id(&self) -> uuid::Uuid {
+        self.index_id
+    }
+
+    fn close(&self) {
+        self.readers.close();
+        self.writer.close();
+        if let Some(ended) = self.ended.lock().take()
+            && ended.recv_timeout(CLOSE_PATIENCE).is_err()
+        {
+            tracing::error!("the index's writer did not end in time; its server gives the lock back when it notices");
+        }
+    }
+}
+
+impl Drop for PostgresIndex {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_region_has_a_schema_whose_name_needs_no_quotes() {
+        for (region, schema) in [("north", "vigil_north"), ("Old-Town.3", "vigil_old_town_3")] {
+            assert_eq!(default_schema(&RegionId::new(region).unwrap()), schema);
+            assert!(is_schema_name(schema));
+        }
+        let longest = default_schema(&RegionId::new("x".repeat(64)).unwrap());
+        assert!(is_schema_name(&longest), "{longest}");
+        for bad in ["", "1a", "pg_vigil", "a b", "a\"; DROP SCHEMA x", "Ä"] {
+            assert!(!is_schema_name(bad), "{bad}");
+        }
+    }
+}
