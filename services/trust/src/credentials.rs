@@ -18,7 +18,7 @@ use crate::certificate::{self, CertificateFault, CertificateInfo};
 use crate::files::{self, FileError};
 use crate::keeper::Owner;
 use crate::token::{EnrolToken, NotAToken};
-use crate::{dial, suite};
+use crate::{suite, verify};
 
 /// The `[tls]` section of a configuration file as written.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -260,7 +260,7 @@ impl Credentials {
         let checked = if self.info.client_auth {
             self.clients.verify_client_cert(own, between, suite::unix_time(at)).map(|_| ())
         } else {
-            dial::check_chain(own, between, &self.roots, suite::unix_time(at))
+            verify::check_chain(own, between, &self.roots, suite::unix_time(at))
         };
         match checked {
             Ok(()) => Ok(()),

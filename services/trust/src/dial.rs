@@ -12,13 +12,10 @@ use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::{Resumption, verify_server_name};
+use rustls::pki_types::ServerName;
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, Error as TlsError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -31,6 +28,7 @@ use crate::certificate::{CertificateInfo, Fingerprint};
 use crate::identity::Identity;
 use crate::keeper::Keeper;
 use crate::suite;
+use crate::verify::{Anchors, Verifier};
 
 /// Who must answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,10 +110,12 @@ impl Dialer {
         Self { endpoint, secure: None }
     }
 
-    /// Over mutual TLS where there are credentials, to whom is expected; in the clear where there are none.
+    /// Over mutual TLS where there are credentials, to whom is expected; in the clear where there are none, but never to an
+    /// address of `https`.
     pub fn new(endpoint: Endpoint, keeper: Option<Arc<Keeper>>, expect: Expect) -> Self {
-        let secure = keeper.map(|keeper| SecureConnector { shows: Shows::Keeper(keeper), expect });
-        Self { endpoint, secure }
+        let is_https = endpoint.uri().scheme_str() == Some("https");
+        let shows = keeper.map(Shows::Keeper).or(is_https.then_some(Shows::Unset));
+        Self { endpoint, secure: shows.map(|shows| SecureConnector { shows, expect }) }
     }
 
     /// Over TLS without a certificate of one's own, to a server of the authority with this fingerprint.
@@ -144,7 +144,12 @@ impl Dialer {
 #[derive(Clone)]
 enum Shows {
     Keeper(Arc<Keeper>),
-    Nothing { authority: Fingerprint, clock: SharedClock },
+    Nothing {
+        authority: Fingerprint,
+        clock: SharedClock,
+    },
+    /// TLS is asked for, and nobody said with what.
+    Unset,
 }
 
 #[derive(Clone)]
@@ -212,6 +217,10 @@ impl SecureConnector {
                 let builder = builder.with_custom_certificate_verifier(Arc::new(verifier));
                 (builder.with_no_client_auth(), "none".to_owned())
             }
+            Shows::Unset => {
+                let problem = "there is no certificate to show: name certificate, key and authority".to_owned();
+                return Err(DialError::Credentials { problem });
+            }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.resumption = Resumption::disabled();
@@ -242,76 +251,6 @@ impl SecureConnector {
             }
         }
     }
-}
-
-#[derive(Debug)]
-enum Anchors {
-    Roots(Arc<RootCertStore>),
-    /// The authority comes with the server's certificate and must have this fingerprint.
-    Pinned(Fingerprint),
-}
-
-/// Checks that a server's certificate leads to an authority and is made for answering. Whose it is comes after.
-#[derive(Debug)]
-struct Verifier {
-    anchors: Anchors,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        own: &CertificateDer<'_>,
-        between: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, TlsError> {
-        match &self.anchors {
-            Anchors::Roots(roots) => check_chain(own, between, roots, now)?,
-            Anchors::Pinned(fingerprint) => {
-                let pinned = between.iter().find(|one| Fingerprint::of(one) == *fingerprint);
-                let pinned = pinned.ok_or(TlsError::InvalidCertificate(CertificateError::UnknownIssuer))?;
-                let mut roots = RootCertStore::empty();
-                roots.add(pinned.clone().into_owned())?;
-                check_chain(own, &[], &roots, now)?;
-            }
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        Err(TlsError::General("TLS 1.2 is not spoken".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = suite::provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        suite::provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Whether a certificate for answering leads to one of `roots` at `now`.
-pub(crate) fn check_chain(
-    own: &CertificateDer<'_>,
-    between: &[CertificateDer<'_>],
-    roots: &RootCertStore,
-    now: UnixTime,
-) -> Result<(), TlsError> {
-    let algorithms = suite::provider().signature_verification_algorithms.all;
-    verify_server_cert_signed_by_trust_anchor(&ParsedCertificate::try_from(own)?, roots, between, now, algorithms)
 }
 
 /// Whom a connection goes to, and what it shows there; for errors.

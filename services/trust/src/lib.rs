@@ -30,6 +30,7 @@ pub mod request;
 pub mod rights;
 mod suite;
 pub mod token;
+mod verify;
 
 pub use accept::{Connection, Peer, PeerInfo, Security};
 pub use authority::{Authority, AuthorityError};

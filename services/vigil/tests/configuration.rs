@@ -41,8 +41,11 @@ fn the_configurations_in_the_readme_are_good() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("camera.pw"), "secret\n").unwrap();
     let examples: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(examples.len(), 4);
     let name_of = |example: &str| example.trim_start_matches("# ").split([':', '\n']).next().unwrap().to_owned();
+    let (examples, sections): (Vec<&str>, Vec<&str>) = examples
+        .into_iter()
+        .partition(|example| name_of(example).ends_with(".toml") && !name_of(example).contains(','));
+    assert_eq!(examples.len(), 4);
     let (rules, configurations): (Vec<&str>, Vec<&str>) =
         examples.into_iter().partition(|example| name_of(example).ends_with(".rules.toml"));
     std::fs::write(folder.path().join(name_of(rules[0])), rules[0]).unwrap();
@@ -51,7 +54,25 @@ fn the_configurations_in_the_readme_are_good() {
         let (status, stdout, stderr) = check(folder.path(), name, example);
         assert_eq!(status, Some(0), "{name}: {stderr}");
         assert!(stdout.contains("good"), "{stdout}");
+        if name == "region.toml" {
+            assert_good_with(folder.path(), example, &sections);
+        }
     }
+}
+
+/// The region's configuration with all sections that the README shows for themselves, and the certificates they name.
+fn assert_good_with(folder: &Path, region: &str, sections: &[&str]) {
+    let own = folder.join("own");
+    let pki = own.join("pki");
+    let made = [vec!["init"], vec!["issue", "region", "north"]];
+    for args in made {
+        assert_eq!(run(vigil().arg("pki").args(args).arg("--dir").arg(&pki)).0, Some(0));
+    }
+    for file in ["region-north.pem", "region-north.key", "authority.pem"] {
+        std::fs::copy(pki.join(file), own.join(file)).unwrap();
+    }
+    let (status, _, stderr) = check(&own, "region.toml", &format!("{region}{}", sections.concat()));
+    assert_eq!(status, Some(0), "{sections:?}: {stderr}");
 }
 
 #[test]
