@@ -73,6 +73,8 @@ async fn all_certificates_are_replaced_while_events_flow_and_none_is_lost() {
     let region = common::region_command(folder, "north", address);
     secure(&folder.join("north/region.toml"), &tls_section(folder, "region-north"));
     let _region = Process::start(region, &folder.join("north/log"));
+    let serves = async || tokio::net::TcpStream::connect(address).await.ok();
+    common::look::eventually("the region serves", serves).await;
     let gateway = common::gateway_command(folder, front, &[("north", address)]);
     secure(&folder.join("gateway/gateway.toml"), &tls_section(folder, "gateway-city"));
     let _gateway = Process::start(gateway, &folder.join("gateway/log"));
