@@ -158,7 +158,7 @@ impl Enrolment {
         check_authority(&answer.authority_pem, token)?;
         let files = self.keeper.files();
         files::replace(&files.authority, answer.authority_pem.as_bytes(), Readers::All)?;
-        self.keep(&answer.certificate_pem).await?;
+        self.keep(&answer.certificate_pem)?;
         tracing::info!(edge = %self.edge, certificate = %files.certificate.display(), "enrolled");
         Ok(())
     }
@@ -174,7 +174,7 @@ impl Enrolment {
             client.renew(asked).await.map_err(|status| refused(&address, status))
         };
         let answer = in_time(&address, asking).await?.into_inner();
-        self.keep(&answer.certificate_pem).await?;
+        self.keep(&answer.certificate_pem)?;
         tracing::info!(edge = %self.edge, "the certificate was renewed");
         Ok(())
     }
@@ -187,7 +187,7 @@ impl Enrolment {
     }
 
     /// The certificate last: while it is not there, everything is asked for again.
-    async fn keep(&self, certificate: &str) -> Result<(), EnrolError> {
+    fn keep(&self, certificate: &str) -> Result<(), EnrolError> {
         files::replace(&self.keeper.files().certificate, certificate.as_bytes(), Readers::All)?;
         match self.keeper.refresh() {
             Refresh::Refused(error) => Err(error.into()),

@@ -184,7 +184,7 @@ impl RawGatewayConfig {
             let problem = format!("is the same as listen, {}; give it a port of its own", self.listen);
             return Err(invalid("ops_listen", problem));
         }
-        if let Some(at) = regions.iter().position(|region| region.is_secure()).filter(|_| self.tls.is_none()) {
+        if let Some(at) = regions.iter().position(RegionEndpoint::is_secure).filter(|_| self.tls.is_none()) {
             let problem =
                 "is reached over TLS, and there is no [tls] section: name certificate, key and authority".to_owned();
             return Err(invalid(&format!("regions[{at}].address"), problem));
@@ -202,7 +202,7 @@ impl RawGatewayConfig {
         let required = Required { purpose: self.access.require_purpose, case: self.access.require_case };
         let (listen, ops_listen) = (self.listen, self.ops_listen);
         let tls = self.tls.map(|tls| tls.resolve(folder));
-        let mut config = GatewayConfig { listen, ops_listen, tls, audit_dir, required, ..local };
+        let mut config = GatewayConfig { listen, ops_listen, audit_dir, required, tls, ..local };
         if let Some(deadline) = self.default_deadline {
             if !DEADLINE_RANGE.contains(&deadline) {
                 return Err(invalid("default_deadline", "must be within 50ms and 5m".to_owned()));

@@ -263,9 +263,9 @@ impl Credentials {
             verify::check_chain(own, between, &self.roots, suite::unix_time(at))
         };
         match checked {
-            Ok(()) => Ok(()),
-            // The authority's own time: said where it is used, and by `problem`.
-            Err(rustls::Error::InvalidCertificate(
+            // The authority's own time is said where it is used, and by `Keeper::problem`.
+            Ok(())
+            | Err(rustls::Error::InvalidCertificate(
                 CertificateError::Expired | CertificateError::ExpiredContext { .. },
             )) => Ok(()),
             Err(_) => Err(CredentialsError::OtherAuthority {

@@ -148,10 +148,8 @@ impl Ledger {
         }
         let identity = entry.identity.parse().map_err(|_| RedeemError::Damaged { path: path.clone() })?;
         if let Some(used) = entry.used {
-            return match same(&used.public_key_sha256, &hash(public_key)) {
-                true => Ok(used.certificate),
-                false => Err(RedeemError::Used(identity)),
-            };
+            let is_same_key = same(&used.public_key_sha256, &hash(public_key));
+            return if is_same_key { Ok(used.certificate) } else { Err(RedeemError::Used(identity)) };
         }
         let not_after = Timestamp::from_micros(entry.not_after_us);
         if now >= not_after {

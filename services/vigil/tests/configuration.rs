@@ -42,9 +42,8 @@ fn the_configurations_in_the_readme_are_good() {
     std::fs::write(folder.path().join("camera.pw"), "secret\n").unwrap();
     let examples: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     let name_of = |example: &str| example.trim_start_matches("# ").split([':', '\n']).next().unwrap().to_owned();
-    let (examples, sections): (Vec<&str>, Vec<&str>) = examples
-        .into_iter()
-        .partition(|example| name_of(example).ends_with(".toml") && !name_of(example).contains(','));
+    let (examples, sections): (Vec<&str>, Vec<&str>) =
+        examples.into_iter().partition(|example| !name_of(example).contains([',', '[']));
     assert_eq!(examples.len(), 4);
     let (rules, configurations): (Vec<&str>, Vec<&str>) =
         examples.into_iter().partition(|example| name_of(example).ends_with(".rules.toml"));

@@ -64,7 +64,7 @@ enum Action {
 struct IssueArgs {
     /// What it is: edge, region, gateway or operator.
     role: Role,
-    /// Its id: the edge_id or region_id of its configuration; for gateways and operators, a name of your own.
+    /// Its id: the `edge_id` or `region_id` of its configuration; for gateways and operators, a name of your own.
     name: String,
     /// Host name or address under which it is reached; may stand more than once. Without one, this machine.
     #[arg(long = "host", value_name = "HOST")]
@@ -91,12 +91,12 @@ struct IssueArgs {
 struct TokenArgs {
     /// What it is: edge.
     role: Role,
-    /// Its edge_id.
+    /// Its `edge_id`.
     name: String,
     /// The region whose `[enrolment]` section names this authority.
     #[arg(long, value_name = "ID")]
     region: RegionId,
-    /// Where that region takes tokens, as https://region-north.example:7112.
+    /// Where that region takes tokens, as `https://region-north.example:7112`.
     #[arg(long, value_name = "URL")]
     at: String,
     /// How long the token is good.
