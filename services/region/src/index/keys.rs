@@ -4,14 +4,13 @@
 use std::ops::Range;
 
 use vigil_base::event::{Colour, Event, EventKind};
-use vigil_base::{EventId, RuleKind, Timestamp};
+use vigil_base::{RuleKind, Timestamp};
 
 use super::Position;
+pub(crate) use super::types::begin_range;
 
 /// One hour, in microseconds.
 pub(crate) const HOUR_US: i64 = 3_600_000_000;
-/// The camera number under which sums over all cameras are kept; no camera has it.
-pub(crate) const ALL_CAMERAS: i32 = 0;
 /// Largest page: below the 4 MiB that a gRPC client takes unless it was told otherwise.
 pub(crate) const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
 
@@ -24,7 +23,7 @@ pub(crate) struct Key {
 
 impl Key {
     /// Newer than every event.
-    pub(crate) const NEWEST: Self = Self { begin_us: Timestamp::MAX.as_micros(), id: [0xff; 16] };
+    pub(crate) const NEWEST: Self = Self { begin_us: i64::MAX, id: [0xff; 16] };
 
     /// Before (older than) every event that begins at `begin_us`.
     pub(crate) fn before(begin_us: i64) -> Self {
@@ -43,15 +42,6 @@ impl From<Position> for Key {
     }
 }
 
-/// First and last microsecond at which an event of this id may have begun (RFC 9562, section 5.7: the first 48 bits are
-/// milliseconds since 1970).
-pub(crate) fn begin_range(id: EventId) -> (i64, i64) {
-    let mut millis = [0; 8];
-    millis[2..].copy_from_slice(&id.as_bytes()[..6]);
-    let first_us = i64::from_be_bytes(millis) * 1_000;
-    (first_us, first_us + 999)
-}
-
 /// Whether the event's id carries its begin, by which it is looked up.
 pub(crate) fn id_carries_begin(event: &Event) -> bool {
     let (first_us, last_us) = begin_range(event.id);
@@ -65,7 +55,7 @@ pub(crate) fn whole_hours(from_us: i64, until_us: i64) -> Range<i64> {
 }
 
 /// The stored number of a kind.
-pub(crate) fn kind_number(kind: EventKind) -> i16 {
+pub(crate) fn kind_number(kind: EventKind) -> i64 {
     let EventKind::Rule(kind) = kind else { return 1 };
     match kind {
         RuleKind::LineCrossed => 2,
@@ -87,12 +77,12 @@ pub(crate) fn kind_number(kind: EventKind) -> i16 {
 }
 
 /// The colours as one bit each, in the order of [`Colour::ALL`].
-pub(crate) fn colour_bits(colours: impl IntoIterator<Item = Colour>) -> i32 {
-    colours.into_iter().map(|colour| 1 << (colour as i32)).fold(0, |bits, bit: i32| bits | bit)
+pub(crate) fn colour_bits(colours: impl IntoIterator<Item = Colour>) -> i64 {
+    colours.into_iter().map(|colour| 1 << (colour as i64)).fold(0, |bits, bit: i64| bits | bit)
 }
 
 /// The colours of an event.
-pub(crate) fn colours_of(event: &Event) -> i32 {
+pub(crate) fn colours_of(event: &Event) -> i64 {
     colour_bits(event.attributes.colours.iter().map(|told| told.colour))
 }
 
@@ -101,18 +91,39 @@ pub(crate) const FIRST_SPAN_US: i64 = 60_000_000;
 /// Each span is this many times as long as the one before.
 const SPAN_FACTOR: i64 = 4;
 /// The last span, 45 days and longer: it has no upper bound.
-pub(crate) const LAST_SPAN: i16 = 9;
+pub(crate) const LAST_SPAN: i64 = 9;
 
 /// How long an event is, in powers of four of a minute: 0 is up to [`FIRST_SPAN_US`].
-pub(crate) fn span_of(event: &Event) -> i16 {
-    let length_us = event.end_time.as_micros() - event.begin_time.as_micros();
+pub(crate) fn span_of(length_us: i64) -> i64 {
     (0..LAST_SPAN).find(|span| length_us <= longest_of_span(*span)).unwrap_or(LAST_SPAN)
 }
 
 /// The longest event of a span, in microseconds.
-pub(crate) fn longest_of_span(span: i16) -> i64 {
+pub(crate) fn longest_of_span(span: i64) -> i64 {
     if span >= LAST_SPAN {
         return i64::MAX;
     }
     FIRST_SPAN_US * SPAN_FACTOR.pow(span as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_has_one_span_that_holds_it() {
+        let lengths = [0, 1, FIRST_SPAN_US, FIRST_SPAN_US + 1, 4 * FIRST_SPAN_US, 86_400_000_000, i64::MAX];
+        for length in lengths {
+            let span = span_of(length);
+            assert!(length <= longest_of_span(span), "{length}");
+            assert!(span == 0 || length > longest_of_span(span - 1), "{length}");
+        }
+    }
+
+    #[test]
+    fn each_colour_has_a_bit_of_its_own() {
+        let bits: Vec<i64> = Colour::ALL.into_iter().map(|colour| colour_bits([colour])).collect();
+        assert_eq!(bits.iter().map(|bit| bit.count_ones()).sum::<u32>(), 12);
+        assert_eq!(colour_bits(Colour::ALL).count_ones(), 12);
+    }
 }

@@ -36,6 +36,7 @@ pub struct PostgresServer {
 
 impl PostgresServer {
     /// A server with these settings beside the defaults.
+    #[allow(clippy::zombie_processes)] // The keeper outlives this process, on purpose and shortly.
     pub fn start(settings: &[&str]) -> Self {
         let programs = programs();
         let folder = tempfile::Builder::new().prefix("vigil-pg-").tempdir().unwrap().keep();

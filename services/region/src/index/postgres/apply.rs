@@ -18,10 +18,12 @@ use super::failure::{Failure, damaged};
 use super::names::{Giving, NameKind};
 use super::rows::{COLUMNS, NewRow, Numbers, copy_in};
 use super::values::At;
-use crate::index::keys::{ALL_CAMERAS, HOUR_US, begin_range, id_carries_begin, kind_number};
+use crate::index::keys::{HOUR_US, begin_range, id_carries_begin, kind_number};
 use crate::index::tail::Committed;
 use crate::index::{CommitSeq, NewRevision, StoreOutcome};
 
+/// The camera number under which the sums over all cameras are kept; no camera has it.
+pub(super) const ALL_CAMERAS: i32 = 0;
 /// Makes the staging table of a connection.
 pub(super) const MAKE_STAGING: &str = "CREATE TEMP TABLE grown (LIKE events) ON COMMIT DELETE ROWS";
 
@@ -259,7 +261,8 @@ impl<'r> Deciding<'r> {
             _ => {}
         }
         let hour = begin_us.div_euclid(HOUR_US);
-        let hourly = HourlyKey { camera: numbers.camera, hour, class: numbers.class, kind: kind_number(event.kind()) };
+        let hourly =
+            HourlyKey { camera: numbers.camera, hour, class: numbers.class, kind: kind_number(event.kind()) as i16 };
         if let Some(before) = known.as_ref().map(|known| known.hourly).filter(|before| *before != hourly) {
             self.counts.add(before, -1);
             self.counts.add(hourly, 1);
@@ -267,7 +270,7 @@ impl<'r> Deciding<'r> {
             self.counts.add(hourly, 1);
         }
         self.latest = CommitSeq(self.latest.0 + 1);
-        self.keep(revision, numbers, hourly, known)
+        self.keep(revision, numbers, hourly, known.as_ref())
     }
 
     /// Takes a revision among the rows to write, in the place of one before it.
@@ -276,10 +279,10 @@ impl<'r> Deciding<'r> {
         revision: &'r NewRevision,
         numbers: Numbers,
         hourly: HourlyKey,
-        known: Option<Known>,
+        known: Option<&Known>,
     ) -> StoreOutcome {
         let event = revision.event();
-        let place = known.as_ref().and_then(|known| known.row);
+        let place = known.and_then(|known| known.row);
         let replaced = place.map(|place| &self.rows[place]);
         let brings_one = !revision.thumbnail.is_empty();
         let row = NewRow {
@@ -287,7 +290,7 @@ impl<'r> Deciding<'r> {
             numbers,
             seq: self.latest,
             jpeg: if brings_one { Some(&revision.thumbnail[..]) } else { replaced.and_then(|row| row.jpeg) },
-            thumbnail_revision: match &known {
+            thumbnail_revision: match known {
                 _ if brings_one => event.revision,
                 Some(known) => known.thumbnail_revision,
                 None => 0,

@@ -68,10 +68,11 @@ impl Conditions {
             until: filter.until,
             cameras,
             classes: named(NameKind::Class, filter.classes.iter().map(String::as_str).collect()).await?,
-            kinds: (!filter.kinds.is_empty()).then(|| filter.kinds.iter().map(|kind| kind_number(*kind)).collect()),
+            kinds: (!filter.kinds.is_empty())
+                .then(|| filter.kinds.iter().map(|kind| kind_number(*kind) as i16).collect()),
             edges: named(NameKind::Edge, filter.edges.iter().map(EdgeId::as_str).collect()).await?,
             min_confidence: filter.min_confidence,
-            colours: colour_bits(filter.colours.iter().copied()),
+            colours: colour_bits(filter.colours.iter().copied()) as i32,
             area: filter.area.clone(),
             plate: filter.plate.clone(),
             rules: named(NameKind::Rule, filter.rules.iter().map(RuleId::as_str).collect()).await?,

@@ -13,13 +13,14 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use vigil_base::{GeoPoint, Timestamp};
 
+use super::apply::ALL_CAMERAS;
 use super::conditions::{Conditions, FIRST_OWN, MATCHES};
 use super::failure::Failure;
 use super::names::NameKind;
 use super::readers::Snapshot;
 use super::values::At;
 use super::walk::before;
-use crate::index::keys::{ALL_CAMERAS, FIRST_SPAN_US, HOUR_US, LAST_SPAN, longest_of_span, whole_hours};
+use crate::index::keys::{FIRST_SPAN_US, HOUR_US, LAST_SPAN, longest_of_span, whole_hours};
 use crate::index::{CountGroup, CountQuery, Counts, GroupKey, IndexError};
 
 /// Rows that one count looks at: about three seconds, for conditions for which no counts are kept.
@@ -67,7 +68,7 @@ pub(super) async fn count(snapshot: Snapshot, query: CountQuery) -> Result<Count
     let near = before(from, FIRST_SPAN_US);
     pieces.push(Piece { from: near, until: looked_at_until, span: None });
     if conditions.from.is_some() {
-        let long = |span| Piece { from: before(from, longest_of_span(span)), until: near, span: Some(span) };
+        let long = |span| Piece { from: before(from, longest_of_span(span)), until: near, span: Some(span as i16) };
         pieces.extend((1..=LAST_SPAN).map(long));
     }
     counting.add_pieces(&conditions, &pieces).await?;

@@ -1,5 +1,6 @@
 //! What was watched: storing reports, adding them up, forgetting them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -65,16 +66,15 @@ impl Storing<'_> {
         }
         let (provider, model, fingerprint) = (&**provider, &**model, &**fingerprint);
         let sql = "SELECT number FROM analyses WHERE provider = $1 AND model = $2 AND fingerprint = $3 AND rate = $4";
-        let number = match self.connection.query_opt(sql, &[&provider, &model, &fingerprint, &rate]).await? {
-            Some(row) => row.get(0),
-            None => {
-                let sql = "SELECT coalesce(max(number), 0) + 1 FROM analyses";
-                let next: i32 = self.connection.client().query_one(sql, &[]).await?.get(0);
-                let sql =
-                    "INSERT INTO analyses (number, provider, model, fingerprint, rate) VALUES ($1, $2, $3, $4, $5)";
-                self.connection.execute(sql, &[&next, &provider, &model, &fingerprint, &rate]).await?;
-                next
-            }
+        let found = self.connection.query_opt(sql, &[&provider, &model, &fingerprint, &rate]).await?;
+        let number = if let Some(row) = found {
+            row.get(0)
+        } else {
+            let sql = "SELECT coalesce(max(number), 0) + 1 FROM analyses";
+            let next: i32 = self.connection.client().query_one(sql, &[]).await?.get(0);
+            let sql = "INSERT INTO analyses (number, provider, model, fingerprint, rate) VALUES ($1, $2, $3, $4, $5)";
+            self.connection.execute(sql, &[&next, &provider, &model, &fingerprint, &rate]).await?;
+            next
         };
         self.analyses.insert(key, number);
         Ok(number)
@@ -141,11 +141,14 @@ pub(super) async fn sums(snapshot: Snapshot, question: CoverageQuestion) -> Resu
     }
     let mut analyses = HashMap::new();
     for row in &rows {
-        let number = row.get(2);
-        if !analyses.contains_key(&number) {
-            analyses.insert(number, analysis_of(connection, number).await?);
-        }
-        add(&snapshot, &mut sums, row, step, &analyses[&number]).await?;
+        let analysis = match analyses.entry(row.get::<_, i32>(2)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let analysis = analysis_of(connection, *new.key()).await?;
+                new.insert(analysis)
+            }
+        };
+        add(&snapshot, &mut sums, row, step, analysis).await?;
     }
     Ok(sums)
 }

@@ -101,7 +101,7 @@ impl Kind {
     /// driver refuses is the exception.
     fn of_connection(error: &tokio_postgres::Error) -> Self {
         use std::error::Error;
-        let is_io = error.source().is_some_and(|cause| cause.is::<std::io::Error>());
+        let is_io = matches!(error.source(), Some(cause) if cause.is::<std::io::Error>());
         if error.is_closed() || is_io { Self::Unreachable } else { Self::Other }
     }
 }

@@ -142,13 +142,12 @@ impl<'n> Giving<'n> {
     }
 
     async fn give(&mut self, connection: &Connection, key: &Name) -> Result<i32, tokio_postgres::Error> {
-        let largest = match self.largest.get(&key.0) {
-            Some(largest) => *largest,
-            None => {
-                let sql = "SELECT coalesce(max(number), 0) FROM names WHERE kind = $1";
-                let statement = connection.prepare(sql).await?;
-                connection.client().query_one(&statement, &[&key.0]).await?.get(0)
-            }
+        let largest: i32 = if let Some(largest) = self.largest.get(&key.0) {
+            *largest
+        } else {
+            let sql = "SELECT coalesce(max(number), 0) FROM names WHERE kind = $1";
+            let statement = connection.prepare(sql).await?;
+            connection.client().query_one(&statement, &[&key.0]).await?.get(0)
         };
         self.largest.insert(key.0, largest + 1);
         self.new.push((key.clone(), largest + 1));

@@ -3,14 +3,14 @@
 use uuid::Uuid;
 use vigil_base::Timestamp;
 
-use super::apply::{CountChanges, HourlyKey};
+use super::apply::{ALL_CAMERAS, CountChanges, HourlyKey};
 use super::connect::Connection;
 use super::days::{self, start_of};
 use super::failure::Failure;
 use super::values::At;
 use super::writer::Changing;
 use crate::index::CommitSeq;
-use crate::index::keys::{ALL_CAMERAS, HOUR_US};
+use crate::index::keys::HOUR_US;
 
 /// Events of no day that one step removes: some milliseconds, during which commits wait.
 const STEP_EVENTS: i64 = 500;

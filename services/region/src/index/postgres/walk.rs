@@ -169,7 +169,8 @@ impl<'w> Walk<'w> {
         }
         let Some(from) = self.from.take() else { return false };
         let below = self.below.min(Key::before(before(from, FIRST_SPAN_US).as_micros()));
-        let source = |span| Source::new(Lane::Span(span), before(from, longest_of_span(span)), below, SMALLEST_CHUNK);
+        let source =
+            |span| Source::new(Lane::Span(span as i16), before(from, longest_of_span(span)), below, SMALLEST_CHUNK);
         self.sources = (1..=LAST_SPAN).map(source).collect();
         true
     }

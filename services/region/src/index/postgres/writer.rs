@@ -221,10 +221,11 @@ impl WriterState {
         let (mut retries, mut ahead) = (interval(RETRY), interval(MAKE_AHEAD_EVERY));
         let mut next = None;
         loop {
-            let request = match next.take() {
-                Some(request) => Some(request),
+            let request = if next.is_some() {
+                next.take()
+            } else {
                 // In this order: who publishes again and again must not keep a lost server from being looked for.
-                None => tokio::select! {
+                tokio::select! {
                     biased;
                     () = lost(&self.session) => {
                         self.lose(unreachable(&self.shared, "the connection was lost"));
@@ -239,7 +240,7 @@ impl WriterState {
                         continue;
                     }
                     request = requests.recv() => request,
-                },
+                }
             };
             match request {
                 None => break,

@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
-use vigil_base::{Event, GeoPoint, Timestamp};
+use vigil_base::{GeoPoint, Timestamp};
 
 use super::ReadError;
 use super::catalogue;
 use super::names::NameCache;
 use super::placement::{Grid, existing};
-use super::row::{EventRow, RowReader, begin_range, find_place};
+use super::row::{EventRow, RowReader, find_place};
 use super::schema::open_slice_writer;
 use super::seek::note_step;
 use super::slices::{Slice, SliceList, Summary};
 use super::store::{CountChanges, Numbers, Writing};
 use super::walk::Key;
+pub(super) use crate::index::keys::id_carries_begin;
 use crate::index::tail::Committed;
 use crate::index::{CommitSeq, NewRevision, StoreOutcome};
 
@@ -282,10 +283,4 @@ impl Extent {
 
 fn rejected(problem: &str) -> StoreOutcome {
     StoreOutcome::Rejected(format!("event.event_id: {problem}"))
-}
-
-/// Whether the event's id carries its begin, by which it is looked up.
-pub(super) fn id_carries_begin(event: &Event) -> bool {
-    let (first_us, last_us) = begin_range(event.id);
-    (first_us..=last_us).contains(&event.begin_time.as_micros())
 }

@@ -19,6 +19,7 @@ use super::row::RowReader;
 use super::slices::Session;
 use super::store::{ALL_CAMERAS, HOUR_US, HourlyKey, row_hourly_key};
 use super::walk::{Entry, Key, Path, Walk};
+use crate::index::keys::whole_hours;
 use crate::index::{CountGroup, CountQuery, Counts, GroupKey, IndexError};
 
 /// Work of one count, in index entries: about three seconds, for conditions for which no counts are kept.
@@ -61,13 +62,7 @@ pub(super) fn count(snapshot: &Snapshot<'_>, query: &CountQuery) -> Result<Count
         counting.add_slice(&snapshot.session(slice)?)?;
     }
     let groups = named(region, counting.groups)?;
-    Ok(in_order(groups, &query.group_by, query.max_groups))
-}
-
-/// The hours that lie wholly within a time, since 1970.
-fn whole_hours(from_us: i64, until_us: i64) -> Range<i64> {
-    let first = from_us.div_euclid(HOUR_US) + i64::from(from_us.rem_euclid(HOUR_US) > 0);
-    first..until_us.div_euclid(HOUR_US)
+    Ok(Counts::in_order(groups, &query.group_by, query.max_groups))
 }
 
 impl Counting<'_> {
@@ -214,18 +209,4 @@ fn named(connection: &Connection, groups: BTreeMap<Group, u64>) -> rusqlite::Res
         })
     };
     groups.into_iter().map(text).collect()
-}
-
-fn in_order(mut groups: Vec<CountGroup>, group_by: &[GroupKey], max_groups: usize) -> Counts {
-    groups.sort_by(|a, b| {
-        let by_key = group_by.iter().map(|key| match key {
-            GroupKey::Hour => a.hour.cmp(&b.hour),
-            GroupKey::Class => a.class.cmp(&b.class),
-            GroupKey::Camera => a.camera.cmp(&b.camera),
-        });
-        by_key.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
-    });
-    let truncated = groups.len() > max_groups;
-    groups.truncate(max_groups);
-    Counts { groups, truncated }
 }

@@ -1,7 +1,6 @@
 //! Newest first, page by page.
 
 use prost::Message;
-use vigil_base::Timestamp;
 
 use super::ReadError;
 use super::budget::{Budget, ROW_COST};
@@ -9,14 +8,11 @@ use super::conditions::Conditions;
 use super::merge::Candidates;
 use super::readers::Snapshot;
 use super::row::EventRow;
-use super::walk::Key;
+use crate::index::keys::{Key, MAX_PAGE_BYTES};
 use crate::index::{Position, SearchPage, SearchQuery};
 
 /// Work of one search, in index entries: about half a second. A page that ends here says where to go on.
 const MAX_WORK: usize = 1_000_000;
-
-/// Largest page: below the 4 MiB that a gRPC client takes unless it was told otherwise.
-const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
 
 /// A page of events.
 pub(super) fn search(snapshot: &Snapshot<'_>, query: &SearchQuery) -> Result<SearchPage, ReadError> {
@@ -27,7 +23,7 @@ fn search_within(snapshot: &Snapshot<'_>, query: &SearchQuery, work: usize) -> R
     let nothing = SearchPage { events: Vec::new(), next: None };
     let Some(conditions) = Conditions::new(snapshot.region(), &query.filter)? else { return Ok(nothing) };
     let newest = conditions.until_us.map_or(Key::NEWEST, Key::before);
-    let below = query.after.map_or(newest, |after| newest.min(key_of(after)));
+    let below = query.after.map_or(newest, |after| newest.min(after.into()));
     let mut candidates = Candidates::new(snapshot, &conditions, conditions.from_us, below)?;
     let mut budget = Budget::new(snapshot, work);
     let (rows, next) = matching_rows(&mut candidates, &conditions, query.max_events, &mut budget)?;
@@ -36,7 +32,7 @@ fn search_within(snapshot: &Snapshot<'_>, query: &SearchQuery, work: usize) -> R
         let event = candidates.event(row, *source)?;
         bytes += event.encoded_len();
         if bytes > MAX_PAGE_BYTES && i > 0 {
-            return Ok(SearchPage { events, next: Some(position_of(rows[i - 1].0.key)) });
+            return Ok(SearchPage { events, next: Some(rows[i - 1].0.key.position()) });
         }
         events.push(event);
     }
@@ -62,7 +58,7 @@ fn matching_rows(
         let row = candidates.row(&entry, source)?;
         let Some(row) = row.filter(|row| conditions.matches(row)) else { continue };
         if rows.len() == max_events {
-            let next = rows.last().map(|(row, _)| position_of(row.key));
+            let next = rows.last().map(|(row, _)| row.key.position());
             return Ok((rows, next));
         }
         candidates.take(source);
@@ -71,21 +67,13 @@ fn matching_rows(
     Ok((rows, None))
 }
 
-fn key_of(position: Position) -> Key {
-    Key { begin_us: position.begin_time.as_micros(), id: position.event_id }
-}
-
-fn position_of(key: Key) -> Position {
-    Position { begin_time: Timestamp::from_micros(key.begin_us), event_id: key.id }
-}
-
 /// The place right before `key` in the direction of search, so that the next page looks at it again: its work was not
 /// paid for.
 fn position_after(key: Key) -> Position {
     let next_id = u128::from_be_bytes(key.id).checked_add(1);
     match next_id {
-        Some(id) => position_of(Key { id: id.to_be_bytes(), ..key }),
-        None => position_of(Key::before(key.begin_us.saturating_add(1))),
+        Some(id) => Key { id: id.to_be_bytes(), ..key }.position(),
+        None => Key::before(key.begin_us.saturating_add(1)).position(),
     }
 }
 
@@ -131,8 +119,8 @@ mod tests {
     fn a_page_that_ran_out_of_work_goes_on_with_the_event_it_did_not_look_at() {
         for id in [[0; 16], [7; 16], [0xff; 16]] {
             let key = Key { begin_us: 5, id };
-            assert!(key < key_of(position_after(key)), "the next page starts below its position");
-            assert!(key_of(position_after(key)) <= Key { begin_us: 6, id: [0; 16] });
+            assert!(key < Key::from(position_after(key)), "the next page starts below its position");
+            assert!(Key::from(position_after(key)) <= Key { begin_us: 6, id: [0; 16] });
         }
     }
 }

@@ -7,10 +7,9 @@ use vigil_base::{Event, Timestamp};
 
 use super::names::{NameCache, NameKind};
 use super::row::{EventRow, colours_of, kind_number, span_of};
+pub(super) use crate::index::keys::HOUR_US;
 use crate::index::{CommitSeq, NewRevision};
 
-/// One hour, in microseconds.
-pub(super) const HOUR_US: i64 = 3_600_000_000;
 /// The camera number under which the sums over all cameras are kept; no camera has it.
 pub(super) const ALL_CAMERAS: i64 = 0;
 

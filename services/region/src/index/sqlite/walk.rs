@@ -9,29 +9,13 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use rusqlite::{Connection, Row, ToSql, params};
 
-use super::row::{FIRST_SPAN_US, LAST_SPAN, longest_of_span};
+pub(super) use crate::index::keys::Key;
+use crate::index::keys::{FIRST_SPAN_US, LAST_SPAN, longest_of_span};
 
 /// First entries that a walk fetches, and most that it fetches at a time: few for a page of many cameras, more the
 /// longer it goes on.
 const FIRST_CHUNK: usize = 16;
 const LARGEST_CHUNK: usize = 1_024;
-
-/// Place of an event in the order of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Key {
-    pub(super) begin_us: i64,
-    pub(super) id: [u8; 16],
-}
-
-impl Key {
-    /// Before (older than) every event that begins at `begin_us`.
-    pub(super) fn before(begin_us: i64) -> Self {
-        Self { begin_us, id: [0; 16] }
-    }
-
-    /// Newer than every event.
-    pub(super) const NEWEST: Self = Self { begin_us: i64::MAX, id: [0xff; 16] };
-}
 
 /// What an index entry tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,178 @@
+//! The database server dies, restarts and turns read-only under a region that runs: nothing that was acknowledged is lost, and
+//! the region goes on when the server does.
+#![allow(clippy::unwrap_used)] // Helpers of tests.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use vigil_base::SystemClock;
+use vigil_base::event::Event;
+use vigil_proto::convert::Filter;
+use vigil_proto::v1::{EventFilter, SearchRequest};
+use vigil_region::RegionConfig;
+use vigil_region::config::IndexConfig;
+use vigil_region::index::postgres::PostgresIndex;
+use vigil_region::index::{
+    CommitFeed, EventSearch, EventWriter, IndexError, IndexStatus, NewRevision, SearchQuery, StoreOutcome,
+};
+
+use common::postgres::PostgresServer;
+use common::server::{TestRegion, eventually};
+use common::{NOON, afternoon, event, region, secs};
+
+const PUBLISHERS: u64 = 3;
+const BATCH: u64 = 40;
+const CRASHES: u64 = 4;
+/// Batches that each publisher must have had acknowledged between two crashes.
+const BETWEEN: u64 = 8;
+
+/// Publishes until told to end, each batch again and again until it is acknowledged; returns what was.
+async fn publish(
+    index: Arc<PostgresIndex>,
+    number: u64,
+    done: watch::Sender<u64>,
+    end: watch::Receiver<bool>,
+) -> Vec<Event> {
+    let mut acknowledged = Vec::new();
+    while !*end.borrow() {
+        let first = number * 1_000_000 + acknowledged.len() as u64;
+        let batch: Vec<Event> = (first..first + BATCH).map(|i| event(secs(i % 3_000))).collect();
+        loop {
+            let revisions = batch.iter().map(|event| NewRevision::new(event.clone(), Bytes::new())).collect();
+            match index.commit(revisions).await {
+                Ok(outcomes) => {
+                    assert!(
+                        !outcomes.iter().any(|outcome| matches!(outcome, StoreOutcome::Rejected(_))),
+                        "{outcomes:?}"
+                    );
+                    break;
+                }
+                Err(IndexError::Unreachable { .. } | IndexError::Taken { .. }) => tokio::task::yield_now().await,
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        acknowledged.extend(batch);
+        done.send_modify(|batches| *batches += 1);
+    }
+    acknowledged
+}
+
+async fn all_ids(index: &PostgresIndex) -> Vec<String> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let query = SearchQuery { filter: Filter::default(), after, max_events: 1_000 };
+        let page = index.search(query).await.unwrap();
+        found.extend(page.events.into_iter().map(|event| event.event_id));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return found,
+        }
+    }
+}
+
+async fn a_server_that_crashes_during_ingest_loses_nothing_that_was_acknowledged(server: &PostgresServer) {
+    let config = server.config("crashes");
+    let index = Arc::new(PostgresIndex::open(&config, SystemClock::shared()).unwrap());
+    let (end, ended) = watch::channel(false);
+    let mut publishers = Vec::new();
+    let mut progress = Vec::new();
+    for number in 0..PUBLISHERS {
+        let (done, batches) = watch::channel(0);
+        progress.push(batches);
+        publishers.push(tokio::spawn(publish(Arc::clone(&index), number, done, ended.clone())));
+    }
+    for crash in 1..=CRASHES {
+        for batches in &mut progress {
+            let enough = batches.wait_for(|batches| *batches >= crash * BETWEEN);
+            tokio::time::timeout(Duration::from_mins(2), enough).await.expect("the region did not go on").unwrap();
+        }
+        server.crash();
+        let error = eventually("the region notices", || async { index.stats().await.err() }).await;
+        assert!(matches!(error, IndexError::Unreachable { .. }), "{error:?}");
+        server.restart();
+    }
+    end.send_replace(true);
+    let mut sent = BTreeSet::new();
+    for publisher in publishers {
+        sent.extend(publisher.await.unwrap().into_iter().map(|event| event.id.to_string()));
+    }
+    let found = eventually("the region answers", || async { index.stats().await.ok() }).await.events;
+    assert_eq!(found, sent.len() as u64, "every batch was acknowledged in the end, and counts once");
+    let ids = all_ids(&index).await;
+    assert_eq!(ids.len(), sent.len(), "nothing is found twice");
+    assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), sent);
+    drop(index);
+    let index = PostgresIndex::open(&config, SystemClock::shared()).unwrap();
+    let mut after = vigil_region::index::CommitSeq(0);
+    let mut delivered = BTreeSet::new();
+    while after < *index.latest().borrow() {
+        let page = index.read(after, Arc::new(Filter::default()), 1_000).await.unwrap();
+        for item in page.items {
+            assert!(item.seq > after && delivered.insert(item.event.event_id), "commit numbers were given twice");
+            after = item.seq;
+        }
+        after = page.through;
+    }
+    assert_eq!(delivered, sent, "the feed has each event once");
+}
+
+async fn a_server_that_turns_read_only_is_said_to_be_read_only(server: &PostgresServer) {
+    let config = server.config("standby");
+    let index = PostgresIndex::open(&config, SystemClock::shared()).unwrap();
+    let store = || index.commit(vec![NewRevision::new(event(NOON), Bytes::new())]);
+    store().await.unwrap();
+    server.sql("ALTER SYSTEM SET default_transaction_read_only = on");
+    server.sql("SELECT pg_reload_conf()");
+    let error = eventually("the server turns read-only", || async { store().await.err() }).await;
+    assert!(matches!(error, IndexError::ReadOnly { .. }), "{error:?}");
+    assert!(index.stats().await.is_ok(), "questions are answered all the same");
+    server.sql("ALTER SYSTEM RESET default_transaction_read_only");
+    server.sql("SELECT pg_reload_conf()");
+    eventually("the server can be written again", || async { store().await.ok() }).await;
+}
+
+/// The whole region over this engine: chosen by its configuration, it says that its database is away, and comes back with it.
+async fn a_region_tells_that_its_database_is_away_and_comes_back_with_it(server: &PostgresServer) {
+    let temp = tempfile::tempdir().unwrap();
+    let index = IndexConfig::Postgres(server.config("whole"));
+    let config = RegionConfig { index, ..RegionConfig::local(region(), temp.path()) };
+    let served = TestRegion::start_with(config, afternoon()).await;
+    let mut edge = served.edge("edge-1").await;
+    edge.publish(&[event(NOON)]).await;
+    assert_eq!(served.search_all(EventFilter::default(), 10).await.len(), 1);
+    server.crash();
+    let sent = event(secs(1));
+    edge.send(vec![common::server::record(&sent)]).await;
+    let refused = edge.ack().await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
+    assert!(refused.message().contains("database cannot be reached"), "{refused:?}");
+    let asked = served.query().search(SearchRequest::default()).await.unwrap_err();
+    assert_eq!(asked.code(), tonic::Code::Unavailable, "{asked:?}");
+    server.restart();
+    let again = || async {
+        let mut edge = served.edge_instance("edge-1", &edge_instance()).await.ok()?;
+        edge.send(vec![common::server::record(&sent)]).await;
+        edge.ack().await.ok()
+    };
+    eventually("the edge's batch is taken", again).await;
+    assert_eq!(served.search_all(EventFilter::default(), 10).await.len(), 2);
+    served.stop().await;
+}
+
+fn edge_instance() -> String {
+    vigil_base::InstanceId::random().to_string()
+}
+
+/// One server, one test at a time: each takes it away from all others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_of_the_server() {
+    let server = PostgresServer::start(&[]);
+    a_server_that_crashes_during_ingest_loses_nothing_that_was_acknowledged(&server).await;
+    a_server_that_turns_read_only_is_said_to_be_read_only(&server).await;
+    a_region_tells_that_its_database_is_away_and_comes_back_with_it(&server).await;
+}
