@@ -53,6 +53,14 @@ impl Entry {
         })
     }
 
+    fn time(&self) -> (i64, i64) {
+        (self.from_us, self.until_us)
+    }
+
+    fn is_sound_and_dated(&self) -> bool {
+        self.damage.is_none() && !self.is_dropping && self.kind == SliceKind::Dated
+    }
+
     fn into_slice(self, folder: &Path, summary: Option<Summary>, problem: Option<String>) -> Arc<Slice> {
         let path = path_of(folder, self.number, self.kind, self.from_us);
         let state = SliceState {
@@ -84,7 +92,9 @@ pub(super) fn load(region: &Connection, path: &Path, folder: &Path, index_id: Uu
     let failed = |e| IndexError::sqlite(path, "read the list of slices", e);
     let slices = Slices::default();
     let mut budget = CHECKED_AT_START;
-    for entry in entries(region).map_err(failed)? {
+    let entries = entries(region).map_err(failed)?;
+    let sound: Vec<(i64, i64)> = entries.iter().filter(|entry| entry.is_sound_and_dated()).map(Entry::time).collect();
+    for entry in entries {
         let file = path_of(folder, entry.number, entry.kind, entry.from_us);
         let was_written = entry.seq_bound > 0;
         if entry.is_dropping || (!was_written && !is_sound(&file, entry.number, index_id)) {
@@ -93,12 +103,22 @@ pub(super) fn load(region: &Connection, path: &Path, folder: &Path, index_id: Uu
             forget(region, entry.number).map_err(failed)?;
             continue;
         }
+        let (from_us, until_us) = entry.time();
         let found = match &entry.damage {
-            Some(damage) => Err(damage.clone()),
-            None => look(&file, &entry, index_id, &mut budget)?,
+            // Events of its time may have been sent again, to the slice that took its place.
+            Some(damage) if sound.iter().any(|other| other.0 < until_us && from_us < other.1) => Err(damage.clone()),
+            _ => look(&file, &entry, index_id, &mut budget)?,
         };
         match found {
-            Ok(summary) => slices.add(entry.into_slice(folder, Some(summary), None)),
+            Ok(summary) => {
+                let was_damaged = entry.damage.is_some();
+                let slice = entry.into_slice(folder, Some(summary), None);
+                if was_damaged {
+                    tracing::info!(slice = %slice.path.display(), "a slice of the index can be read again");
+                    clear_damage(region, &slice).map_err(failed)?;
+                }
+                slices.add(slice);
+            }
             Err(problem) => {
                 tracing::error!(slice = %file.display(), problem, "a slice of the index cannot be read");
                 slices.add(entry.into_slice(folder, None, Some(problem)));

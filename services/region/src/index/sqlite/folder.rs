@@ -1,6 +1,7 @@
 //! The data folder, its lock, and the names of its files.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::index::IndexError;
@@ -9,6 +10,10 @@ const LOCK: &str = "lock";
 const REGION: &str = "region.db";
 /// The one file of versions that had no slices.
 const UNSLICED: &str = "index.db";
+/// Space that is kept back, so that the region's file can be opened on a full disk: SQLite keeps an index of its log beside it
+/// (32 KiB), and writes a log.
+const RESERVE: &str = "reserve";
+const RESERVE_BYTES: usize = 256 * 1024;
 /// What SQLite keeps beside a database file while it is open.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
@@ -52,6 +57,11 @@ impl DataFolder {
         self.path.join(UNSLICED)
     }
 
+    /// Gives back what was kept; whether there was any.
+    pub(super) fn give_reserve(&self) -> bool {
+        fs::remove_file(self.path.join(RESERVE)).is_ok()
+    }
+
     /// Makes new names in the folder durable, and removed ones stay away.
     pub(super) fn sync(&self) -> Result<(), IndexError> {
         sync(&self.path)
@@ -62,6 +72,21 @@ impl DataFolder {
 pub(super) fn sync(folder: &Path) -> Result<(), IndexError> {
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|e| IndexError::io(folder, "sync data folder", e))
+}
+
+/// Keeps space back for the next start on a full disk; where there is none now, after the next slice that is removed.
+pub(super) fn keep_reserve(folder: &Path) {
+    let reserve = folder.join(RESERVE);
+    if reserve.metadata().is_ok_and(|file| file.len() == RESERVE_BYTES as u64) {
+        return;
+    }
+    let kept = File::create(&reserve).and_then(|mut file| {
+        file.write_all(&[0; RESERVE_BYTES])?;
+        file.sync_all()
+    });
+    if let Err(error) = kept {
+        tracing::warn!(file = %reserve.display(), %error, "no space can be kept back for a start on a full disk");
+    }
 }
 
 /// Removes a database file, then what SQLite kept beside it: without the file the rest is nothing, the other way round it

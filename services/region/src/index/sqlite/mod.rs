@@ -13,6 +13,7 @@
 //! ```text
 //! data_dir/
 //!   lock                           locked (flock) for as long as the index is open
+//!   reserve                        256 KiB that are kept back, so that a region can start on a full disk
 //!   region.db                      all that is not an event; + -wal, -shm
 //!   events-2026-01-05T00-17.db     slice 17: events that began on that day (a slice's length is configured)
 //!   events-2026-01-06T00-18.db     each + -wal, -shm while it is open
@@ -187,7 +188,12 @@ impl SqliteIndex {
             Ok(())
         })?;
         let path = folder.region();
-        let (region, index_id) = schema::open_region(&path, &config.region)?;
+        let opened = schema::open_region(&path, &config.region);
+        // A full disk shows by many names when the files beside a database cannot be made.
+        let wants_space = matches!(opened, Err(IndexError::DiskFull { .. } | IndexError::Database { .. }));
+        let opened =
+            if wants_space && folder.give_reserve() { schema::open_region(&path, &config.region) } else { opened };
+        let (region, index_id) = opened?;
         folder.sync()?;
         let slices = Arc::new(catalogue::load(&region, &path, folder.path(), index_id)?);
         let meta = |name| schema::meta_number(&region, name).map_err(|e| IndexError::sqlite(&path, "open", e));
@@ -207,6 +213,7 @@ impl SqliteIndex {
         };
         let grid = Grid::new(config.slice);
         let writer = Writer::start(opened, (&config.region, grid), Arc::clone(&tail), clock)?;
+        folder::keep_reserve(folder.path());
         let data_dir = folder.path().to_owned();
         Ok(Self { readers, writer, tail, slices, index_id, path, data_dir, folder: Mutex::new(Some(folder)) })
     }

@@ -9,7 +9,7 @@ use vigil_base::Timestamp;
 
 use super::catalogue;
 use super::feed::last_seq_of;
-use super::folder::{remove_database, sync};
+use super::folder::{keep_reserve, remove_database, sync};
 use super::schema::{meta_number, set_meta_number};
 use super::seek::forget_steps;
 use super::slices::{Slice, SliceKind};
@@ -68,6 +68,7 @@ impl WriterState {
         }
         remove_database(&slice.path)?;
         sync(&self.opened.folder)?;
+        keep_reserve(&self.opened.folder);
         tracing::info!(slice = %slice.path.display(), noted_before = noted, "retention removed a slice of the index");
         self.note_gone(gone, true).inspect_err(|_| self.unnoted.push(gone))
     }

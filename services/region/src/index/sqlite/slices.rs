@@ -184,7 +184,7 @@ impl Slice {
             last_end: state.summary.map(|summary| Timestamp::from_micros(summary.last_end_us)),
             problem: format!(
                 "events that began from {from} to {until} are missing: slice {name}: {problem}; put the file back from a \
-                 backup, or run vigil region reindex; retention removes it in its time"
+                 backup and start again; retention removes it in its time"
             ),
         }
     }
