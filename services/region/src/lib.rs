@@ -38,4 +38,4 @@ mod tokens;
 
 pub use config::{EnrolmentConfig, Limits, RegionConfig};
 pub use error::RegionError;
-pub use server::{RegionServer, migrate, run};
+pub use server::{RegionServer, migrate, reindex, run};

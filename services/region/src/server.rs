@@ -23,7 +23,7 @@ use crate::edges::Edges;
 use crate::enrolment::Enrolment;
 use crate::error::RegionError;
 use crate::index::postgres::PostgresIndex;
-use crate::index::sqlite::{SqliteConfig, SqliteIndex};
+use crate::index::sqlite::{ReindexedSlice, SqliteConfig, SqliteIndex};
 use crate::index::{Index, IndexError};
 use crate::ingest::IngestService;
 use crate::query::QueryService;
@@ -190,21 +190,38 @@ async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<(Arc<dyn Ind
 
 fn open_index(config: &RegionConfig, clock: SharedClock) -> Result<Arc<dyn Index>, IndexError> {
     match &config.index {
-        IndexConfig::Sqlite => {
-            let sqlite = SqliteConfig {
-                data_dir: config.data_dir.clone(),
-                region: config.region_id.clone(),
-                reader_threads: config.limits.reader_threads,
-                slice: config.slice,
-            };
-            Ok(Arc::new(SqliteIndex::open(&sqlite, clock)?))
-        }
+        IndexConfig::Sqlite => Ok(Arc::new(SqliteIndex::open(&embedded(config), clock)?)),
         IndexConfig::Postgres(postgres) => {
             // The embedded engine makes the folder itself; here only the key for tokens lies in it.
             let made = std::fs::create_dir_all(&config.data_dir);
             made.map_err(|e| IndexError::io(&config.data_dir, "make data folder", e))?;
             Ok(Arc::new(PostgresIndex::open(postgres, clock)?))
         }
+    }
+}
+
+/// Where the embedded index lies, and how it is used.
+fn embedded(config: &RegionConfig) -> SqliteConfig {
+    SqliteConfig {
+        data_dir: config.data_dir.clone(),
+        region: config.region_id.clone(),
+        reader_threads: config.limits.reader_threads,
+        slice: config.slice,
+    }
+}
+
+/// Builds anew what the embedded index derives from its events, while the region does not run; tells of each slice. Blocks for
+/// as long as that takes. False: the index is PostgreSQL's, which has that from its own REINDEX.
+///
+/// # Errors
+/// As the engine's when it is opened, and those of `tell`.
+pub fn reindex(
+    config: &RegionConfig,
+    tell: &mut dyn FnMut(ReindexedSlice) -> Result<(), IndexError>,
+) -> Result<bool, IndexError> {
+    match &config.index {
+        IndexConfig::Sqlite => SqliteIndex::reindex(&embedded(config), tell).map(|()| true),
+        IndexConfig::Postgres(_) => Ok(false),
     }
 }
 

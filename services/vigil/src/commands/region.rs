@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use vigil_region::RegionConfig;
+use vigil_region::index::IndexError;
+use vigil_region::index::sqlite::ReindexedSlice;
 
 use super::serve;
 use crate::{exit, output};
@@ -23,6 +25,9 @@ pub struct RegionArgs {
 enum Action {
     /// Bring the index's tables to this program's version, while the region does not run; make them where there are none.
     Migrate,
+    /// Build anew what is derived from the events, while the region does not run: their columns, counts, indexes, and the list of
+    /// slices where region.db was lost. Tells what was put right; a damaged slice is left alone: exit status 1.
+    Reindex,
 }
 
 /// Serves until SIGTERM or an interrupt, or does what is asked.
@@ -38,5 +43,34 @@ pub async fn run(args: RegionArgs) -> anyhow::Result<ExitCode> {
             output::line(format!("the index of region {region} is of this program's version"))?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Action::Reindex) => {
+            let config = RegionConfig::load(&file)?;
+            tokio::task::spawn_blocking(move || reindex(&config)).await?
+        }
     }
+}
+
+fn reindex(config: &RegionConfig) -> anyhow::Result<ExitCode> {
+    let mut is_whole = true;
+    let mut tell = |slice: ReindexedSlice| {
+        is_whole &= slice.outcome.is_ok();
+        // Nobody to tell it to ends the work between two slices.
+        output::line(in_words(&slice)).map_err(|_| IndexError::Cancelled)
+    };
+    if !vigil_region::reindex(config, &mut tell)? {
+        anyhow::bail!("the index of this region is in PostgreSQL, whose own REINDEX does this");
+    }
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn in_words(slice: &ReindexedSlice) -> String {
+    let name = &slice.name;
+    let done = match &slice.outcome {
+        Ok(done) => done,
+        Err(problem) => return format!("{name}: LEFT ALONE: {problem}"),
+    };
+    let corrected = if done.corrected > 0 { format!(", {} of them put right", done.corrected) } else { String::new() };
+    let counts = if done.counts_differed { ", counts put right" } else { "" };
+    let taken_back = if done.taken_back { ", taken back into the index" } else { "" };
+    format!("{name}: {} events{corrected}{counts}{taken_back}", done.events)
 }
