@@ -70,6 +70,7 @@ fn assert_good_with(folder: &Path, region: &str, sections: &[&str]) {
     for file in ["region-north.pem", "region-north.key", "authority.pem"] {
         std::fs::copy(pki.join(file), own.join(file)).unwrap();
     }
+    std::fs::write(own.join("region-db.url"), "postgres://vigil:password@127.0.0.1:5432/vigil\n").unwrap();
     let (status, _, stderr) = check(&own, "region.toml", &format!("{region}{}", sections.concat()));
     assert_eq!(status, Some(0), "{sections:?}: {stderr}");
 }
