@@ -23,7 +23,7 @@ use tonic::{Code, Status};
 use tower_layer::Layer;
 use tower_service::Service;
 use vigil_audit::{AuditError, AuditLog, Entry, Outcome};
-use vigil_trust::PeerInfo;
+use vigil_trust::{PeerInfo, Role};
 
 use crate::access::Access;
 use crate::error::chain;
@@ -210,8 +210,7 @@ impl AuditLayer {
             parts.extensions.insert(subject);
         }
         let mut entry = method.entry(&parts, &body);
-        let access = self.admit(&parts.headers);
-        let access = match access {
+        let access = match self.admit(&parts) {
             Ok(access) => access,
             Err(error) => {
                 entry.outcome = Outcome { code: "Refused".to_owned(), detail: Some(error.message.clone()), items: 0 };
@@ -231,9 +230,16 @@ impl AuditLayer {
         self.written(entry, response).await
     }
 
-    /// What the question says about itself, when it says what is required.
-    fn admit(&self, headers: &HeaderMap) -> Result<Access, ServiceError> {
-        let access = Access::of(&MetadataMap::from_headers(headers.clone()))?;
+    /// What the question says about itself, when it says what is required, and nothing that it may not say.
+    fn admit(&self, parts: &http::request::Parts) -> Result<Access, ServiceError> {
+        let access = Access::of(&MetadataMap::from_headers(parts.headers.clone()))?;
+        let identity = parts.extensions.get::<PeerInfo>().and_then(|info| Some(&info.peer.as_ref()?.identity));
+        if let Some(identity) = identity.filter(|identity| identity.role() != Role::Gateway)
+            && access.on_behalf_of.is_some()
+        {
+            let message = format!("{identity} may not ask on behalf of others: only gateways do");
+            return Err(ServiceError::new(ErrorCode::Denied, message));
+        }
         let missing = [
             ("a purpose", self.required.purpose && access.purpose.is_none()),
             ("a case number", self.required.case && access.case.is_none()),

@@ -12,6 +12,7 @@ use vigil_proto::v1;
 use vigil_proto::v1::RegionOutcome::{Answered, Unreachable};
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
 use vigil_region::{RegionConfig, RegionServer};
+use vigil_serve::Access;
 use vigil_trust::{Authority, Dialer, Expect, Keeper, Owner, TlsFiles};
 
 use crate::support::outcomes;
@@ -46,13 +47,17 @@ async fn a_region_that_is_another_by_its_certificate_is_not_asked_and_only_opera
     config.tls = Some(files(&authority, folder.path(), "vigil://gateway/city"));
     let gateway = GatewayServer::start(config, None).await.unwrap();
 
-    let search_as = async |who: &str| {
+    let search_for = async |who: &str, on_behalf_of: Option<&str>| {
         let keeper =
             Keeper::open(files(&authority, folder.path(), who), Owner::Anybody, SystemClock::shared()).unwrap();
         let endpoint = Endpoint::from_shared(format!("https://{}", gateway.address())).unwrap();
         let channel = Dialer::new(endpoint, Some(keeper), Expect::Host).connect().await.unwrap();
-        EventQueryServiceClient::new(channel).search(v1::SearchRequest::default()).await
+        let mut request = tonic::Request::new(v1::SearchRequest::default());
+        let access = Access { on_behalf_of: on_behalf_of.map(str::to_owned), ..Access::default() };
+        access.write(request.metadata_mut());
+        EventQueryServiceClient::new(channel).search(request).await
     };
+    let search_as = async |who: &str| search_for(who, None).await;
     let answer = search_as("vigil://operator/alice").await.unwrap().into_inner();
     assert_eq!(outcomes(&answer.regions), [("east", Unreachable), ("north", Answered)]);
     let detail = &answer.regions[0].detail;
@@ -60,6 +65,21 @@ async fn a_region_that_is_another_by_its_certificate_is_not_asked_and_only_opera
     for other in ["vigil://edge/box-7", "vigil://gateway/city-2"] {
         assert_eq!(search_as(other).await.unwrap_err().code(), Code::PermissionDenied, "{other}");
     }
+    let (alice, chief) = ("vigil://operator/alice", "vigil://operator/chief");
+    let refused = search_for(alice, Some(chief)).await.unwrap_err();
+    assert!(refused.code() == Code::PermissionDenied && refused.message().contains("on behalf of others"), "{refused}");
+
+    let asked = |log: &Path| {
+        let all = vigil_audit::Search { limit: 100, ..Default::default() };
+        let entries = vigil_audit::search(log, &all).unwrap().records.into_iter().map(|record| record.entry);
+        entries.map(|entry| (entry.subject, entry.on_behalf_of, entry.outcome.code)).collect::<Vec<_>>()
+    };
+    let at_gateway = asked(&folder.path().join("audit"));
+    assert_eq!(at_gateway[0], (alice.to_owned(), None, "Ok".to_owned()));
+    assert_eq!(at_gateway.last().unwrap(), &(alice.to_owned(), None, "Refused".to_owned()));
+    let at_region = asked(&folder.path().join("north/audit"));
+    let for_alice = ("vigil://gateway/city".to_owned(), Some(alice.to_owned()), "Ok".to_owned());
+    assert_eq!(at_region, [for_alice], "by whose certificate, and for whom");
     gateway.stop().await;
     north.stop().await;
     south.stop().await;
