@@ -155,7 +155,7 @@ async fn what_is_no_good_token_or_request_is_refused_and_uses_up_nothing() {
     denied(&token, Vec::new(), Code::InvalidArgument, "certificate_request").await;
     assert!(city.enrol(&token, request()).await.is_ok(), "the token was not used up");
     // Neither the ledger's files nor anything else on the disk holds the secret.
-    let secret: String = token.secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret: String = token.secret.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     for entry in std::fs::read_dir(city.authority.folder().join("tokens")).unwrap() {
         let text = std::fs::read(entry.unwrap().path()).unwrap();
         assert!(!String::from_utf8_lossy(&text).contains(&secret));

@@ -83,7 +83,7 @@ fn file_of(data_dir: &Path, number: u32) -> PathBuf {
     let mut files = fs::read_dir(data_dir).unwrap().map(|entry| entry.unwrap().path());
     let is_it = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap();
-        name.starts_with(&start) && name.ends_with(".db")
+        name.strip_suffix(".db").is_some_and(|stem| stem.starts_with(&start))
     };
     files.find(is_it).unwrap()
 }

@@ -166,13 +166,10 @@ impl Applying<'_> {
     fn enter(&mut self, slice: &Arc<Slice>) -> Result<usize, ReadError> {
         let failed = |error| ReadError::Slice(Arc::clone(slice), error);
         let found = self.open.iter().position(|open| open.slice.number == slice.number);
-        let index = match found {
-            Some(index) => index,
-            None => {
-                self.open.push(SliceWriter::new(Arc::clone(slice), open_slice_writer(&slice.path).map_err(failed)?));
-                self.open.len() - 1
-            }
-        };
+        let index = found.unwrap_or(self.open.len());
+        if found.is_none() {
+            self.open.push(SliceWriter::new(Arc::clone(slice), open_slice_writer(&slice.path).map_err(failed)?));
+        }
         let writer = &mut self.open[index];
         if writer.pending.is_none() {
             writer.begin().map_err(failed)?;

@@ -158,7 +158,7 @@ fn look(file: &Path, entry: &Entry, index_id: Uuid, budget: &mut u64) -> Result<
         Ok(summary) => Ok(Ok(summary)),
         Err(IndexError::Corrupt { source, .. }) => Ok(Err(format!("its file is damaged: {source}"))),
         Err(IndexError::Foreign { problem, .. }) => Ok(Err(problem)),
-        Err(error) => entry.sealed.map(Ok).map_or(Err(error), Ok),
+        Err(error) => entry.sealed.map(Ok).ok_or(error),
     }
 }
 

@@ -81,7 +81,7 @@ pub(super) fn keep_reserve(folder: &Path) {
         return;
     }
     let kept = File::create(&reserve).and_then(|mut file| {
-        file.write_all(&[0; RESERVE_BYTES])?;
+        file.write_all(&vec![0; RESERVE_BYTES])?;
         file.sync_all()
     });
     if let Err(error) = kept {

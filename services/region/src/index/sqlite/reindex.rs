@@ -110,7 +110,10 @@ fn adopt(region: &Connection, folder: &Path, index_id: Uuid) -> rusqlite::Result
 
 fn slice_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_slice = |name: &str| (name.starts_with("events-") || name.starts_with("strays-")) && name.ends_with(".db");
+    let is_slice = |name: &str| {
+        let stem = name.strip_suffix(".db");
+        stem.is_some_and(|stem| stem.starts_with("events-") || stem.starts_with("strays-"))
+    };
     let mut files: Vec<PathBuf> =
         entries.filter(|entry| entry.file_name().to_str().is_some_and(is_slice)).map(|entry| entry.path()).collect();
     files.sort();

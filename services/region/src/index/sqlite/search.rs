@@ -39,14 +39,17 @@ fn search_within(snapshot: &Snapshot<'_>, query: &SearchQuery, work: usize) -> R
     Ok(SearchPage { events, next })
 }
 
+/// A row, and which of the slices it is of.
+type FoundRow = (EventRow, usize);
+
 /// The rows of a page with the slices they are of, and where the next one goes on.
 fn matching_rows(
     candidates: &mut Candidates<'_>,
     conditions: &Conditions,
     max_events: usize,
     budget: &mut Budget<'_>,
-) -> Result<(Vec<(EventRow, usize)>, Option<Position>), ReadError> {
-    let mut rows: Vec<(EventRow, usize)> = Vec::new();
+) -> Result<(Vec<FoundRow>, Option<Position>), ReadError> {
+    let mut rows: Vec<FoundRow> = Vec::new();
     while let Some((entry, source)) = candidates.next()? {
         let may_match = conditions.may_match(&entry);
         if !budget.spend(if may_match { ROW_COST } else { 1 })? {
