@@ -306,7 +306,7 @@ mod tests {
             (with_region("max_subscriptions = 1000000"), "max_subscriptions"),
             (format!("{HEAD}regions = []\n"), "regions: is empty"),
             (
-                with_region("").replace("listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:7000\""),
+                with_region("").replacen("listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:7000\"", 1),
                 "listen: other machines reach",
             ),
             (with_region("").replace("http://127", "https://127"), "regions[0].address: is reached over TLS"),
