@@ -173,7 +173,8 @@ async fn a_message_that_is_none_or_too_large_is_refused_as_such_on_every_call() 
                 assert!(status.message().contains("decode"), "{path}: {status:?}");
             }
             let status = refusal(&channel, path, vec![vec![0; TOO_LARGE]]).await;
-            assert_eq!(status.code(), Code::ResourceExhausted, "{path}: {status:?}");
+            // The audit layer's code, or the transport's where calls are not audited.
+            assert!(matches!(status.code(), Code::ResourceExhausted | Code::OutOfRange), "{path}: {status:?}");
             assert!(status.message().contains("too large"), "{path}: {status:?}");
         }
         lives(&channel).await;
