@@ -51,6 +51,8 @@ pub fn event_to_wire(event: &Event) -> v1::Event {
         trace_parent: optional_text(event.trace_parent.as_ref()),
         evidence: finding.map(|finding| evidence_to_wire(&finding.evidence)),
         suppressed: finding.map_or(0, |finding| finding.suppressed),
+        // Who answers says what it keeps back.
+        withheld: Vec::new(),
     }
 }
 

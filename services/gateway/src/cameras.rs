@@ -20,7 +20,7 @@ use vigil_serve::grpc::MAX_MESSAGE_BYTES;
 use crate::deadline::Question;
 use crate::federation::Context;
 use crate::link::RegionLink;
-use crate::report::{Failure, other_region};
+use crate::report::{Failure, bounded, other_region};
 use crate::scatter::Scatter;
 use crate::tokens;
 
@@ -59,6 +59,8 @@ struct RegionCameras {
     cameras: Vec<v1::Camera>,
     /// The region's own; empty when it has no more.
     next_page_token: String,
+    /// What its policy kept back.
+    withheld: Option<v1::WithheldReport>,
 }
 
 impl Cameras {
@@ -186,7 +188,8 @@ fn check(region: &RegionId, count: usize, answer: v1::ListCamerasResponse) -> Re
     if found > count || (found == 0 && !answer.next_page_token.is_empty()) {
         return Err(Failure::Wrong(format!("answered {found} cameras where {count} were asked and there are more")));
     }
-    Ok(RegionCameras { cameras: answer.cameras, next_page_token: answer.next_page_token })
+    let withheld = answer.withheld.into_iter().next().map(|withheld| bounded(region, withheld));
+    Ok(RegionCameras { cameras: answer.cameras, next_page_token: answer.next_page_token, withheld })
 }
 
 /// Puts the regions' lists together in order until the page is full; says where the list goes on, if it does: the region
@@ -226,6 +229,7 @@ where
             None => continue,
         };
         response.cameras.extend(list.cameras);
+        response.withheld.extend(list.withheld);
         if !list.next_page_token.is_empty() {
             return (response, Some((link.id().clone(), list.next_page_token)));
         }

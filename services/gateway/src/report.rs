@@ -12,6 +12,8 @@ use crate::link::Refusal;
 
 /// Characters of a region's own error message that are passed on.
 const MAX_DETAIL: usize = 300;
+/// Kinds of things that a region may say it keeps back: more than there are.
+const MAX_WITHHELD: usize = 32;
 /// When asking a region again that could not be reached may help.
 const RETRY_UNREACHABLE: Duration = Duration::from_secs(1);
 
@@ -129,6 +131,8 @@ pub(crate) struct Freshness {
     edges_offline: u32,
     /// What the answer lacks, where a part of the region's index cannot be read.
     missing: String,
+    /// What its policy kept back.
+    pub(crate) withheld: Option<v1::WithheldReport>,
 }
 
 impl Freshness {
@@ -137,11 +141,28 @@ impl Freshness {
         match reports {
             [own] if own.region_id == region.as_str() => {
                 let missing = cut(&own.missing);
-                Ok(Self { complete_until: own.complete_until, edges_offline: own.edges_offline, missing })
+                let withheld = own.withheld.clone().map(|withheld| bounded(region, withheld));
+                Ok(Self { complete_until: own.complete_until, edges_offline: own.edges_offline, missing, withheld })
             }
             [other] => Err(other_region(region, &other.region_id)),
             _ => Err(Failure::Wrong(format!("answered with {} reports of itself instead of one", reports.len()))),
         }
+    }
+}
+
+/// What a region says that it keeps back, as its own and no longer than it need be.
+pub(crate) fn bounded(region: &RegionId, withheld: v1::WithheldReport) -> v1::WithheldReport {
+    let mut what = withheld.what;
+    what.sort_unstable();
+    what.dedup();
+    what.truncate(MAX_WITHHELD);
+    v1::WithheldReport {
+        region_id: region.to_string(),
+        cameras: withheld.cameras,
+        what,
+        policy: cut(&withheld.policy),
+        contact: cut(&withheld.contact),
+        hint: cut(&withheld.hint),
     }
 }
 
@@ -166,6 +187,7 @@ pub(crate) fn report(region: &RegionId, outcome: Result<Freshness, &Failure>, el
             complete_until: fresh.complete_until,
             edges_offline: fresh.edges_offline,
             missing: fresh.missing,
+            withheld: fresh.withheld,
             ..empty
         },
         Err(failure) => v1::RegionReport {

@@ -88,6 +88,7 @@ impl RegistryService {
             next_page_token: last.map(|entry| self.context.tokens.camera_page(&entry.id)).unwrap_or_default(),
             cameras: entries.into_iter().map(|entry| self.to_wire(entry)).collect(),
             failures: Vec::new(),
+            withheld: Vec::new(),
         })
     }
 
@@ -151,6 +152,7 @@ impl RegistryService {
             origin: origin.into(),
             update_time: Some(time_to_wire(entry.update_time)),
             etag: entry.etag.0.to_string(),
+            withheld: Vec::new(),
         }
     }
 }

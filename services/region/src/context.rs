@@ -102,6 +102,7 @@ impl Context {
             complete_until: freshness.complete_until.map(time_to_wire),
             edges_offline: freshness.edges_offline,
             missing: String::new(),
+            withheld: None,
         }
     }
 

@@ -45,6 +45,7 @@ impl StatusService {
             disk_free_bytes: if stats.disk_free_bytes == IndexStats::FREE_UNKNOWN { 0 } else { stats.disk_free_bytes },
             problems: self.problems(&edges),
             edges,
+            policy: String::new(),
         })
     }
 

@@ -339,7 +339,7 @@ impl CameraService for Service {
         cameras.truncate(request.page_size as usize);
         let last = cameras.last().filter(|_| more);
         let next_page_token = last.map(|camera| camera.camera_id.clone()).unwrap_or_default();
-        Ok(Response::new(v1::ListCamerasResponse { cameras, next_page_token, failures: Vec::new() }))
+        Ok(Response::new(v1::ListCamerasResponse { cameras, next_page_token, ..Default::default() }))
     }
 
     async fn get_camera(
