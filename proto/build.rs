@@ -8,6 +8,7 @@ const PROTOS: &[&str] = &[
     "vigil/v1/evidence.proto",
     "vigil/v1/geometry.proto",
     "vigil/v1/ingest.proto",
+    "vigil/v1/insight.proto",
     "vigil/v1/policy.proto",
     "vigil/v1/query.proto",
     "vigil/v1/region.proto",

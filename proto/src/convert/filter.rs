@@ -4,6 +4,7 @@ use vigil_base::event::{Colour, Event, EventKind};
 use vigil_base::{CameraId, EdgeId, Polygon, RegionId, RuleId, Timestamp, ZoneId};
 
 use super::event::{kind_from_wire, kind_to_wire};
+use super::plate::{PlatePattern, plate_from_wire, plate_to_wire};
 use super::{WireError, bounded_text, geo_from_wire, geo_to_wire, share, time_from_wire, time_to_wire};
 use crate::v1;
 
@@ -19,7 +20,6 @@ pub const MAX_LIST: [(&str, usize); 8] = [
     ("zone_ids", 100),
 ];
 const MAX_CLASS_BYTES: usize = 128;
-const MAX_PLATE_BYTES: usize = 16;
 
 /// Which events are meant: all conditions must hold; an empty list or `None` does not restrict.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,8 +44,8 @@ pub struct Filter {
     pub area: Option<Polygon>,
     /// Events at least this confident, 0..1.
     pub min_confidence: f32,
-    /// Events whose plate holds this text, upper case.
-    pub plate: Option<String>,
+    /// Events with such a plate.
+    pub plate: Option<PlatePattern>,
     /// Events of these rules.
     pub rules: Vec<RuleId>,
     /// Events of rules that watch these zones or lines.
@@ -69,7 +69,7 @@ impl Filter {
             && (self.colours.is_empty()
                 || event.attributes.colours.iter().any(|told| self.colours.contains(&told.colour)))
             && self.area.as_ref().is_none_or(|area| event.location.is_some_and(|at| area.contains(at)))
-            && self.plate.as_ref().is_none_or(|part| event.plate.as_ref().is_some_and(|p| p.text.contains(part)))
+            && self.plate.as_ref().is_none_or(|pattern| event.plate.as_ref().is_some_and(|p| pattern.matches(&p.text)))
             && (self.rules.is_empty() || event.finding.as_ref().is_some_and(|found| self.rules.contains(&found.rule)))
             && (self.zones.is_empty()
                 || event.finding.as_ref().and_then(|found| found.zone.as_ref()).is_some_and(|z| self.zones.contains(z)))
@@ -106,7 +106,7 @@ pub fn filter_from_wire(wire: Option<v1::EventFilter>) -> Result<Filter, WireErr
         colours: parse_all("colours", &wire.colours)?,
         area: wire.area.map(polygon_from_wire).transpose()?,
         min_confidence: share("min_confidence", wire.min_confidence)?,
-        plate: plate_from_wire(wire.plate)?,
+        plate: plate_from_wire(&wire.plate, wire.plate_match)?,
         rules: parse_all("rule_ids", &wire.rule_ids)?,
         zones: parse_all("zone_ids", &wire.zone_ids)?,
     })
@@ -117,6 +117,7 @@ pub fn filter_to_wire(filter: &Filter) -> v1::EventFilter {
     fn texts<T: ToString>(list: &[T]) -> Vec<String> {
         list.iter().map(ToString::to_string).collect()
     }
+    let (plate, plate_match) = plate_to_wire(filter.plate.as_ref());
     v1::EventFilter {
         from: filter.from.map(time_to_wire),
         until: filter.until.map(time_to_wire),
@@ -131,7 +132,8 @@ pub fn filter_to_wire(filter: &Filter) -> v1::EventFilter {
             .as_ref()
             .map(|area| v1::Polygon { points: area.points().iter().map(|p| geo_to_wire(*p)).collect() }),
         min_confidence: filter.min_confidence,
-        plate: filter.plate.clone().unwrap_or_default(),
+        plate,
+        plate_match,
         rule_ids: texts(&filter.rules),
         zone_ids: texts(&filter.zones),
     }
@@ -170,16 +172,9 @@ fn polygon_from_wire(wire: v1::Polygon) -> Result<Polygon, WireError> {
     Polygon::new(points).ok_or_else(|| WireError::new("area.points", format!("needs 3 to 256 points, has {count}")))
 }
 
-fn plate_from_wire(text: String) -> Result<Option<String>, WireError> {
-    let text = bounded_text("plate", text, MAX_PLATE_BYTES)?.to_uppercase();
-    if !text.chars().all(char::is_alphanumeric) {
-        return Err(WireError::new("plate", "must be letters and digits alone"));
-    }
-    Ok((!text.is_empty()).then_some(text))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::plate::PlateMatch;
     use super::*;
 
     #[test]
@@ -191,7 +186,7 @@ mod tests {
             kinds: vec![EventKind::Object],
             colours: vec![Colour::Red],
             min_confidence: 0.5,
-            plate: Some("AB1".into()),
+            plate: Some(PlatePattern::new("AB1X", PlateMatch::OneWrong).unwrap()),
             rules: vec![RuleId::new("gate").unwrap()],
             zones: vec![ZoneId::new("line").unwrap()],
             ..Filter::default()
@@ -206,6 +201,7 @@ mod tests {
             (v1::EventFilter { camera_ids: vec!["' OR 1".into()], ..Default::default() }, "camera_ids"),
             (v1::EventFilter { min_confidence: f32::NAN, ..Default::default() }, "min_confidence"),
             (v1::EventFilter { plate: "%".into(), ..Default::default() }, "plate"),
+            (v1::EventFilter { plate: "AB".into(), plate_match: 99, ..Default::default() }, "plate_match"),
             (v1::EventFilter { kinds: vec![99], ..Default::default() }, "kinds"),
             (v1::EventFilter { colours: vec!["mauve".into()], ..Default::default() }, "colours"),
             (v1::EventFilter { rule_ids: vec!["r".into(); 101], ..Default::default() }, "rule_ids"),

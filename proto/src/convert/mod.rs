@@ -7,12 +7,21 @@ mod coverage_sums;
 mod event;
 mod evidence;
 mod filter;
+mod insight;
+mod journeys;
+mod plate;
 
 pub use coverage::{analysis_to_wire, coverage_from_wire, coverage_to_wire, tally_from_wire, tally_to_wire};
 pub use coverage_question::{CoverageQuestion, CoverageStep, coverage_question_from_wire, coverage_question_to_wire};
 pub use coverage_sums::CoverageSums;
 pub use event::{event_from_wire, event_to_wire};
 pub use filter::{Filter, MAX_LIST, filter_from_wire, filter_to_wire};
+pub use insight::{
+    JourneyQuestion, PresenceQuestion, journey_question_from_wire, journey_question_to_wire,
+    presence_question_from_wire, presence_question_to_wire,
+};
+pub use journeys::{Journey, Sighting, journeys, journeys_from_wire, journeys_to_wire, looked_from};
+pub use plate::{MIN_ONE_WRONG, PlateMatch, PlatePattern};
 
 use prost_types::Timestamp as WireTime;
 use vigil_base::{GeoPoint, Timestamp};

@@ -1,7 +1,8 @@
 //! Counts over regions: each region's groups, added up.
 //!
 //! A group that was not asked to be told apart by region is the sum over regions. Camera ids are unique within a region
-//! only, so counts by camera alone put cameras of the same name together; ask for them by region and camera.
+//! only, and zones' within a camera, so counts by camera or zone alone put those of the same name together; ask for them by
+//! region and camera as well.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ pub(crate) async fn aggregate(
 }
 
 fn group_by(wire: &[i32]) -> Result<Vec<v1::GroupBy>, ServiceError> {
-    let mut by = Vec::with_capacity(wire.len().min(4));
+    let mut by = Vec::with_capacity(wire.len().min(5));
     for value in wire {
         match v1::GroupBy::try_from(*value) {
             Ok(v1::GroupBy::Unspecified) | Err(_) => {
@@ -138,6 +139,7 @@ fn group_from_wire(by: &[v1::GroupBy], mut wire: v1::AggregateGroup) -> Result<G
             ),
             v1::GroupBy::Camera => Field::Text(std::mem::take(&mut wire.camera_id)),
             v1::GroupBy::Region => Field::Text(std::mem::take(&mut wire.region_id)),
+            v1::GroupBy::Zone => Field::Text(std::mem::take(&mut wire.zone_id)),
             v1::GroupBy::Class | v1::GroupBy::Unspecified => Field::Text(std::mem::take(&mut wire.object_class)),
         })
     };
@@ -151,6 +153,7 @@ fn group_to_wire(by: &[v1::GroupBy], group: Group, count: u64) -> v1::AggregateG
             (_, Field::Hour(hour)) => wire.hour = Some(time_to_wire(hour)),
             (v1::GroupBy::Camera, Field::Text(text)) => wire.camera_id = text,
             (v1::GroupBy::Region, Field::Text(text)) => wire.region_id = text,
+            (v1::GroupBy::Zone, Field::Text(text)) => wire.zone_id = text,
             (_, Field::Text(text)) => wire.object_class = text,
         }
     }
@@ -232,12 +235,13 @@ mod tests {
 
     #[test]
     fn a_group_survives_the_wire_in_the_order_it_was_asked_for() {
-        let by = [v1::GroupBy::Camera, v1::GroupBy::Hour, v1::GroupBy::Region, v1::GroupBy::Class];
+        let by = [v1::GroupBy::Camera, v1::GroupBy::Hour, v1::GroupBy::Region, v1::GroupBy::Zone, v1::GroupBy::Class];
         let wire = v1::AggregateGroup {
             hour: Some(time_to_wire(Timestamp::from_micros(3_600_000_000))),
             object_class: "car".into(),
             camera_id: "gate".into(),
             region_id: "north".into(),
+            zone_id: "door".into(),
             count: 7,
         };
         let group = group_from_wire(&by, wire.clone()).unwrap();

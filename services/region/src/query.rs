@@ -200,7 +200,7 @@ fn group_keys(wire: &[i32]) -> Result<Vec<v1::GroupBy>, ServiceError> {
     let mut keys = Vec::new();
     for number in wire {
         match v1::GroupBy::try_from(*number) {
-            Err(_) | Ok(v1::GroupBy::Unspecified) => {
+            Err(_) | Ok(v1::GroupBy::Unspecified | v1::GroupBy::Zone) => {
                 return Err(ServiceError::field("group_by", format!("{number} is not a field to group by")));
             }
             Ok(key) if keys.contains(&key) => {}
@@ -216,7 +216,7 @@ fn index_key(key: v1::GroupBy) -> Option<GroupKey> {
         v1::GroupBy::Hour => Some(GroupKey::Hour),
         v1::GroupBy::Class => Some(GroupKey::Class),
         v1::GroupBy::Camera => Some(GroupKey::Camera),
-        v1::GroupBy::Region | v1::GroupBy::Unspecified => None,
+        v1::GroupBy::Region | v1::GroupBy::Zone | v1::GroupBy::Unspecified => None,
     }
 }
 
@@ -236,5 +236,6 @@ fn group_to_wire(group: CountGroup, region: &str) -> v1::AggregateGroup {
         camera_id: group.camera.unwrap_or_default(),
         region_id: region.to_owned(),
         count: group.events,
+        zone_id: String::new(),
     }
 }

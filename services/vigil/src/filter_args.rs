@@ -2,14 +2,29 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
-use clap::Args;
+use anyhow::{Context, anyhow};
+use clap::{Args, ValueEnum};
 use vigil_base::event::{Colour, EventKind};
 use vigil_base::{CameraId, EdgeId, Polygon, RegionId, RuleId, Timestamp, ZoneId};
-use vigil_proto::convert::{Filter, filter_to_wire};
+use vigil_proto::convert::{Filter, PlateMatch, PlatePattern, filter_to_wire};
 use vigil_proto::v1;
 
 use crate::{exit, place, when};
+
+/// How a plate is compared with what was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlateHow {
+    /// It stands anywhere in it.
+    Part,
+    /// What was read begins with it.
+    Prefix,
+    /// It is all of it.
+    Exact,
+    /// It is all of it but for one character: another, missing, or too many.
+    OneWrong,
+    /// Whatever was read; without --plate.
+    Any,
+}
 
 /// Options that narrow down events; all must hold, several values of one option mean any of them.
 #[derive(Debug, Clone, Args)]
@@ -42,9 +57,12 @@ pub struct FilterArgs {
     /// Only events at least this confident, 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub min_confidence: f32,
-    /// Only vehicles whose plate holds this text.
+    /// Only vehicles with this plate, or this part of one.
     #[arg(long, value_name = "TEXT")]
     pub plate: Option<String>,
+    /// How --plate is compared with what was read.
+    #[arg(long, value_name = "HOW", default_value = "part")]
+    pub plate_match: PlateHow,
     /// Only events that these rules made.
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub rule: Vec<RuleId>,
@@ -72,6 +90,19 @@ impl FilterArgs {
         self.from.iter().chain(&self.until).any(moves)
     }
 
+    fn plate(&self) -> anyhow::Result<Option<PlatePattern>> {
+        let how = match self.plate_match {
+            PlateHow::Part if self.plate.is_none() => return Ok(None),
+            PlateHow::Part => PlateMatch::Part,
+            PlateHow::Prefix => PlateMatch::Prefix,
+            PlateHow::Exact => PlateMatch::Exact,
+            PlateHow::OneWrong => PlateMatch::OneWrong,
+            PlateHow::Any => PlateMatch::Any,
+        };
+        let text = self.plate.as_deref().unwrap_or_default();
+        PlatePattern::new(text, how).map(Some).map_err(|error| anyhow!("--{}", error.to_string().replace('_', "-")))
+    }
+
     fn to_wire(&self, now: Timestamp) -> anyhow::Result<v1::EventFilter> {
         let time = |name: &str, text: &Option<String>| {
             text.as_deref().map(|text| when::parse(text, now).with_context(|| format!("--{name}"))).transpose()
@@ -87,7 +118,7 @@ impl FilterArgs {
             colours: self.colour.clone(),
             area: self.area.as_deref().map(polygon).transpose()?,
             min_confidence: self.min_confidence,
-            plate: self.plate.clone(),
+            plate: self.plate()?,
             rules: self.rule.clone(),
             zones: self.zone.clone(),
         }))

@@ -199,8 +199,10 @@ async fn ask_all(index: &Arc<dyn Index>, events: u64) {
     time("newest_100_of_a_rare_class", |_| search(trucks(), None, 100)).await;
     let colour = |i: usize| Filter { colours: vec![Colour::ALL[i % 12]], ..twenty(i) };
     time("20_cameras_a_class_and_a_colour", |i| search(colour(i), None, 100)).await;
-    let plate =
-        |i: usize| Filter { plate: Some(format!("B{}", char::from(b'A' + (i % 26) as u8))), ..Filter::default() };
+    let plate = |i: usize| Filter {
+        plate: format!("B{}", char::from(b'A' + (i % 26) as u8)).parse().ok(),
+        ..Filter::default()
+    };
     time("a_part_of_a_plate", |i| search(plate(i), None, 100)).await;
     let corner = |dy: f64, dx: f64| GeoPoint { latitude: 52.2 + dy, longitude: 13.2 + dx };
     let square = Polygon::new(vec![corner(0.0, 0.0), corner(0.0, 0.05), corner(0.02, 0.05), corner(0.02, 0.0)]);

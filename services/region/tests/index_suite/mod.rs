@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use vigil_base::event::{Attributes, Colour, ColourShare, Event, Part};
 use vigil_base::{CameraId, EdgeId, EventId, GeoPoint, Polygon, SimClock, Timestamp};
-use vigil_proto::convert::{Filter, event_to_wire, time_to_wire};
+use vigil_proto::convert::{Filter, PlateMatch, PlatePattern, event_to_wire, time_to_wire};
 use vigil_proto::v1;
 use vigil_region::index::{
     CameraEntry, CameraOrigin, CommitSeq, CountQuery, EdgeRecord, Etag, FeedPage, GroupKey, Index, NewRevision,
@@ -201,8 +201,16 @@ pub async fn each_condition_restricts_a_search(engine: &dyn Engine) {
         (Filter { colours: vec![Colour::Blue, Colour::Pink], ..none() }, vec![&blue]),
         (Filter { min_confidence: 0.5, ..none() }, vec![&blue, &car, &other_camera, &plain]),
         (Filter { area: munich, ..none() }, vec![&elsewhere]),
-        (Filter { plate: Some("AB1".into()), ..none() }, vec![&car]),
-        (Filter { plate: Some("AB2".into()), ..none() }, vec![]),
+        (Filter { plate: plates("ab1", PlateMatch::Part), ..none() }, vec![&car]),
+        (Filter { plate: plates("AB2", PlateMatch::Part), ..none() }, vec![]),
+        (Filter { plate: plates("BA", PlateMatch::Prefix), ..none() }, vec![&car]),
+        (Filter { plate: plates("AB", PlateMatch::Prefix), ..none() }, vec![]),
+        (Filter { plate: plates("BAB12", PlateMatch::Exact), ..none() }, vec![&car]),
+        (Filter { plate: plates("BAB1", PlateMatch::Exact), ..none() }, vec![]),
+        (Filter { plate: plates("BAB1", PlateMatch::OneWrong), ..none() }, vec![&car]),
+        (Filter { plate: plates("8AB12", PlateMatch::OneWrong), ..none() }, vec![&car]),
+        (Filter { plate: plates("B8812", PlateMatch::OneWrong), ..none() }, vec![]),
+        (Filter { plate: plates("", PlateMatch::Any), ..none() }, vec![&car]),
         (Filter { until: Some(secs(2)), ..none() }, vec![&other_camera, &plain]),
         (Filter { from: Some(secs(13)), ..none() }, vec![&blue, &elsewhere]),
     ];
@@ -210,6 +218,10 @@ pub async fn each_condition_restricts_a_search(engine: &dyn Engine) {
         let expected: Vec<String> = expected.into_iter().map(|event| event.id.to_string()).collect();
         assert_eq!(ids(&find(&*index, filter.clone()).await), expected, "{filter:?}");
     }
+}
+
+fn plates(text: &str, how: PlateMatch) -> Option<PlatePattern> {
+    Some(PlatePattern::new(text, how).unwrap())
 }
 
 fn colours(colours: &[Colour]) -> Attributes {

@@ -9,7 +9,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use vigil_base::event::{Colour, Event, EventKind};
 use vigil_base::{CameraId, EdgeId, EventId, GeoPoint, Polygon, RuleId, RuleKind, Timestamp, ZoneId};
-use vigil_proto::convert::Filter;
+use vigil_proto::convert::{Filter, PlateMatch, PlatePattern};
 use vigil_region::index::{CountGroup, CountQuery, GroupKey, Index, NewRevision, SearchQuery};
 
 use super::{Engine, colours, degrees, open};
@@ -22,7 +22,7 @@ const QUESTIONS_PER_RUN: usize = 6;
 
 const CAMERAS: [&str; 4] = ["gate-1", "gate-2", "gate-3", "yard"];
 const CLASSES: [&str; 3] = ["person", "car", "bicycle"];
-const PLATES: [&str; 3] = ["BAB12", "MXY999", "BCD34"];
+const PLATES: [&str; 5] = ["BAB12", "MXY999", "BCD34", "8AB12", "BAB1"];
 const COLOURS: [Colour; 3] = [Colour::Red, Colour::Blue, Colour::White];
 const KINDS: [RuleKind; 3] = [RuleKind::LineCrossed, RuleKind::Loitering, RuleKind::CameraTampered];
 const RULES: [&str; 3] = ["in", "out", "gate-1"];
@@ -79,6 +79,13 @@ fn area() -> impl Strategy<Value = Polygon> {
     })
 }
 
+fn pattern() -> impl Strategy<Value = PlatePattern> {
+    let how = [PlateMatch::Part, PlateMatch::Prefix, PlateMatch::Exact, PlateMatch::OneWrong, PlateMatch::Any];
+    let texts = ["", "B", "AB1", "9", "X", "BAB", "BAB12", "BA12", "BAB122", "MXY99", "8AB12"];
+    let pair = (prop::sample::select(texts.to_vec()), prop::sample::select(how.to_vec()));
+    pair.prop_filter_map("a pattern", |(text, how)| PlatePattern::new(text, how).ok())
+}
+
 fn filter() -> impl Strategy<Value = Filter> {
     let when = (prop::option::of(time()), prop::option::of(time()));
     let what = (
@@ -95,10 +102,10 @@ fn filter() -> impl Strategy<Value = Filter> {
         prop::option::weighted(0.3, prop::sample::subsequence(COLOURS.to_vec(), 1..=2)),
         prop::option::weighted(0.3, area()),
         prop::option::weighted(0.2, 1u8..=4),
-        prop::option::weighted(0.2, prop::sample::select(vec!["B", "AB1", "9", "X", "BAB12"])),
+        prop::option::weighted(0.3, pattern()),
     );
     (when, what, looks, found).prop_map(
-        |(when, (cams, classes, edge, kind), (shades, area, confidence, part), found)| {
+        |(when, (cams, classes, edge, kind), (shades, area, confidence, plate), found)| {
             let ((from, until), (rules, zones)) = (when, found);
             let (from, until) = match (from, until) {
                 (Some(a), Some(b)) if b <= a => (Some(b), Some(a + Duration::from_micros(1))),
@@ -115,7 +122,7 @@ fn filter() -> impl Strategy<Value = Filter> {
                 colours: shades.unwrap_or_default(),
                 area,
                 min_confidence: f32::from(confidence.unwrap_or(0)) / 4.0,
-                plate: part.map(str::to_owned),
+                plate,
                 rules: rules.unwrap_or_default().into_iter().map(|name| RuleId::new(name).unwrap()).collect(),
                 zones: zones.unwrap_or_default().into_iter().map(|name| ZoneId::new(name).unwrap()).collect(),
             }

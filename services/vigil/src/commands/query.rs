@@ -24,6 +24,7 @@ use crate::{event_json, output};
 #[command(after_help = "Examples:
   vigil query --class person --from 15m
   vigil query --colour red --camera station-north --from \"2026-05-01 14:00\" --until \"2026-05-01 14:20\"
+  vigil query --plate BAB1234 --plate-match one-wrong --from 7d
   vigil query --count-by hour,class --from 24h --until now
   vigil query --id 0192f3c4-5a6b-7c8d-9e0f-102132435465 --thumbnail person.jpg
   vigil query --class car --json | jq .event_id")]
@@ -58,6 +59,7 @@ enum CountBy {
     Class,
     Camera,
     Region,
+    Zone,
 }
 
 /// Runs the command.
@@ -203,6 +205,7 @@ fn wire_group(by: CountBy) -> v1::GroupBy {
         CountBy::Class => v1::GroupBy::Class,
         CountBy::Camera => v1::GroupBy::Camera,
         CountBy::Region => v1::GroupBy::Region,
+        CountBy::Zone => v1::GroupBy::Zone,
     }
 }
 
@@ -213,6 +216,7 @@ impl CountBy {
             Self::Class => "class",
             Self::Camera => "camera",
             Self::Region => "region",
+            Self::Zone => "zone",
         }
     }
 
@@ -225,6 +229,7 @@ impl CountBy {
             Self::Class => group.object_class.clone(),
             Self::Camera => group.camera_id.clone(),
             Self::Region => group.region_id.clone(),
+            Self::Zone => group.zone_id.clone(),
         }
     }
 }

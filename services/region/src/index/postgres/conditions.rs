@@ -6,6 +6,7 @@ use vigil_base::{CameraId, EdgeId, GeoPoint, Polygon, RuleId, Timestamp, ZoneId}
 use vigil_proto::convert::Filter;
 
 use super::names::NameKind;
+use super::plates::plate_regex;
 use super::readers::Snapshot;
 use super::values::At;
 use crate::index::keys::{colour_bits, kind_number};
@@ -19,7 +20,7 @@ pub(super) const MATCHES: &str = "(($1::timestamptz IS NULL OR end_time >= $1)
     AND ($6::int4[] IS NULL OR edge = ANY($6))
     AND confidence >= $7::float4
     AND ($8::int4 = 0 OR colours & $8 <> 0)
-    AND ($9::text IS NULL OR strpos(plate, $9) > 0)
+    AND ($9::text IS NULL OR plate ~ $9)
     AND ($10::int4[] IS NULL OR rule = ANY($10))
     AND ($11::int4[] IS NULL OR zone = ANY($11)))";
 /// Number of the first parameter after those of [`MATCHES`].
@@ -37,6 +38,7 @@ pub(super) struct Conditions {
     min_confidence: f32,
     colours: i32,
     pub(super) area: Option<Polygon>,
+    /// The plates that are meant, as a regular expression.
     pub(super) plate: Option<String>,
     rules: Option<Vec<i32>>,
     zones: Option<Vec<i32>>,
@@ -74,7 +76,7 @@ impl Conditions {
             min_confidence: filter.min_confidence,
             colours: colour_bits(filter.colours.iter().copied()) as i32,
             area: filter.area.clone(),
-            plate: filter.plate.clone(),
+            plate: filter.plate.as_ref().map(plate_regex),
             rules: named(NameKind::Rule, filter.rules.iter().map(RuleId::as_str).collect()).await?,
             zones: named(NameKind::Zone, filter.zones.iter().map(ZoneId::as_str).collect()).await?,
             of_rules: !filter.rules.is_empty()

@@ -60,6 +60,7 @@ mod failure;
 mod feed;
 mod lookup;
 mod names;
+mod plates;
 mod purge;
 mod readers;
 mod rows;

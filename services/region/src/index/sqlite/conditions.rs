@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, params};
 use vigil_base::event::EventKind;
 use vigil_base::{CameraId, EdgeId, GeoPoint, Polygon, RuleId, Timestamp, ZoneId};
-use vigil_proto::convert::Filter;
+use vigil_proto::convert::{Filter, PlatePattern};
 
 use super::names::{NameKind, number_of};
 use super::row::{EventRow, colour_bits, kind_number};
@@ -29,7 +29,7 @@ pub(super) struct Conditions {
     colours: i64,
     area: Option<Polygon>,
     min_confidence: f32,
-    plate: Option<String>,
+    plate: Option<PlatePattern>,
     rules: Option<HashSet<i64>>,
     zones: Option<HashSet<i64>>,
     /// Only events that rules made can match.
@@ -95,7 +95,7 @@ impl Conditions {
             && row.confidence >= self.min_confidence
             && (self.colours == 0 || row.colours & self.colours != 0)
             && self.area.as_ref().is_none_or(|area| row.location.is_some_and(|at| area.contains(at)))
-            && self.plate.as_ref().is_none_or(|part| row.plate.as_ref().is_some_and(|plate| plate.contains(part)))
+            && self.plate.as_ref().is_none_or(|pattern| row.plate.as_ref().is_some_and(|plate| pattern.matches(plate)))
             && self.rules.as_ref().is_none_or(|rules| row.rule.is_some_and(|rule| rules.contains(&rule)))
             && self.zones.as_ref().is_none_or(|zones| row.zone.is_some_and(|zone| zones.contains(&zone)))
     }
@@ -119,7 +119,7 @@ impl Conditions {
             return Ok(cameras.iter().map(|camera| Path::Camera(*camera)).collect());
         }
         Ok(vec![match &self.plate {
-            Some(part) => Path::Plate(part.clone()),
+            Some(pattern) => Path::Plate(pattern.clone()),
             None if self.of_rules => Path::Rules,
             None => Path::Time,
         }])

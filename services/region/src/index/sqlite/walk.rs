@@ -8,6 +8,7 @@
 use std::collections::{BinaryHeap, VecDeque};
 
 use rusqlite::{Connection, Row, ToSql, params};
+use vigil_proto::convert::PlatePattern;
 
 pub(super) use crate::index::keys::Key;
 use crate::index::keys::{FIRST_SPAN_US, LAST_SPAN, longest_of_span};
@@ -34,8 +35,8 @@ pub(super) enum Path {
     Camera(i64),
     /// All events.
     Time,
-    /// Events with a plate; those whose plate holds this text may match.
-    Plate(String),
+    /// Events with a plate; those with such a one may match.
+    Plate(PlatePattern),
     /// Events that rules made.
     Rules,
     /// Events of one span.
@@ -70,20 +71,23 @@ impl Source {
         const RANGE: &str = "begin_us >= ?1 AND (begin_us, event_id) < (?2, ?3)
                              ORDER BY begin_us DESC, event_id DESC LIMIT ?4";
         let (low, below, chunk) = (self.low_us, self.below, self.chunk as i64);
-        let (may_match, place, argument): (_, _, Option<&dyn ToSql>) = match &self.path {
-            Path::Time => ("1", "INDEXED BY events_by_time WHERE", None),
-            Path::Rules => ("1", "INDEXED BY events_by_rule WHERE rule IS NOT NULL AND", None),
-            Path::Camera(camera) => ("1", "WHERE camera = ?5 AND", Some(camera)),
-            Path::Span(span) => ("1", "INDEXED BY events_by_span WHERE span > 0 AND span = ?5 AND", Some(span)),
-            Path::Plate(part) => {
-                ("instr(plate, ?5) > 0", "INDEXED BY events_by_plate WHERE plate IS NOT NULL AND", Some(part))
-            }
+        let (plate, place, argument): (_, _, Option<&dyn ToSql>) = match &self.path {
+            Path::Time => ("NULL", "INDEXED BY events_by_time WHERE", None),
+            Path::Rules => ("NULL", "INDEXED BY events_by_rule WHERE rule IS NOT NULL AND", None),
+            Path::Camera(camera) => ("NULL", "WHERE camera = ?5 AND", Some(camera)),
+            Path::Span(span) => ("NULL", "INDEXED BY events_by_span WHERE span > 0 AND span = ?5 AND", Some(span)),
+            Path::Plate(_) => ("plate", "INDEXED BY events_by_plate WHERE plate IS NOT NULL AND", None),
         };
-        let sql = format!("SELECT begin_us, event_id, camera, class, {may_match} FROM events {place} {RANGE}");
+        let sql = format!("SELECT begin_us, event_id, camera, class, {plate} FROM events {place} {RANGE}");
         let mut statement = slice.prepare_cached(&sql)?;
+        let path = &self.path;
         let read = |row: &Row<'_>| {
             let key = Key { begin_us: row.get(0)?, id: row.get(1)? };
-            Ok(Entry { key, camera: row.get(2)?, class: row.get(3)?, may_match: row.get(4)? })
+            let may_match = match path {
+                Path::Plate(pattern) => pattern.matches(row.get_ref(4)?.as_str()?),
+                _ => true,
+            };
+            Ok(Entry { key, camera: row.get(2)?, class: row.get(3)?, may_match })
         };
         let rows = match argument {
             Some(argument) => statement.query_map(params![low, below.begin_us, below.id, chunk, argument], read)?,
