@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Extensions, Request};
-use vigil_serve::Access;
-use vigil_serve::audited::Subject;
+use vigil_serve::{Access, Requester};
 
 /// The header in which a client says how long it waits (gRPC over HTTP/2, "Timeout").
 const GRPC_TIMEOUT: &str = "grpc-timeout";
@@ -39,7 +38,8 @@ impl Question {
             Some((name, value.clone()))
         });
         let told = request.extensions().get::<Access>().cloned().unwrap_or_default();
-        let on_behalf_of = request.extensions().get::<Subject>().map(|subject| subject.0.clone());
+        let requester = request.extensions().get::<Requester>().filter(|requester| requester.proved);
+        let on_behalf_of = requester.map(|requester| requester.subject.clone());
         let access = Access { on_behalf_of, ..told };
         Self { ends_at: now + regions_time(whole, share), trace: trace.collect(), access }
     }

@@ -23,10 +23,11 @@ use tonic::{Code, Status};
 use tower_layer::Layer;
 use tower_service::Service;
 use vigil_audit::{AuditError, AuditLog, Entry, Outcome};
-use vigil_trust::{PeerInfo, Role};
+use vigil_trust::{Identity, PeerInfo, Role};
 
 use crate::access::Access;
 use crate::error::chain;
+use crate::requester::{ANONYMOUS, Requester, certified};
 use crate::{ErrorCode, ServiceError};
 
 /// Largest question: a page token over 1,000 regions and the largest filter fit in many times over.
@@ -41,13 +42,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// not among them.
 const SERVICES: [&str; 4] =
     ["vigil.v1.EventQueryService", "vigil.v1.EventStreamService", "vigil.v1.CameraService", "vigil.v1.CoverageService"];
-/// Who asks where nobody has to prove who they are.
-const ANONYMOUS: &str = "anonymous";
-
-/// Who asks, as it was proved; put into the extensions of a request by whoever checked it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject(pub String);
-
 /// What every question must say about itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Required {
@@ -113,11 +107,11 @@ struct Method {
 impl Method {
     /// Who asks, and what.
     fn entry(&self, parts: &http::request::Parts, body: &Bytes) -> Entry {
-        let subject = parts.extensions.get::<Subject>().map_or(ANONYMOUS, |subject| &subject.0);
+        let (subject, on_behalf_of) = asker(&parts.extensions);
         let peer = parts.extensions.get::<PeerInfo>().and_then(|info| info.address);
         Entry {
-            subject: subject.to_owned(),
-            on_behalf_of: None,
+            subject,
+            on_behalf_of,
             peer: peer.map_or_else(String::new, |peer: SocketAddr| peer.ip().to_string()),
             method: self.path.trim_start_matches("/vigil.v1.").to_owned(),
             purpose: None,
@@ -206,9 +200,6 @@ impl AuditLayer {
                 format!("the question is too large (at most {MAX_QUESTION} bytes are taken), or did not arrive whole");
             return refusal(ServiceError::new(ErrorCode::LimitReached, message));
         };
-        if let Some(subject) = certified(&parts.extensions) {
-            parts.extensions.insert(subject);
-        }
         let mut entry = method.entry(&parts, &body);
         let access = match self.admit(&parts) {
             Ok(access) => access,
@@ -217,8 +208,7 @@ impl AuditLayer {
                 return self.written(entry, refusal(error)).await;
             }
         };
-        (entry.purpose, entry.case, entry.on_behalf_of) =
-            (access.purpose.clone(), access.case.clone(), access.on_behalf_of.clone());
+        (entry.purpose, entry.case) = (access.purpose.clone(), access.case.clone());
         let at_end = method
             .is_stream
             .then(|| (self.log.clone(), Entry { method: format!("{} ended", entry.method), ..entry.clone() }));
@@ -233,8 +223,7 @@ impl AuditLayer {
     /// What the question says about itself, when it says what is required, and nothing that it may not say.
     fn admit(&self, parts: &http::request::Parts) -> Result<Access, ServiceError> {
         let access = Access::of(&MetadataMap::from_headers(parts.headers.clone()))?;
-        let identity = parts.extensions.get::<PeerInfo>().and_then(|info| Some(&info.peer.as_ref()?.identity));
-        if let Some(identity) = identity.filter(|identity| identity.role() != Role::Gateway)
+        if let Some(identity) = certified(&parts.extensions).filter(|identity| identity.role() != Role::Gateway)
             && access.on_behalf_of.is_some()
         {
             let message = format!("{identity} may not ask on behalf of others: only gateways do");
@@ -269,10 +258,16 @@ impl AuditLayer {
     }
 }
 
-/// Who asks by the certificate of the connection, where nobody said more.
-fn certified(extensions: &http::Extensions) -> Option<Subject> {
-    let peer = extensions.get::<PeerInfo>()?.peer.as_ref()?;
-    extensions.get::<Subject>().is_none().then(|| Subject(peer.identity.to_string()))
+/// Who asks, as it was proved, and on whose behalf: a gateway stands in the log beside whom it asks for.
+fn asker(extensions: &http::Extensions) -> (String, Option<String>) {
+    let requester = Requester::of(extensions);
+    let shown = match certified(extensions) {
+        Some(gateway @ Identity::Gateway(_)) => gateway.to_string(),
+        _ if requester.proved => return (requester.subject, None),
+        _ => ANONYMOUS.to_owned(),
+    };
+    let other = Some(requester.subject).filter(|subject| *subject != shown);
+    (shown, other)
 }
 
 /// The request's message as JSON (the proto3 JSON mapping); what it is instead where it is not a message of this kind.

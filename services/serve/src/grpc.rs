@@ -19,6 +19,7 @@ use vigil_trust::{Identity, PeerInfo, Right, Security};
 
 use crate::audited::AuditLayer;
 use crate::health::HealthBoard;
+use crate::requester::RequesterLayer;
 use crate::{ErrorCode, ServiceError};
 
 /// Largest message taken. Above the largest batch of an edge; also set on each service, whose own default is 4 MiB.
@@ -143,10 +144,12 @@ impl GrpcServer {
         let (v1, v1alpha) = reflection_services();
         self.routes.add_service(v1).add_service(v1alpha);
         tokio::spawn(follow_board(reporter, self.services, self.board, shutdown.clone()));
-        let routes = match self.audit {
-            Some(layer) => Routes::from(self.routes.routes().into_axum_router().layer(layer)),
-            None => self.routes.routes(),
-        };
+        let mut routes = self.routes.routes().into_axum_router();
+        if let Some(audit) = self.audit {
+            routes = routes.layer(audit);
+        }
+        // Around all others: it is known who asks before anything is done about it.
+        let routes = Routes::from(routes.layer(RequesterLayer));
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))

@@ -6,6 +6,7 @@
 //! - [`ops`]: the HTTP side for operators: `/metrics` (Prometheus), `/healthz` (what is wrong), `/livez`.
 //! - [`health`]: one board per process where each component says what is wrong with it.
 //! - [`error`]: the closed list of service errors, mapped once to gRPC.
+//! - [`requester`]: who asks, as far as it was proved; in each request.
 //! - [`token`]: opaque, authenticated tokens (page tokens, stream cursors).
 //! - [`config`]: loading a TOML file with errors that name file, line and key.
 //! - [`logs`]: structured logs on standard error.
@@ -21,6 +22,7 @@ pub mod health;
 pub mod logs;
 pub mod ops;
 pub mod reload;
+pub mod requester;
 pub mod tls;
 pub mod token;
 
@@ -30,4 +32,6 @@ pub use error::{ErrorCode, ServiceError};
 pub use grpc::GrpcServer;
 pub use health::{HealthBoard, Problem};
 pub use reload::Reloads;
+pub use requester::Requester;
 pub use token::{TokenError, TokenKey};
+pub use vigil_trust::person::Role;

@@ -6,6 +6,7 @@
 //! - [`credentials`]: a process's own certificate and key and the authorities it believes, read from files and checked.
 //! - [`keeper`]: the credentials in use; read again when the files change, so that they are replaced without a restart.
 //! - [`accept`]: mutual TLS on the listening side; [`dial`]: on the calling side.
+//! - [`person`]: what people and programs that ask are there for.
 //! - [`rights`]: the one table of who may do what.
 //! - [`token`], [`ledger`]: one-time tokens by which a new edge gets its first certificate.
 //! - [`exposure`]: nothing listens in the clear to other machines unless it is told to.
@@ -26,6 +27,7 @@ pub mod files;
 pub mod identity;
 pub mod keeper;
 pub mod ledger;
+pub mod person;
 pub mod request;
 pub mod rights;
 mod suite;
