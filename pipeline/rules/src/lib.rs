@@ -80,6 +80,6 @@ pub use firing::{Counts, Crossing, DensityUnit, Ending, Evidence, Firing, Phase,
 pub use memory::{Kept, KeptCounts, KeptTally, RuleMemory, RulesMemory, Unsaved};
 pub use moment::Spot;
 pub use scene::{GRID_CELLS, GRID_COLUMNS, GRID_ROWS, SceneStatistics};
-pub use schedule::{MAX_RESETS, MAX_WINDOWS};
+pub use schedule::{MAX_RESETS, MAX_WINDOWS, Schedule};
 pub use shape::MAX_POINTS;
 pub use tracks::MAX_TRACKS;

@@ -10,7 +10,7 @@ use jiff::civil::{DateTime, Time, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use vigil_base::Timestamp;
 
-use crate::config::{Fault, RawSchedule, RawWindow};
+use crate::config::{Fault, RawSchedule, RawWindow, RuleError};
 
 /// Most windows of a schedule: one each morning and evening of a week, and a few more.
 pub const MAX_WINDOWS: usize = 32;
@@ -25,9 +25,9 @@ pub(crate) fn time_zone(name: &str) -> Result<TimeZone, Fault> {
     })
 }
 
-/// When rules are on.
+/// Windows of local time: when rules are on, or when a policy grants something.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Schedule {
+pub struct Schedule {
     zone: TimeZone,
     windows: Vec<Window>,
 }
@@ -43,6 +43,11 @@ struct Window {
 }
 
 impl Schedule {
+    /// A schedule on its own, in UTC where it names no time zone.
+    pub fn new(raw: &RawSchedule) -> Result<Self, RuleError> {
+        Self::resolve(raw, &TimeZone::UTC).map_err(Fault::in_no_rule)
+    }
+
     pub(crate) fn resolve(raw: &RawSchedule, default_zone: &TimeZone) -> Result<Self, Fault> {
         let zone = match &raw.time_zone {
             Some(name) => time_zone(name).map_err(|fault| fault.under("time_zone"))?,
@@ -56,7 +61,7 @@ impl Schedule {
     }
 
     /// Whether a window is open.
-    pub(crate) fn is_on(&self, at: Timestamp) -> bool {
+    pub fn is_on(&self, at: Timestamp) -> bool {
         let local = self.zone.to_datetime(instant(at));
         self.windows.iter().any(|window| window.is_open(local))
     }
