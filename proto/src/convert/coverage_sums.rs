@@ -60,6 +60,11 @@ impl CoverageSums {
         }
     }
 
+    /// Leaves out the cameras that `keep` does not want.
+    pub fn retain(&mut self, mut keep: impl FnMut(&CameraId) -> bool) {
+        self.sums.retain(|(camera, _), _| keep(camera));
+    }
+
     fn sum(&mut self, camera: &CameraId, at: Timestamp) -> Option<&mut Sum> {
         let key = (camera.clone(), self.question.step_around(at).0);
         if self.sums.len() >= MAX_SPANS && !self.sums.contains_key(&key) {

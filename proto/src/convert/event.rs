@@ -222,7 +222,8 @@ pub(super) fn kind_to_wire(kind: EventKind) -> v1::EventKind {
     }
 }
 
-pub(super) fn kind_from_wire(field: &str, kind: v1::EventKind) -> Result<EventKind, WireError> {
+/// The kind of an event; an error at `field` where this version knows none of that number.
+pub fn kind_from_wire(field: &str, kind: v1::EventKind) -> Result<EventKind, WireError> {
     // No rule is of the kind that stands for none, so only what is known is found.
     let found = EventKind::all().find(|known| kind_to_wire(*known) == kind);
     found.ok_or_else(|| WireError::new(field, "is missing or unknown"))

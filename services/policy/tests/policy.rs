@@ -43,17 +43,26 @@ fn the_first_rule_that_is_met_decides() {
     let other = "police of other regions: events, without plates and thumbnails";
     assert_eq!(given(Asker { has_purpose: false, ..own }, "gate-1", "box-1"), other, "without a purpose");
     assert_eq!(given(Asker { home_region: Some("south"), ..own }, "gate-1", "box-1"), other);
-    assert_eq!(given(Asker { home_region: None, ..own }, "gate-1", "box-1"), other, "a region that is not known is none");
+    assert_eq!(
+        given(Asker { home_region: None, ..own }, "gate-1", "box-1"),
+        other,
+        "a region that is not known is none"
+    );
     assert_eq!(given(of("fire"), "station-4", "box-1"), "fire brigade: people counts and crowds");
     assert_eq!(given(of("fire"), "gate-1", "box-1"), "no rule");
-    assert_eq!(given(Asker { is_proved: false, ..of("fire") }, "station-4", "box-1"), "no rule", "anybody can say fire");
+    assert_eq!(
+        given(Asker { is_proved: false, ..of("fire") }, "station-4", "box-1"),
+        "no rule",
+        "anybody can say fire"
+    );
     assert_eq!(given(Asker::default(), "gate-1", "box-1"), "no rule");
 }
 
 #[test]
 fn windows_are_local_time() {
     let met = |at: &str| !example().clearance(&of("town-hall"), Timestamp::parse(at).unwrap()).met().is_empty();
-    let is_closed_rule_alone = |at: &str| example().clearance(&of("town-hall"), Timestamp::parse(at).unwrap()).met().len() == 1;
+    let is_closed_rule_alone =
+        |at: &str| example().clearance(&of("town-hall"), Timestamp::parse(at).unwrap()).met().len() == 1;
     assert!(met("2026-05-04T06:00:00Z") && !is_closed_rule_alone("2026-05-04T06:00:00Z"), "08:00 in Berlin");
     assert!(is_closed_rule_alone("2026-05-04T05:59:59Z"));
     assert!(is_closed_rule_alone("2026-05-03T10:00:00Z"), "a Sunday");
@@ -92,7 +101,10 @@ fn mistakes_are_named_by_their_key() {
         ("grants = []\nsubjects = []", "rules[0].subjects: is empty"),
         ("grants = ['counts', 'plates']", "rules[0].grants: plates is of no use"),
         ("grants = ['counts']\nevents_of = { kinds = ['object'] }", "rules[0].events_of: is of no use"),
-        ("grants = ['events']\nevents_of = { kinds = ['party'] }", "rules[0].events_of.kinds[0]: \"party\" is not a known"),
+        (
+            "grants = ['events']\nevents_of = { kinds = ['party'] }",
+            "rules[0].events_of.kinds[0]: \"party\" is not a known",
+        ),
         ("grants = ['events']\nevents_of = { classes = [] }", "rules[0].events_of.classes: is empty"),
         ("grants = []\ntime_zone = 'UTC'", "rules[0].time_zone: is of no use"),
         ("grants = []\nwindows = [{ from = '25:00' }]", "rules[0].windows[0].from"),
@@ -121,7 +133,8 @@ fn a_camera_that_two_edges_read_gives_what_both_give() {
     let mut roster = Roster::default();
     roster.add_camera(&camera("gate-1"), Some(&edge("box-1")));
     let own = Asker { home_region: Some("north"), has_purpose: true, ..of("police") };
-    let of_gate = |roster: &Roster| Scope::new(example().clearance(&own, monday()), roster).of_camera(&camera("gate-1"));
+    let of_gate =
+        |roster: &Roster| Scope::new(example().clearance(&own, monday()), roster).of_camera(&camera("gate-1"));
     assert_eq!(of_gate(&roster), Grants::all());
     roster.add_camera(&camera("gate-1"), Some(&edge("box-7")));
     assert_eq!(of_gate(&roster), Grants::NONE, "box-7 reads the closed yard");
@@ -165,7 +178,11 @@ fn some_policy() -> impl Strategy<Value = PolicyFile> {
     (groups, rules).prop_map(move |(groups, rules)| PolicyFile {
         groups: (0..)
             .zip(groups)
-            .map(|(i, (cameras, edges))| GroupFile { id: format!("g{i}"), cameras: owned(cameras), edges: owned(edges) })
+            .map(|(i, (cameras, edges))| GroupFile {
+                id: format!("g{i}"),
+                cameras: owned(cameras),
+                edges: owned(edges),
+            })
             .collect(),
         rules: (0..)
             .zip(rules)

@@ -8,9 +8,10 @@ use vigil_proto::convert::{bounded_text, geo_from_wire, geo_to_wire, time_to_wir
 use vigil_proto::v1::camera_service_server::{CameraService, CameraServiceServer};
 use vigil_proto::{WireError, v1};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_serve::{ErrorCode, ServiceError};
+use vigil_serve::{ErrorCode, Requester, ServiceError};
 
 use crate::context::Context;
+use crate::guard::{Found, Guard, Pass, Question};
 use crate::index::{CameraEntry, CameraOrigin, Etag, PutCamera};
 use crate::query::page_size;
 
@@ -44,15 +45,17 @@ impl CameraService for RegistryService {
         &self,
         request: Request<v1::ListCamerasRequest>,
     ) -> Result<Response<v1::ListCamerasResponse>, Status> {
-        Ok(Response::new(self.list(request.into_inner()).await?))
+        let pass = self.pass(&request);
+        Ok(Response::new(self.list(&pass, request.into_inner()).await?))
     }
 
     async fn get_camera(
         &self,
         request: Request<v1::GetCameraRequest>,
     ) -> Result<Response<v1::GetCameraResponse>, Status> {
+        let pass = self.pass(&request);
         let v1::GetCameraRequest { region_id, camera_id } = request.into_inner();
-        let camera = Some(self.get(&region_id, &camera_id).await?);
+        let camera = Some(self.get(&pass, &region_id, &camera_id).await?);
         Ok(Response::new(v1::GetCameraResponse { camera }))
     }
 
@@ -60,7 +63,8 @@ impl CameraService for RegistryService {
         &self,
         request: Request<v1::PutCameraRequest>,
     ) -> Result<Response<v1::PutCameraResponse>, Status> {
-        let camera = Some(self.put(request.into_inner()).await?);
+        let pass = self.pass(&request);
+        let camera = Some(self.put(&pass, request.into_inner()).await?);
         Ok(Response::new(v1::PutCameraResponse { camera }))
     }
 
@@ -68,63 +72,72 @@ impl CameraService for RegistryService {
         &self,
         request: Request<v1::DeleteCameraRequest>,
     ) -> Result<Response<v1::DeleteCameraResponse>, Status> {
+        let pass = self.pass(&request);
         let v1::DeleteCameraRequest { region_id, camera_id } = request.into_inner();
-        self.delete(&region_id, &camera_id).await?;
+        self.delete(&pass, &region_id, &camera_id).await?;
         Ok(Response::new(v1::DeleteCameraResponse {}))
     }
 }
 
 impl RegistryService {
-    async fn list(&self, request: v1::ListCamerasRequest) -> Result<v1::ListCamerasResponse, ServiceError> {
+    fn pass<T>(&self, request: &Request<T>) -> Pass {
+        self.context.guard.admit(&Requester::of(request.extensions()))
+    }
+
+    async fn list(
+        &self,
+        pass: &Pass,
+        request: v1::ListCamerasRequest,
+    ) -> Result<v1::ListCamerasResponse, ServiceError> {
         let size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
         self.context.check_named(&request.region_id)?;
         let after = self.context.tokens.open_camera_page(&request.page_token)?;
-        let entries = self.context.index.cameras(after, size + 1).await;
+        let entries = self.context.guard.cameras(pass, after, size + 1).await;
         let mut entries = entries.map_err(|e| self.context.failure("listing cameras", &e))?;
         let has_more = entries.len() > size;
         entries.truncate(size);
         let last = entries.last().filter(|_| has_more);
         Ok(v1::ListCamerasResponse {
             next_page_token: last.map(|entry| self.context.tokens.camera_page(&entry.id)).unwrap_or_default(),
-            cameras: entries.into_iter().map(|entry| self.to_wire(entry)).collect(),
+            cameras: entries.into_iter().map(|entry| self.to_wire(pass, entry)).collect(),
             failures: Vec::new(),
-            withheld: Vec::new(),
+            withheld: Guard::kept_back(pass, &self.context.region, &Question::cameras(&[])).into_iter().collect(),
         })
     }
 
-    async fn get(&self, region_id: &str, camera_id: &str) -> Result<v1::Camera, ServiceError> {
+    async fn get(&self, pass: &Pass, region_id: &str, camera_id: &str) -> Result<v1::Camera, ServiceError> {
         let id = self.id(region_id, camera_id)?;
-        let entry =
-            self.context.index.camera(id.clone()).await.map_err(|e| self.context.failure("reading a camera", &e))?;
-        entry.map(|entry| self.to_wire(entry)).ok_or_else(|| self.missing(&id))
+        let found = self.context.guard.camera(pass, &id).await;
+        match found.map_err(|e| self.context.failure("reading a camera", &e))? {
+            Found::Given(entry) => Ok(self.to_wire(pass, entry)),
+            Found::Withheld => Err(Guard::withheld(pass, &format!("camera {id}"))),
+            Found::Missing => Err(self.missing(&id)),
+        }
     }
 
-    async fn put(&self, request: v1::PutCameraRequest) -> Result<v1::Camera, ServiceError> {
+    async fn put(&self, pass: &Pass, request: v1::PutCameraRequest) -> Result<v1::Camera, ServiceError> {
         let camera = request.camera.ok_or_else(|| ServiceError::field("camera", "is missing"))?;
         self.context.check_named(&camera.region_id)?;
         check_address(&camera.address)?;
         let expected = parse_etag(&camera.etag)?;
         let entry = entry_from_wire(camera, CameraOrigin::Operator).map_err(|e| e.within("camera"))?;
         let id = entry.id.clone();
-        match self
-            .context
-            .index
-            .put_camera(entry, expected)
-            .await
-            .map_err(|e| self.context.failure("putting a camera", &e))?
-        {
-            PutCamera::Stored(entry) => Ok(self.to_wire(entry)),
-            PutCamera::Conflict(current) => Err(conflict(&id, expected, current)),
+        let put = self.context.guard.put_camera(pass, entry, expected).await;
+        match put.map_err(|e| self.context.failure("putting a camera", &e))? {
+            Found::Given(PutCamera::Stored(entry)) => Ok(self.to_wire(pass, entry)),
+            Found::Given(PutCamera::Conflict(current)) => Err(conflict(&id, expected, current)),
+            Found::Withheld => Err(changing_withheld(pass, &id)),
+            Found::Missing => Err(self.missing(&id)),
         }
     }
 
-    async fn delete(&self, region_id: &str, camera_id: &str) -> Result<(), ServiceError> {
+    async fn delete(&self, pass: &Pass, region_id: &str, camera_id: &str) -> Result<(), ServiceError> {
         let id = self.id(region_id, camera_id)?;
-        let deleted = self.context.index.delete_camera(id.clone()).await;
-        if deleted.map_err(|e| self.context.failure("deleting a camera", &e))? {
-            Ok(())
-        } else {
-            Err(self.missing(&id))
+        let deleted = self.context.guard.delete_camera(pass, &id).await;
+        match deleted.map_err(|e| self.context.failure("deleting a camera", &e))? {
+            Found::Given(()) => Ok(()),
+            Found::Withheld => Err(changing_withheld(pass, &id)),
+            Found::Missing => Err(self.missing(&id)),
         }
     }
 
@@ -137,24 +150,29 @@ impl RegistryService {
         ServiceError::new(ErrorCode::NotFound, format!("region {} has no camera {id}", self.context.region))
     }
 
-    fn to_wire(&self, entry: CameraEntry) -> v1::Camera {
+    fn to_wire(&self, pass: &Pass, entry: CameraEntry) -> v1::Camera {
         let origin = match entry.origin {
             CameraOrigin::Edge => v1::CameraOrigin::Edge,
             CameraOrigin::Operator => v1::CameraOrigin::Operator,
         };
-        v1::Camera {
+        let wire = v1::Camera {
             camera_id: entry.id.to_string(),
             region_id: self.context.region.to_string(),
-            edge_id: entry.edge.map(|edge| edge.to_string()).unwrap_or_default(),
-            display_name: entry.display_name,
+            edge_id: entry.edge.as_ref().map(ToString::to_string).unwrap_or_default(),
+            display_name: entry.display_name.clone(),
             location: entry.location.map(geo_to_wire),
-            address: entry.address,
+            address: entry.address.clone(),
             origin: origin.into(),
             update_time: Some(time_to_wire(entry.update_time)),
             etag: entry.etag.0.to_string(),
             withheld: Vec::new(),
-        }
+        };
+        pass.cleared_camera(&entry, wire)
     }
+}
+
+fn changing_withheld(pass: &Pass, id: &CameraId) -> ServiceError {
+    Guard::withheld(pass, &format!("something of camera {id}, and only who is given all about it may change it"))
 }
 
 fn conflict(id: &CameraId, expected: Option<Etag>, current: Option<Etag>) -> ServiceError {

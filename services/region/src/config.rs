@@ -74,6 +74,8 @@ pub struct RegionFile {
     /// most so long after its time.
     #[serde(default = "default_slice", with = "humantime_serde")]
     pub slice: Duration,
+    /// File that says who is given what; absent: whoever may ask is given everything. Relative to the configuration file.
+    pub policy: Option<PathBuf>,
     /// Certificates, for mutual TLS.
     pub tls: Option<TlsSection>,
     /// Where edges get their certificates, on the region that holds the authority.
@@ -179,6 +181,8 @@ pub struct RegionConfig {
     pub access: Access,
     /// How long a time one file of the index holds: whole hours.
     pub slice: Duration,
+    /// File that says who is given what; where there is none, whoever may ask is given everything.
+    pub policy: Option<PathBuf>,
     /// Certificates; where there are none, nobody has to show who it is.
     pub tls: Option<TlsFiles>,
     /// Where edges get their certificates, if here.
@@ -203,6 +207,7 @@ impl RegionConfig {
             retention: DEFAULT_RETENTION,
             access: Access::default(),
             slice: DEFAULT_SLICE,
+            policy: None,
             tls: None,
             enrolment: None,
             limits: Limits::default(),
@@ -257,6 +262,7 @@ impl RegionConfig {
             retention: file.retention,
             access: file.access,
             slice: file.slice,
+            policy: file.policy.map(|policy| base.join(policy)),
             tls: file.tls.map(|tls| tls.resolve(base)),
             enrolment: file.enrolment.map(|enrolment| EnrolmentConfig {
                 listen: enrolment.listen,

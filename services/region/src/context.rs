@@ -15,7 +15,8 @@ use vigil_serve::{ErrorCode, HealthBoard, ServiceError};
 use crate::config::Limits;
 use crate::edges::Edges;
 use crate::error::from_index;
-use crate::index::{Index, IndexError};
+use crate::guard::{Guard, Pass, Question};
+use crate::index::IndexError;
 use crate::telemetry::Telemetry;
 use crate::tokens::Tokens;
 
@@ -29,7 +30,8 @@ pub(crate) struct Context {
     pub(crate) region: RegionId,
     pub(crate) limits: Limits,
     pub(crate) retention: Duration,
-    pub(crate) index: Arc<dyn Index>,
+    /// Before the index, which nobody else reaches.
+    pub(crate) guard: Guard,
     pub(crate) tokens: Tokens,
     pub(crate) edges: Arc<Edges>,
     pub(crate) telemetry: Telemetry,
@@ -106,10 +108,21 @@ impl Context {
         }
     }
 
+    /// The same, with what the policy keeps back of the answer.
+    pub(crate) fn report_on(&self, started: Duration, pass: &Pass, question: &Question<'_>) -> v1::RegionReport {
+        v1::RegionReport { withheld: Guard::kept_back(pass, &self.region, question), ..self.report(started) }
+    }
+
     /// The same, of an answer to a question about events: it says which of them it lacks.
-    pub(crate) fn report_about(&self, started: Duration, filter: &Filter) -> v1::RegionReport {
-        let parts = self.index.unreadable().into_iter().filter(|part| part.may_match(filter));
+    pub(crate) fn report_about(
+        &self,
+        started: Duration,
+        filter: &Filter,
+        pass: &Pass,
+        question: &Question<'_>,
+    ) -> v1::RegionReport {
+        let parts = self.guard.unreadable().into_iter().filter(|part| part.may_match(filter));
         let missing = parts.map(|part| part.problem).take(MAX_TOLD_PARTS).collect::<Vec<_>>().join("; ");
-        v1::RegionReport { missing, ..self.report(started) }
+        v1::RegionReport { missing, ..self.report_on(started, pass, question) }
     }
 }

@@ -6,10 +6,11 @@ use tonic::{Request, Response, Status, async_trait};
 use vigil_proto::convert::coverage_question_from_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::coverage_service_server::{CoverageService, CoverageServiceServer};
-use vigil_serve::ServiceError;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+use vigil_serve::{Requester, ServiceError};
 
 use crate::context::Context;
+use crate::guard::{Pass, Question};
 
 /// The service.
 pub(crate) struct LedgerService {
@@ -23,17 +24,22 @@ impl LedgerService {
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 
-    async fn coverage(&self, request: v1::GetCoverageRequest) -> Result<v1::GetCoverageResponse, ServiceError> {
+    async fn coverage(
+        &self,
+        pass: &Pass,
+        request: v1::GetCoverageRequest,
+    ) -> Result<v1::GetCoverageResponse, ServiceError> {
         let context = &self.context;
         let started = context.clock.monotonic();
         let question = coverage_question_from_wire(request)?;
         if !question.regions.is_empty() && !question.regions.contains(&context.region) {
             return Ok(v1::GetCoverageResponse { regions: vec![context.report(started)], ..Default::default() });
         }
-        let sums = context.index.coverage(question).await;
+        let report = context.report_on(started, pass, &Question::cameras(&question.cameras));
+        let sums = context.guard.coverage(pass, question).await;
         let sums = sums.map_err(|e| context.failure("reading what was watched", &e))?;
         let (spans, truncated) = sums.into_spans(&context.region, context.clock.now());
-        Ok(v1::GetCoverageResponse { spans, truncated, regions: vec![context.report(started)] })
+        Ok(v1::GetCoverageResponse { spans, truncated, regions: vec![report] })
     }
 }
 
@@ -43,6 +49,7 @@ impl CoverageService for LedgerService {
         &self,
         request: Request<v1::GetCoverageRequest>,
     ) -> Result<Response<v1::GetCoverageResponse>, Status> {
-        Ok(Response::new(self.coverage(request.into_inner()).await?))
+        let pass = self.context.guard.admit(&Requester::of(request.extensions()));
+        Ok(Response::new(self.coverage(&pass, request.into_inner()).await?))
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use vigil_audit::AuditError;
+use vigil_serve::config::ConfigError;
 use vigil_serve::grpc::StartError;
 use vigil_serve::token::KeyError;
 use vigil_serve::{ErrorCode, ServiceError};
@@ -27,6 +28,9 @@ pub enum RegionError {
     /// Its audit log cannot be opened: without one it gives no answers.
     #[error("the audit log cannot be used")]
     Audit(#[from] AuditError),
+    /// Its policy cannot be used.
+    #[error("the policy cannot be used")]
+    Policy(#[from] ConfigError),
     /// Its certificates cannot be used.
     #[error("the [tls] section")]
     Tls(#[from] vigil_trust::CredentialsError),

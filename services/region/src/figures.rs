@@ -21,8 +21,8 @@ pub(crate) async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         // A failure shows where it matters: in the questions and commits that fail, too.
-        let Ok(stats) = context.index.stats().await else { continue };
-        let unreadable = context.index.unreadable();
+        let Ok(stats) = context.guard.unguarded().stats().await else { continue };
+        let unreadable = context.guard.unreadable();
         context.telemetry.index_figures(&stats, unreadable.len());
         match unreadable.as_slice() {
             [] => context.board.clear(PARTS),

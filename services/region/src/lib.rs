@@ -9,6 +9,8 @@
 //! - `enrolment`: certificates of edges, where the region holds the authority.
 //! - `status`: how the region is.
 //!
+//! Between them and the index stands the `guard`, which gives each requester what the region's policy grants it.
+//!
 //! Invariants:
 //! - Acknowledged means durable and findable, exactly once, whatever is killed when.
 //! - Answers claim no more than the index holds: `complete_until` is the least of what the connected edges have
@@ -26,9 +28,11 @@ mod edges;
 mod enrolment;
 mod error;
 mod figures;
+mod guard;
 pub mod index;
 mod ingest;
 mod query;
+mod reload;
 mod retention;
 mod server;
 mod status;
@@ -38,4 +42,5 @@ mod tokens;
 
 pub use config::{EnrolmentConfig, Limits, RegionConfig};
 pub use error::RegionError;
+pub use guard::load_policy;
 pub use server::{RegionServer, migrate, reindex, run};

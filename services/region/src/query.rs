@@ -9,9 +9,10 @@ use vigil_proto::convert::{Filter, filter_from_wire, required_time, time_to_wire
 use vigil_proto::v1;
 use vigil_proto::v1::event_query_service_server::{EventQueryService, EventQueryServiceServer};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_serve::{ErrorCode, ServiceError, Trail};
+use vigil_serve::{ErrorCode, Requester, ServiceError, Trail};
 
 use crate::context::Context;
+use crate::guard::{Found, Guard, Pass, Question};
 use crate::index::types::{begin_range, event_of_thumbnail};
 use crate::index::{CountGroup, CountQuery, GroupKey, Position, SearchQuery, UnreadablePart};
 use crate::tokens::FilterHash;
@@ -43,15 +44,15 @@ impl QueryService {
 #[async_trait]
 impl EventQueryService for QueryService {
     async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchResponse>, Status> {
-        let trail = Trail::of(request.extensions());
-        let answer = self.search(request.into_inner()).await?;
+        let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
+        let answer = self.search(&pass, request.into_inner()).await?;
         trail.gave(answer.events.len());
         Ok(Response::new(answer))
     }
 
     async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::GetEventResponse>, Status> {
-        let trail = Trail::of(request.extensions());
-        let answer = self.event(request.into_inner()).await?;
+        let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
+        let answer = self.event(&pass, request.into_inner()).await?;
         trail.gave(1);
         Ok(Response::new(answer))
     }
@@ -60,22 +61,27 @@ impl EventQueryService for QueryService {
         &self,
         request: Request<v1::AggregateRequest>,
     ) -> Result<Response<v1::AggregateResponse>, Status> {
-        Ok(Response::new(self.aggregate(request.into_inner()).await?))
+        let pass = self.pass(&request);
+        Ok(Response::new(self.aggregate(&pass, request.into_inner()).await?))
     }
 
     async fn get_thumbnail(
         &self,
         request: Request<v1::GetThumbnailRequest>,
     ) -> Result<Response<v1::GetThumbnailResponse>, Status> {
-        let trail = Trail::of(request.extensions());
-        let answer = self.thumbnail(request.into_inner()).await?;
+        let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
+        let answer = self.thumbnail(&pass, request.into_inner()).await?;
         trail.gave(1);
         Ok(Response::new(answer))
     }
 }
 
 impl QueryService {
-    async fn search(&self, request: v1::SearchRequest) -> Result<v1::SearchResponse, ServiceError> {
+    fn pass<T>(&self, request: &Request<T>) -> Pass {
+        self.context.guard.admit(&Requester::of(request.extensions()))
+    }
+
+    async fn search(&self, pass: &Pass, request: v1::SearchRequest) -> Result<v1::SearchResponse, ServiceError> {
         let started = self.context.clock.monotonic();
         let filter = checked_filter(request.filter.clone())?;
         let max_events = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
@@ -85,8 +91,8 @@ impl QueryService {
             return Ok(v1::SearchResponse { regions: vec![self.context.report(started)], ..Default::default() });
         }
         let query = SearchQuery { filter: filter.clone(), after, max_events };
-        let page = self.context.index.search(query).await.map_err(|e| self.context.failure("searching", &e))?;
-        let report = self.context.report_about(started, &filter);
+        let page = self.context.guard.search(pass, query).await.map_err(|e| self.context.failure("searching", &e))?;
+        let report = self.context.report_about(started, &filter, pass, &Question::search(&filter));
         self.context.telemetry.searched(self.context.clock.monotonic().saturating_sub(started));
         Ok(v1::SearchResponse {
             events: page.events,
@@ -105,13 +111,18 @@ impl QueryService {
         }
     }
 
-    async fn event(&self, request: v1::GetEventRequest) -> Result<v1::GetEventResponse, ServiceError> {
+    async fn event(&self, pass: &Pass, request: v1::GetEventRequest) -> Result<v1::GetEventResponse, ServiceError> {
         let started = self.context.clock.monotonic();
         self.context.check_named(&request.region_id)?;
         let id: EventId = request.event_id.parse().map_err(|e| ServiceError::field("event_id", e))?;
-        let event = self.context.index.event(id).await.map_err(|e| self.context.failure("reading an event", &e))?;
-        let event = event.ok_or_else(|| self.not_found(id))?;
-        Ok(v1::GetEventResponse { event: Some(event), regions: vec![self.context.report(started)] })
+        let found = self.context.guard.event(pass, id).await;
+        match found.map_err(|e| self.context.failure("reading an event", &e))? {
+            Found::Given(event) => {
+                Ok(v1::GetEventResponse { event: Some(event), regions: vec![self.context.report(started)] })
+            }
+            Found::Withheld => Err(Guard::withheld(pass, &format!("event {id}"))),
+            Found::Missing => Err(self.not_found(id)),
+        }
     }
 
     /// The index does not have the event, as far as it can be read.
@@ -119,7 +130,7 @@ impl QueryService {
         let region = &self.context.region;
         let begin = Timestamp::from_micros(begin_range(id).0);
         let holds = |part: &UnreadablePart| (part.from..part.until).contains(&begin);
-        match self.context.index.unreadable().into_iter().find(holds) {
+        match self.context.guard.unreadable().into_iter().find(holds) {
             Some(part) => ServiceError::unavailable(
                 format!(
                     "region {region} cannot read the part of its index that would hold event {id}: {}",
@@ -131,7 +142,11 @@ impl QueryService {
         }
     }
 
-    async fn aggregate(&self, request: v1::AggregateRequest) -> Result<v1::AggregateResponse, ServiceError> {
+    async fn aggregate(
+        &self,
+        pass: &Pass,
+        request: v1::AggregateRequest,
+    ) -> Result<v1::AggregateResponse, ServiceError> {
         let started = self.context.clock.monotonic();
         let group_by = group_keys(&request.group_by)?;
         let filter = checked_filter(request.filter)?;
@@ -141,29 +156,32 @@ impl QueryService {
         }
         let by_region = group_by.contains(&v1::GroupBy::Region);
         let keys = group_by.into_iter().filter_map(index_key).collect();
-        let counts = self
-            .context
-            .index
-            .count(CountQuery { filter: filter.clone(), group_by: keys, max_groups: MAX_GROUPS })
-            .await;
+        let query = CountQuery { filter: filter.clone(), group_by: keys, max_groups: MAX_GROUPS };
+        let counts = self.context.guard.count(pass, query).await;
         let counts = counts.map_err(|e| self.context.failure("counting events", &e))?;
         self.context.telemetry.counted(self.context.clock.monotonic().saturating_sub(started));
         let region = if by_region { self.context.region.as_str() } else { "" };
         Ok(v1::AggregateResponse {
             groups: counts.groups.into_iter().map(|group| group_to_wire(group, region)).collect(),
             truncated: counts.truncated,
-            regions: vec![self.context.report_about(started, &filter)],
+            regions: vec![self.context.report_about(started, &filter, pass, &Question::count(&filter))],
         })
     }
 
-    async fn thumbnail(&self, request: v1::GetThumbnailRequest) -> Result<v1::GetThumbnailResponse, ServiceError> {
+    async fn thumbnail(
+        &self,
+        pass: &Pass,
+        request: v1::GetThumbnailRequest,
+    ) -> Result<v1::GetThumbnailResponse, ServiceError> {
         self.context.check_named(&request.region_id)?;
         let id = event_of_thumbnail(&request.thumbnail_key)
             .ok_or_else(|| ServiceError::field("thumbnail_key", "is not a key of this region"))?;
-        let jpeg = self.context.index.thumbnail(id).await;
-        let jpeg = jpeg.map_err(|e| self.context.failure("reading a thumbnail", &e))?;
-        let missing = || ServiceError::new(ErrorCode::NotFound, format!("event {id} has no thumbnail here"));
-        Ok(v1::GetThumbnailResponse { jpeg: jpeg.ok_or_else(missing)? })
+        let jpeg = self.context.guard.thumbnail(pass, id).await;
+        match jpeg.map_err(|e| self.context.failure("reading a thumbnail", &e))? {
+            Found::Given(jpeg) => Ok(v1::GetThumbnailResponse { jpeg }),
+            Found::Withheld => Err(Guard::withheld(pass, &format!("the thumbnail of event {id}"))),
+            Found::Missing => Err(ServiceError::new(ErrorCode::NotFound, format!("event {id} has no thumbnail here"))),
+        }
     }
 }
 

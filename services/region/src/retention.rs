@@ -35,14 +35,14 @@ async fn run_once(context: &Context) -> Result<u64, IndexError> {
     let older_than = context.clock.now() - context.retention;
     let mut removed = 0;
     loop {
-        let events = context.index.purge(older_than).await?;
+        let events = context.guard.unguarded().purge(older_than).await?;
         context.telemetry.purged(events);
         removed += events;
         if events == 0 {
             break;
         }
     }
-    while context.index.purge_coverage(older_than).await? > 0 {}
+    while context.guard.unguarded().purge_coverage(older_than).await? > 0 {}
     context.edges.forget_unseen(older_than).await?;
     Ok(removed)
 }

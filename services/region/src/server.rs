@@ -11,7 +11,7 @@ use vigil_audit::AuditLog;
 use vigil_base::{SharedClock, SystemClock};
 use vigil_serve::audited::Required;
 use vigil_serve::ops::serve_ops;
-use vigil_serve::{AuditLayer, GrpcServer, HealthBoard, TokenKey, tls};
+use vigil_serve::{AuditLayer, GrpcServer, HealthBoard, Reloads, TokenKey, tls};
 use vigil_trust::accept::Protocol;
 use vigil_trust::{Identity, Keeper, Owner, Right, Security};
 
@@ -22,6 +22,7 @@ use crate::coverage::LedgerService;
 use crate::edges::Edges;
 use crate::enrolment::Enrolment;
 use crate::error::RegionError;
+use crate::guard::{Guard, load_policy};
 use crate::index::postgres::PostgresIndex;
 use crate::index::sqlite::{ReindexedSlice, SqliteConfig, SqliteIndex};
 use crate::index::{Index, IndexError};
@@ -31,7 +32,7 @@ use crate::status::{SOFTWARE_VERSION, StatusService};
 use crate::stream::StreamService;
 use crate::telemetry::Telemetry;
 use crate::tokens::Tokens;
-use crate::{figures, retention};
+use crate::{figures, reload, retention};
 
 /// File of the key for page tokens and cursors, in the data folder: they stay good over a restart.
 const TOKEN_KEY: &str = "token.key";
@@ -39,6 +40,7 @@ const TOKEN_KEY: &str = "token.key";
 /// A region that serves.
 pub struct RegionServer {
     index: Arc<dyn Index>,
+    context: Arc<Context>,
     grpc_address: SocketAddr,
     ops_address: SocketAddr,
     enrolment_address: Option<SocketAddr>,
@@ -48,9 +50,10 @@ pub struct RegionServer {
     background: Vec<JoinHandle<()>>,
 }
 
-/// Serves a region until `shutdown`, or until its index is found damaged.
-pub async fn run(config: RegionConfig, shutdown: CancellationToken) -> Result<(), RegionError> {
-    let mut server = RegionServer::start(config).await?;
+/// Serves a region until `shutdown`, or until its index is found damaged; its policy becomes what `reloads` says while it runs.
+pub async fn run(config: RegionConfig, reloads: Reloads, shutdown: CancellationToken) -> Result<(), RegionError> {
+    let mut server = RegionServer::start(config.clone()).await?;
+    server.follow(config, reloads);
     tokio::select! {
         () = shutdown.cancelled() => {
             server.stop().await;
@@ -77,6 +80,7 @@ impl RegionServer {
         let keeper = keeper(&config, &clock)?;
         let enrolment = Enrolment::open(&config, keeper.as_ref(), &clock).await?;
         let (index, key, audit) = open(&config, &clock).await?;
+        let guard = guard(&config, &index, &clock).await?;
         let required = Required { purpose: config.access.require_purpose, case: config.access.require_case };
         let shutdown = CancellationToken::new();
         let board = HealthBoard::new();
@@ -94,7 +98,7 @@ impl RegionServer {
             limits: config.limits.clone(),
             retention: config.retention,
             region: config.region_id.clone(),
-            index: Arc::clone(&index),
+            guard,
             edges,
             board,
             clock,
@@ -124,9 +128,17 @@ impl RegionServer {
             grpc = %grpc_address,
             ops = %ops_address,
             data_dir = %config.data_dir.display(),
+            policy = context.guard.policy().borrow().as_ref().map_or("none: whoever may ask is given everything", |p| p.version()),
             "region serves"
         );
-        Ok(Self { index, grpc_address, ops_address, enrolment_address, shutdown, fatal, serving, background })
+        Ok(Self { index, context, grpc_address, ops_address, enrolment_address, shutdown, fatal, serving, background })
+    }
+
+    /// Reads the configuration again whenever `reloads` asks for it: another policy is followed at once. `running` is what the server
+    /// was started with.
+    pub fn follow(&mut self, running: RegionConfig, reloads: Reloads) {
+        let following = reload::serve(reloads, running, Arc::clone(&self.context), self.shutdown.clone());
+        self.background.push(tokio::spawn(following));
     }
 
     /// Where the gRPC server listens.
@@ -163,6 +175,7 @@ impl RegionServer {
         }
         // Connections that did not end in time may still hold the index; they get errors from now on.
         let index = self.index;
+        drop(self.context);
         if tokio::task::spawn_blocking(move || index.close()).await.is_err() {
             tracing::error!("closing the index panicked");
         }
@@ -186,6 +199,12 @@ async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<(Arc<dyn Ind
         Ok((index, key, audit))
     });
     opening.await.unwrap_or(Err(RegionError::Index(IndexError::Closed)))
+}
+
+/// Who stands before the index.
+async fn guard(config: &RegionConfig, index: &Arc<dyn Index>, clock: &SharedClock) -> Result<Guard, RegionError> {
+    let policy = config.policy.as_deref().map(load_policy).transpose()?;
+    Ok(Guard::new(Arc::clone(index), policy, Arc::clone(clock)).await?)
 }
 
 fn open_index(config: &RegionConfig, clock: SharedClock) -> Result<Arc<dyn Index>, IndexError> {

@@ -6,10 +6,11 @@ use tonic::{Request, Response, Status, async_trait};
 use vigil_proto::convert::{time_from_wire, time_to_wire};
 use vigil_proto::v1;
 use vigil_proto::v1::region_service_server::{RegionService, RegionServiceServer};
-use vigil_serve::ServiceError;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+use vigil_serve::{Requester, ServiceError};
 
 use crate::context::Context;
+use crate::guard::{Pass, Question};
 use crate::index::IndexStats;
 
 /// Version that the region reports of itself.
@@ -27,10 +28,12 @@ impl StatusService {
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 
-    async fn status(&self) -> Result<v1::RegionStatus, ServiceError> {
+    async fn status(&self, pass: &Pass) -> Result<v1::RegionStatus, ServiceError> {
         let context = &self.context;
-        let stats = context.index.stats().await.map_err(|e| context.failure("reading the index's figures", &e))?;
-        let edges = context.edges.statuses();
+        let stats = context.guard.stats(pass).await;
+        let stats = stats.map_err(|e| context.failure("reading the index's figures", &e))?;
+        let edges = context.guard.edges(pass, context.edges.statuses());
+        let policy = context.guard.policy().borrow().as_ref().map(|policy| policy.version().to_owned());
         Ok(v1::RegionStatus {
             region_id: context.region.to_string(),
             software_version: SOFTWARE_VERSION.to_owned(),
@@ -43,15 +46,17 @@ impl StatusService {
             index_bytes: stats.bytes,
             // 0 stands for what is not known, as it did before the field was there.
             disk_free_bytes: if stats.disk_free_bytes == IndexStats::FREE_UNKNOWN { 0 } else { stats.disk_free_bytes },
-            problems: self.problems(&edges),
+            problems: self.problems(pass, &edges),
             edges,
-            policy: String::new(),
+            policy: policy.unwrap_or_default(),
         })
     }
 
     /// What is wrong, one sentence each.
-    fn problems(&self, edges: &[v1::EdgeStatus]) -> Vec<String> {
-        let board = self.context.board.problems().into_iter().map(|p| format!("{}: {}", p.component, p.detail));
+    fn problems(&self, pass: &Pass, edges: &[v1::EdgeStatus]) -> Vec<String> {
+        // They name cameras, edges and files.
+        let board = if pass.shows_all_cameras() { self.context.board.problems() } else { Vec::new() };
+        let board = board.into_iter().map(|p| format!("{}: {}", p.component, p.detail));
         let away = edges.iter().filter(|edge| !edge.connected).map(|edge| {
             let seen = edge.last_seen_time.and_then(|at| time_from_wire("last_seen_time", at).ok());
             let since = seen.map_or_else(|| "never".to_owned(), |at| at.to_string());
@@ -68,8 +73,10 @@ impl RegionService for StatusService {
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let started = self.context.clock.monotonic();
+        let pass = self.context.guard.admit(&Requester::of(request.extensions()));
         self.context.check_named(&request.into_inner().region_id)?;
-        let statuses = vec![self.status().await?];
-        Ok(Response::new(v1::GetStatusResponse { statuses, regions: vec![self.context.report(started)] }))
+        let statuses = vec![self.status(&pass).await?];
+        let report = self.context.report_on(started, &pass, &Question::cameras(&[]));
+        Ok(Response::new(v1::GetStatusResponse { statuses, regions: vec![report] }))
     }
 }

@@ -29,6 +29,11 @@ async fn failure(config: RegionConfig) -> String {
     text
 }
 
+/// Nobody asks for the configuration to be read again.
+fn no_reloads() -> vigil_serve::Reloads {
+    vigil_serve::Reloads { file: "none.toml".into(), requests: tokio::sync::mpsc::channel(1).1 }
+}
+
 #[tokio::test]
 async fn a_port_in_use_is_named_and_leaves_the_data_folder_free() {
     let temp = tempfile::tempdir().unwrap();
@@ -78,7 +83,7 @@ async fn a_damaged_index_ends_the_process_with_an_error_that_names_it() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[8_192..40_000].fill(0xa5);
     fs::write(&path, bytes).unwrap();
-    let error = vigil_region::run(config(temp.path()), CancellationToken::new()).await.unwrap_err();
+    let error = vigil_region::run(config(temp.path()), no_reloads(), CancellationToken::new()).await.unwrap_err();
     assert!(matches!(&error, RegionError::Index(index) if index.to_string().contains("region.db")), "{error:?}");
 }
 
@@ -86,7 +91,7 @@ async fn a_damaged_index_ends_the_process_with_an_error_that_names_it() {
 async fn a_region_runs_until_it_is_told_to_end() {
     let temp = tempfile::tempdir().unwrap();
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(vigil_region::run(config(temp.path()), shutdown.clone()));
+    let running = tokio::spawn(vigil_region::run(config(temp.path()), no_reloads(), shutdown.clone()));
     shutdown.cancel();
     running.await.unwrap().unwrap();
     TestRegion::start(temp.path()).await;

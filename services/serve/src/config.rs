@@ -72,6 +72,11 @@ impl ConfigError {
 
 /// Reads a configuration as it is written; checking what it means is the caller's next step.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    parse(path, &read(path)?)
+}
+
+/// The text of a configuration file.
+pub fn read(path: &Path) -> Result<String, ConfigError> {
     let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(read_error)?;
     let mut text = String::new();
@@ -79,10 +84,15 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     if text.len() as u64 > MAX_CONFIG_BYTES {
         return Err(ConfigError::TooLarge { path: path.to_owned() });
     }
-    parse(&text).map_err(|fault| ConfigError::Parse { path: path.to_owned(), fault })
+    Ok(text)
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
+/// A configuration as it is written in the text of the file at `path`.
+pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    parse_text(text).map_err(|fault| ConfigError::Parse { path: path.to_owned(), fault })
+}
+
+fn parse_text<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
     let document = toml::Deserializer::parse(text).map_err(|error| Fault::of_syntax(text, &error))?;
     serde_path_to_error::deserialize(document).map_err(|error| Fault::of_value(text, error.path(), error.inner()))
 }
@@ -123,7 +133,7 @@ mod tests {
     }
 
     fn fault(text: &str) -> String {
-        parse::<Sample>(text).unwrap_err().to_string()
+        parse_text::<Sample>(text).unwrap_err().to_string()
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub enum ErrorCode {
     Unauthenticated,
     /// Not for this caller, or not without saying why.
     Denied,
+    /// The policy of the region that has it keeps it back from this caller.
+    Withheld,
     /// A stated limit is reached.
     LimitReached,
     /// The deadline passed.
@@ -54,6 +56,7 @@ impl ErrorCode {
             Self::FailedPrecondition => "FAILED_PRECONDITION",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Denied => "DENIED",
+            Self::Withheld => "WITHHELD",
             Self::LimitReached => "LIMIT_REACHED",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::Unavailable => "UNAVAILABLE",
@@ -69,7 +72,7 @@ impl ErrorCode {
             Self::Conflict => Code::Aborted,
             Self::FailedPrecondition => Code::FailedPrecondition,
             Self::Unauthenticated => Code::Unauthenticated,
-            Self::Denied => Code::PermissionDenied,
+            Self::Denied | Self::Withheld => Code::PermissionDenied,
             Self::LimitReached => Code::ResourceExhausted,
             Self::DeadlineExceeded => Code::DeadlineExceeded,
             Self::Unavailable => Code::Unavailable,

@@ -32,7 +32,8 @@ use vigil_proto::v1;
 pub use error::{Cause, IndexError};
 pub use types::{
     CameraEntry, CameraOrigin, CommitSeq, CountGroup, CountQuery, Counts, EdgeRecord, Etag, FeedItem, FeedPage,
-    GroupKey, IndexStats, NewRevision, Position, PutCamera, SearchPage, SearchQuery, StoreOutcome, UnreadablePart,
+    GroupKey, IndexStats, NewRevision, Position, PutCamera, SearchPage, SearchQuery, Sources, StoreOutcome,
+    UnreadablePart,
 };
 
 /// What an engine answers with.
@@ -117,6 +118,8 @@ pub trait CoverageLedger: Send + Sync {
 pub trait IndexStatus: Send + Sync {
     /// Figures about the whole index.
     async fn stats(&self) -> Result<IndexStats>;
+    /// Every camera and edge of which there are events, and perhaps some of which there were.
+    async fn sources(&self) -> Result<Sources>;
     /// Parts of the index that cannot be read now: an answer over their time lacks events, and must say so.
     fn unreadable(&self) -> Vec<UnreadablePart> {
         Vec::new()

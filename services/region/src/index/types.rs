@@ -199,6 +199,15 @@ impl IndexStats {
     pub const FREE_UNKNOWN: u64 = u64::MAX;
 }
 
+/// Where the events of an index are from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sources {
+    /// Their cameras.
+    pub cameras: Vec<CameraId>,
+    /// Their edges.
+    pub edges: Vec<EdgeId>,
+}
+
 /// A part of the index that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadablePart {

@@ -114,7 +114,7 @@ async fn introduce(
     let cameras = announced_cameras(&edge, hello.cameras).map_err(|e: WireError| e.within("hello"))?;
     let introduction = Introduction { edge, instance: instance.to_string(), software_version };
     let session = context.edges.connect(&introduction, &context.telemetry).await?;
-    context.index.announce_cameras(cameras).await.map_err(|e| context.failure("taking in the edge's cameras", &e))?;
+    context.guard.announce_cameras(cameras).await.map_err(|e| context.failure("taking in the edge's cameras", &e))?;
     Ok((introduction, session))
 }
 
@@ -233,7 +233,7 @@ impl Stream<'_> {
 
     async fn commit(&self, Timed { batch, arrived }: Timed) -> Ended {
         let CheckedBatch { sequence, revisions, places, rejections } = batch;
-        let outcomes = self.context.index.commit(revisions).await.map_err(|error| self.commit_failed(&error))?;
+        let outcomes = self.context.guard.commit(revisions).await.map_err(|error| self.commit_failed(&error))?;
         self.context.index_works();
         let ack = acknowledgement(sequence, places, outcomes, rejections);
         let took = self.context.clock.monotonic().saturating_sub(arrived);
@@ -243,7 +243,7 @@ impl Stream<'_> {
 
     async fn store_coverage(&self, checked: CheckedCoverage) -> Ended {
         let CheckedCoverage { sequence, reports, rejections } = checked;
-        self.context.index.store_coverage(reports).await.map_err(|error| self.commit_failed(&error))?;
+        self.context.guard.unguarded().store_coverage(reports).await.map_err(|error| self.commit_failed(&error))?;
         self.context.index_works();
         self.respond(Outgoing::CoverageAck(v1::CoverageAck { sequence, rejections })).await
     }

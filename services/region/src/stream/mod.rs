@@ -18,7 +18,7 @@ use vigil_proto::convert::time_from_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::event_stream_service_server::{EventStreamService, EventStreamServiceServer};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_serve::{ErrorCode, ServiceError, Trail};
+use vigil_serve::{ErrorCode, Requester, ServiceError, Trail};
 
 use self::subscriber::{Subscriber, Subscription};
 use crate::context::Context;
@@ -48,7 +48,7 @@ impl StreamService {
         let filter = checked_filter(request.filter.clone())?;
         let since = request.since.map(|at| time_from_wire("since", at)).transpose()?;
         let hash = FilterHash::of(&filter);
-        let latest = *self.context.index.latest().borrow();
+        let latest = *self.context.guard.latest().borrow();
         let start = match (request.cursor.as_str(), since, request.start()) {
             ("", Some(since), _) => self.seek(since).await?,
             ("", None, v1::SubscribeStart::Oldest) => CommitSeq(0),
@@ -64,7 +64,7 @@ impl StreamService {
 
     async fn seek(&self, since: Timestamp) -> Result<CommitSeq, ServiceError> {
         self.context
-            .index
+            .guard
             .seek(since)
             .await
             .map_err(|error| self.context.failure("finding where the stream begins", &error))
@@ -104,14 +104,14 @@ impl EventStreamService for StreamService {
         &self,
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let trail = Trail::of(request.extensions());
+        let (trail, requester) = (Trail::of(request.extensions()), Requester::of(request.extensions()));
         let subscription = self.open(request.get_ref()).await?;
         let place = self.enter()?;
         // One more than may wait: the last place is kept for the message that ends the stream.
         let (messages, stream) = mpsc::channel(MESSAGES_WAITING + 1);
         let farewell =
             messages.clone().reserve_owned().await.map_err(|_| Status::cancelled("the subscriber is gone"))?;
-        let subscriber = Subscriber::new(Arc::clone(&self.context), subscription, messages, trail);
+        let subscriber = Subscriber::new(Arc::clone(&self.context), subscription, requester, messages, trail);
         let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
             let _place = place;

@@ -7,12 +7,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use vigil_policy::Policy;
 use vigil_proto::convert::{Filter, time_to_wire};
 use vigil_proto::v1;
 use vigil_proto::v1::subscribe_response::Message;
-use vigil_serve::{ErrorCode, ServiceError, Trail};
+use vigil_serve::{ErrorCode, Requester, ServiceError, Trail};
 
 use crate::context::Context;
+use crate::guard::{Pass, Question};
 use crate::index::{CommitSeq, FeedPage};
 use crate::tokens::FilterHash;
 
@@ -49,6 +51,10 @@ pub(super) struct Subscriber {
     subscription: Subscription,
     messages: mpsc::Sender<Result<v1::SubscribeResponse, Status>>,
     latest: watch::Receiver<CommitSeq>,
+    requester: Requester,
+    /// What the requester may see, as of the last page or heartbeat.
+    pass: Pass,
+    policy: watch::Receiver<Option<Arc<Policy>>>,
     /// All commits up to here were handed over, or do not match.
     place: CommitSeq,
     /// Monotonic.
@@ -60,12 +66,25 @@ impl Subscriber {
     pub(super) fn new(
         context: Arc<Context>,
         subscription: Subscription,
+        requester: Requester,
         messages: mpsc::Sender<Result<v1::SubscribeResponse, Status>>,
         trail: Trail,
     ) -> Self {
-        let latest = context.index.latest();
+        let (latest, policy) = (context.guard.latest(), context.guard.policy());
+        let pass = context.guard.admit(&requester);
         let last_sent = context.clock.monotonic();
-        Self { place: subscription.start, context, subscription, messages, latest, last_sent, trail }
+        Self {
+            place: subscription.start,
+            context,
+            subscription,
+            messages,
+            latest,
+            requester,
+            pass,
+            policy,
+            last_sent,
+            trail,
+        }
     }
 
     /// Delivers until the subscriber goes away (none) or must be told why it ends.
@@ -107,15 +126,31 @@ impl Subscriber {
         self.context.clock.monotonic().saturating_sub(self.last_sent)
     }
 
-    /// Waits for a commit, or until a heartbeat is due.
+    /// Waits for a commit, for another policy, or until a heartbeat is due.
     async fn wait(&mut self) -> Step {
         let patience = HEARTBEAT.saturating_sub(self.silence());
-        match timeout(patience, self.latest.changed()).await {
+        let news = async {
+            tokio::select! {
+                changed = self.latest.changed() => changed,
+                Ok(()) = self.policy.changed() => Ok(()),
+            }
+        };
+        let waited = timeout(patience, news).await;
+        self.admit().await?;
+        match waited {
             // The index was closed: the region shuts down.
             Ok(Err(_)) => Err(End::Told(ServiceError::unavailable("the region shuts down; resume", RETRY_SHUTDOWN))),
             Ok(Ok(())) => Ok(()),
             Err(_) => self.send_heartbeat().await,
         }
+    }
+
+    /// Asks anew what the requester may see, and says so when that has changed: by the policy, or by the time.
+    async fn admit(&mut self) -> Step {
+        let pass = self.context.guard.admit(&self.requester);
+        let is_other = !pass.is_like(&self.pass);
+        self.pass = pass;
+        if is_other { self.send_heartbeat().await } else { Ok(()) }
     }
 
     async fn deliver_page(&mut self) -> Step {
@@ -124,10 +159,16 @@ impl Subscriber {
             return Ok(());
         }
         let filter = Arc::clone(&self.subscription.filter);
-        let page = self.context.index.read(self.place, filter, PAGE).await;
+        self.admit().await?;
+        let page = self.context.guard.read(&self.pass, self.place, filter, PAGE).await;
         let page = page.map_err(|error| End::Told(self.context.failure("reading the stream", &error)))?;
         self.tell_gap(&page).await?;
         for item in page.items {
+            // Sending may take as long as the subscriber likes: the rest of the page is cleared anew.
+            if self.policy.has_changed().unwrap_or(false) {
+                self.policy.borrow_and_update();
+                return Ok(());
+            }
             let delivery = v1::EventDelivery { event: Some(item.event), cursor: self.cursor(item.seq) };
             self.send(Message::Delivery(delivery)).await?;
             self.place = item.seq;
@@ -154,7 +195,8 @@ impl Subscriber {
 
     async fn send_heartbeat(&mut self) -> Step {
         let server_time = Some(time_to_wire(self.context.clock.now()));
-        let region = Some(self.context.report(self.context.clock.monotonic()));
+        let question = Question::live(&self.subscription.filter);
+        let region = Some(self.context.report_on(self.context.clock.monotonic(), &self.pass, &question));
         let heartbeat = v1::StreamHeartbeat { cursor: self.cursor(self.place), server_time, region };
         self.send(Message::Heartbeat(heartbeat)).await
     }

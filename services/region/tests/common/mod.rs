@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used)] // Each test file uses a part; helpers of tests.
 
 mod events;
+pub mod policy;
 pub mod postgres;
 pub mod server;
 

@@ -34,7 +34,11 @@ impl TestRegion {
     }
 
     pub async fn start_with(config: RegionConfig, clock: SharedClock) -> Self {
-        let server = RegionServer::start_at(config, clock).await.unwrap();
+        Self::serving(RegionServer::start_at(config, clock).await.unwrap()).await
+    }
+
+    /// One that was started otherwise.
+    pub async fn serving(server: RegionServer) -> Self {
         let channel = connect(&format!("http://{}", server.grpc_address())).await;
         Self { server: Some(server), channel }
     }

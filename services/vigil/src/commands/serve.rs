@@ -31,13 +31,14 @@ pub async fn edge(args: ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a region until SIGTERM or an interrupt.
+/// Runs a region until SIGTERM or an interrupt; SIGHUP makes it read its configuration and policy again.
 #[cfg(feature = "region")]
 pub async fn region(file: &Path) -> anyhow::Result<ExitCode> {
     let config = vigil_region::RegionConfig::load(file)?;
     logs::init(LogFormat::Auto, None);
     allow_open_files();
-    vigil_region::run(config, signals::shutdown()).await?;
+    let reloads = Reloads { file: file.to_owned(), requests: signals::hang_ups() };
+    vigil_region::run(config, reloads, signals::shutdown()).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -97,7 +97,7 @@ use super::tail::LiveTail;
 use super::{
     CameraEntry, CameraRegistry, CommitFeed, CommitSeq, CountQuery, Counts, CoverageLedger, EdgeRecord, EdgeRegistry,
     Etag, EventCounts, EventLookup, EventSearch, EventWriter, FeedPage, Index, IndexError, IndexStats, IndexStatus,
-    NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, StoreOutcome,
+    NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, Sources, StoreOutcome,
 };
 
 /// Threads that move bytes between region and server; the work is the server's.
@@ -342,6 +342,10 @@ impl CoverageLedger for PostgresIndex {
 impl IndexStatus for PostgresIndex {
     async fn stats(&self) -> Result<IndexStats> {
         self.readers.ask("read figures", status::stats).await
+    }
+
+    async fn sources(&self) -> Result<Sources> {
+        self.readers.ask("list the cameras with events", status::sources).await
     }
 }
 

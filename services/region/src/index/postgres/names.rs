@@ -91,6 +91,12 @@ impl Names {
     }
 }
 
+/// All names of a kind.
+pub(super) async fn names_of(connection: &Connection, kind: NameKind) -> Result<Vec<String>, tokio_postgres::Error> {
+    let rows = connection.query("SELECT name FROM names WHERE kind = $1", &[&(kind as i16)]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 async fn read(
     connection: &Connection,
     kind: NameKind,

@@ -1,11 +1,12 @@
 //! Figures about the whole index.
 
-use vigil_base::Timestamp;
+use vigil_base::{CameraId, EdgeId, Timestamp};
 
 use super::failure::Failure;
+use super::names::{NameKind, names_of};
 use super::readers::Snapshot;
 use super::values::At;
-use crate::index::IndexStats;
+use crate::index::{IndexStats, Sources};
 
 /// What the tables tell. How much is free on the server's disk it does not say.
 pub(super) async fn stats(snapshot: Snapshot) -> Result<IndexStats, Failure> {
@@ -25,5 +26,15 @@ pub(super) async fn stats(snapshot: Snapshot) -> Result<IndexStats, Failure> {
         last_commit: time(1),
         bytes: row.get::<_, Option<i64>>(4).unwrap_or(0).unsigned_abs(),
         disk_free_bytes: IndexStats::FREE_UNKNOWN,
+    })
+}
+
+/// Whatever was ever given a number. A name that is no id any more is of no event that a question can name.
+pub(super) async fn sources(snapshot: Snapshot) -> Result<Sources, Failure> {
+    let cameras = names_of(&snapshot.connection, NameKind::Camera).await?;
+    let edges = names_of(&snapshot.connection, NameKind::Edge).await?;
+    Ok(Sources {
+        cameras: cameras.iter().filter_map(|name| CameraId::new(name).ok()).collect(),
+        edges: edges.iter().filter_map(|name| EdgeId::new(name).ok()).collect(),
     })
 }

@@ -144,7 +144,7 @@ use super::tail::LiveTail;
 use super::{
     CameraEntry, CameraRegistry, CommitFeed, CommitSeq, CountQuery, Counts, CoverageLedger, EdgeRecord, EdgeRegistry,
     Etag, EventCounts, EventLookup, EventSearch, EventWriter, FeedPage, Index, IndexError, IndexStats, IndexStatus,
-    NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, StoreOutcome, UnreadablePart,
+    NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, Sources, StoreOutcome, UnreadablePart,
 };
 
 /// Where the index lies and how it is used.
@@ -333,6 +333,10 @@ impl IndexStatus for SqliteIndex {
     async fn stats(&self) -> Result<IndexStats> {
         let (bytes, disk_free_bytes) = folder::disk(&self.data_dir);
         Ok(IndexStats { bytes, disk_free_bytes, ..status::stats(&self.slices.list()) })
+    }
+
+    async fn sources(&self) -> Result<Sources> {
+        self.readers.run("list the cameras with events", |snapshot| Ok(status::sources(snapshot.region())?)).await
     }
 
     fn unreadable(&self) -> Vec<UnreadablePart> {

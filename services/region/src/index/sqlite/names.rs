@@ -26,6 +26,12 @@ pub(super) fn name_of(connection: &Connection, kind: NameKind, number: i64) -> r
     connection.prepare_cached(sql)?.query_row(params![kind as i64, number], |row| row.get(0))
 }
 
+/// All names of a kind.
+pub(super) fn names_of(connection: &Connection, kind: NameKind) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare_cached("SELECT name FROM names WHERE kind = ?1")?;
+    statement.query_map([kind as i64], |row| row.get(0))?.collect()
+}
+
 /// Names of one kind kept in memory; a region with more classes or cameras than this reads some again.
 const MAX_CACHED: usize = 65_536;
 

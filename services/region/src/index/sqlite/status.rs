@@ -1,9 +1,11 @@
 //! Figures about the whole index: from what is known of each slice, without a look at any.
 
-use vigil_base::Timestamp;
+use rusqlite::Connection;
+use vigil_base::{CameraId, EdgeId, Timestamp};
 
+use super::names::{NameKind, names_of};
 use super::slices::SliceList;
-use crate::index::IndexStats;
+use crate::index::{IndexStats, Sources};
 
 /// What the slices hold; the disk is asked by [`super::folder::disk`].
 pub(super) fn stats(list: &SliceList) -> IndexStats {
@@ -16,4 +18,11 @@ pub(super) fn stats(list: &SliceList) -> IndexStats {
         last_commit: newest_commit.map(|summary| Timestamp::from_micros(summary.latest_us)),
         ..IndexStats::default()
     }
+}
+
+/// Whatever was ever given a number. A name that is no id any more is of no event that a question can name.
+pub(super) fn sources(region: &Connection) -> rusqlite::Result<Sources> {
+    let cameras = names_of(region, NameKind::Camera)?.iter().filter_map(|name| CameraId::new(name).ok()).collect();
+    let edges = names_of(region, NameKind::Edge)?.iter().filter_map(|name| EdgeId::new(name).ok()).collect();
+    Ok(Sources { cameras, edges })
 }
