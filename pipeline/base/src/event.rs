@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use crate::appearance::{Appearance, AppearanceMethod, AppearanceVector};
 pub use crate::attributes::{
     Attributes, ColourMethod, ColourShare, GroundPosition, MAX_COLOURS, MotionMethod, Part, Speed,
 };
@@ -70,6 +71,8 @@ pub struct Event {
     pub model: ModelRef,
     /// W3C traceparent, where there is one.
     pub trace_parent: Option<Arc<str>>,
+    /// What the object looked like, where it was seen well enough.
+    pub appearance: Option<Appearance>,
 }
 
 impl Event {

@@ -10,6 +10,7 @@
 //! - Monotonic time ([`Clock::monotonic`]) never leaves a process.
 
 pub mod address;
+pub mod appearance;
 pub mod attributes;
 pub mod clock;
 pub mod config;

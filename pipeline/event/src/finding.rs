@@ -207,6 +207,7 @@ fn begin(firing: Firing, scene: &Scene<'_>) -> (Event, Option<Bytes>) {
         thumbnail_key: thumbnail.is_some().then(|| Arc::from(id.to_string())),
         model: context.model.clone(),
         trace_parent: Some(id.trace_parent().into()),
+        appearance: None,
     };
     (event, thumbnail)
 }

@@ -70,6 +70,7 @@ impl LiveEvent {
             thumbnail_key: None,
             model,
             trace_parent: Some(id.trace_parent().into()),
+            appearance: None,
         };
         let mut live = Self {
             event,

@@ -7,6 +7,7 @@ use vigil_base::event::{
 };
 use vigil_base::{BoxNorm, CameraId, EdgeId, EventId, RegionId, RuleId, RuleKind, TimeSource, TrackId, ZoneId};
 
+use super::appearance::{appearance_from_wire, appearance_to_wire};
 use super::attributes::{attributes_from_wire, attributes_to_wire};
 use super::evidence::{evidence_from_wire, evidence_to_wire};
 use super::{WireError, bounded_text, geo_from_wire, geo_to_wire, required_time, share, time_from_wire, time_to_wire};
@@ -53,6 +54,7 @@ pub fn event_to_wire(event: &Event) -> v1::Event {
         suppressed: finding.map_or(0, |finding| finding.suppressed),
         // Who answers says what it keeps back.
         withheld: Vec::new(),
+        appearance: event.appearance.as_ref().map(appearance_to_wire),
     }
 }
 
@@ -101,6 +103,7 @@ pub fn event_from_wire(wire: v1::Event) -> Result<Event, WireError> {
         thumbnail_key: text("thumbnail_key", wire.thumbnail_key)?,
         model: model_from_wire(model)?,
         trace_parent: trace_parent(wire.trace_parent)?,
+        appearance: wire.appearance.map(appearance_from_wire).transpose().map_err(|e| e.within("appearance"))?,
     })
 }
 
@@ -246,11 +249,11 @@ fn source_from_wire(source: v1::TimeSource) -> Result<TimeSource, WireError> {
     }
 }
 
-fn box_to_wire(bbox: BoxNorm) -> v1::Box {
+pub(super) fn box_to_wire(bbox: BoxNorm) -> v1::Box {
     v1::Box { left: bbox.left, top: bbox.top, width: bbox.width, height: bbox.height }
 }
 
-fn box_from_wire(field: &str, wire: Option<v1::Box>) -> Result<BoxNorm, WireError> {
+pub(super) fn box_from_wire(field: &str, wire: Option<v1::Box>) -> Result<BoxNorm, WireError> {
     let wire = wire.ok_or_else(|| WireError::new(field, "is missing"))?;
     let bbox = BoxNorm { left: wire.left, top: wire.top, width: wire.width, height: wire.height };
     if bbox.is_valid() {

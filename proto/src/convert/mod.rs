@@ -1,5 +1,6 @@
 //! Checked conversions between the wire's messages and the pipeline's types.
 
+mod appearance;
 mod attributes;
 mod coverage;
 mod coverage_question;
@@ -11,6 +12,11 @@ mod insight;
 mod journeys;
 mod plate;
 
+pub use appearance::{
+    AppearanceQuestion, Example, FollowQuestion, MAX_HITS, MAX_PICTURE_BYTES, appearance_from_wire,
+    appearance_question_from_wire, appearance_question_to_wire, appearance_to_wire, follow_question_from_wire,
+    method_from_wire, method_to_wire,
+};
 pub use coverage::{analysis_to_wire, coverage_from_wire, coverage_to_wire, tally_from_wire, tally_to_wire};
 pub use coverage_question::{CoverageQuestion, CoverageStep, coverage_question_from_wire, coverage_question_to_wire};
 pub use coverage_sums::CoverageSums;

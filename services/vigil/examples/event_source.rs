@@ -140,5 +140,6 @@ fn event(number: u64, region: &RegionId, edge: &EdgeId, now: Timestamp) -> Event
         thumbnail_key: None,
         model: ModelRef { name: "test".into(), fingerprint: "0".into() },
         trace_parent: None,
+        appearance: None,
     }
 }

@@ -76,6 +76,7 @@ pub fn event(begin: Timestamp) -> Event {
         thumbnail_key: None,
         model: ModelRef { name: "nanodet".into(), fingerprint: "ab".repeat(32).into() },
         trace_parent: None,
+        appearance: None,
     }
 }
 
