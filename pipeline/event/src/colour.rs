@@ -161,7 +161,7 @@ fn shares(frame: &Frame, area: BoxPx) -> [f32; Colour::ALL.len()] {
 }
 
 /// Whether the camera sees colours now.
-fn has_colours(frame: &Frame) -> bool {
+pub(crate) fn has_colours(frame: &Frame) -> bool {
     let [_, cb, cr] = &frame.planes;
     let whole = BoxPx::new(0.0, 0.0, cb.width as f32, cb.height as f32);
     let is_coloured = |(x, y): &(u32, u32)| {

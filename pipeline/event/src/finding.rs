@@ -39,6 +39,7 @@ impl OpenFinding {
     fn follow(&mut self, live: &BTreeMap<TrackId, LiveEvent>) {
         if let Some(live) = live.get(&self.event.track) {
             self.event.path = live.path();
+            self.event.appearance = live.appearance().or(self.event.appearance.take());
         }
     }
 
@@ -207,7 +208,7 @@ fn begin(firing: Firing, scene: &Scene<'_>) -> (Event, Option<Bytes>) {
         thumbnail_key: thumbnail.is_some().then(|| Arc::from(id.to_string())),
         model: context.model.clone(),
         trace_parent: Some(id.trace_parent().into()),
-        appearance: None,
+        appearance: object.appearance,
     };
     (event, thumbnail)
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use image::RgbImage;
-use vigil_base::event::{Attributes, Event, EventState, PathPoint, Plate};
+use vigil_appearance::Looks;
+use vigil_base::event::{Appearance, Attributes, Event, EventState, PathPoint, Plate};
 use vigil_base::{BoxNorm, BoxPx, EventId, Frame, GeoPoint, GroundPlane, Size, TimeSource, Timestamp};
 use vigil_track::{Observation, TrackView};
 
-use crate::colour::ColourVotes;
+use crate::colour::{ColourVotes, has_colours};
 use crate::maker::{EventContext, EventIds, Revision};
 use crate::motion;
 use crate::path::Path;
@@ -29,6 +30,7 @@ pub(crate) struct LiveEvent {
     /// Picture height over width.
     aspect: f32,
     colours: ColourVotes,
+    looks: Looks,
     ground: Option<Arc<GroundPlane>>,
     best_score: f32,
     /// The best moment's picture; taken when it is sent.
@@ -78,6 +80,7 @@ impl LiveEvent {
             path: Path::new(),
             aspect: frame.size.height as f32 / frame.size.width.max(1) as f32,
             colours: ColourVotes::default(),
+            looks: Looks::default(),
             ground: context.ground.clone(),
             best_score: 0.0,
             unsent_picture: None,
@@ -110,17 +113,33 @@ impl LiveEvent {
         }
     }
 
-    /// Lets this sighting vote on the object's colours, where it shows the object whole; `hidden` says whether something
-    /// stands before it.
-    pub(crate) fn look_at_colours(&mut self, bbox: BoxPx, frame: &Frame, hidden: impl FnOnce() -> bool) {
-        if self.colours.wants(frame.capture_time) && !touches_edge(bbox, frame.size) && !hidden() {
+    /// Lets this sighting vote on the object's colours, and add to its appearance, where it shows the object whole; `hidden` says
+    /// whether something stands before it.
+    pub(crate) fn look_closely(&mut self, track: &TrackView, frame: &Frame, hidden: impl FnOnce() -> bool) {
+        let (time, bbox) = (frame.capture_time, track.bbox);
+        let seen = Observation { time: track.last_seen, bbox, confidence: track.confidence };
+        let score = score(&seen, frame.size);
+        let (colours, looks) = (self.colours.wants(time), self.looks.wants(time, score));
+        if !(colours || looks) || touches_edge(bbox, frame.size) || hidden() {
+            return;
+        }
+        if colours {
             self.colours.look(frame, bbox, &self.event.object_class);
+        }
+        // By night all that is seen in infrared would look alike, and unlike itself by day.
+        if looks && has_colours(frame) {
+            self.looks.look(frame, bbox, score);
         }
     }
 
     /// Where it was, up to now.
     pub(crate) fn path(&self) -> Vec<PathPoint> {
         self.path.points()
+    }
+
+    /// What it looked like, up to now.
+    pub(crate) fn appearance(&self) -> Option<Appearance> {
+        self.looks.appearance()
     }
 
     /// Its plate was read, or read better.
@@ -141,6 +160,7 @@ impl LiveEvent {
             attributes,
             location: location.or(self.event.location),
             plate: self.event.plate.clone(),
+            appearance: self.looks.appearance(),
         }
     }
 
@@ -167,6 +187,7 @@ impl LiveEvent {
         event.revision += 1;
         event.state = state;
         (event.path, event.attributes, event.location) = (path, attributes, location.or(event.location));
+        event.appearance = self.looks.appearance();
         self.revised_at = at;
         let picture = self.unsent_picture.take();
         let encoded = picture.map(|picture| thumbnail::encode(&picture));
@@ -195,6 +216,7 @@ pub(crate) struct Snapshot {
     /// Of the object, or else of the camera.
     pub location: Option<GeoPoint>,
     pub plate: Option<Plate>,
+    pub appearance: Option<Appearance>,
 }
 
 /// How well a moment shows its object: sure, large, whole.

@@ -122,7 +122,7 @@ impl EventMaker {
             let first_told = !live.is_told && self.config.classes.iter().any(|told| told == class);
             live.is_told |= first_told;
             live.see(track, class, frame, self.config.thumbnails && live.is_told);
-            live.look_at_colours(track.bbox, frame, || is_hidden(track, update));
+            live.look_closely(track, frame, || is_hidden(track, update));
             if let Some(read) = self.plates.iter().find(|read| read.track == track.id) {
                 live.carry(&read.plate);
             }
@@ -271,6 +271,8 @@ mod tests {
         assert_eq!((event.revision, event.begin_time, event.confirm_time), (1, at(0), at(400)));
         assert_eq!(event.path.first().map(|p| p.time), Some(at(0)));
         assert_eq!(event.attributes.colours.first().map(|c| c.colour.name()), Some("red"));
+        let looks = |event: &Event| event.appearance.as_ref().map(|seen| (seen.method.name.to_string(), seen.looks));
+        assert_eq!(looks(event), Some(("hsv-stripes".to_owned(), 1)));
         assert!(first[0].thumbnail.is_some() && event.thumbnail_key.is_some());
 
         let mut revisions = Vec::new();
@@ -287,6 +289,7 @@ mod tests {
         assert_eq!(last.len(), 1);
         assert_eq!(last[0].event.state, EventState::Ended(EndReason::Lost));
         assert_eq!(last[0].event.end_time, at(5000));
+        assert_eq!(looks(&last[0].event), Some(("hsv-stripes".to_owned(), 8)));
         assert!(last[0].event.attributes.direction_degrees.is_some_and(|d| (d - 90.0).abs() < 1.0));
         assert!(maker.observe(&ended, vec![], &frame, &classes()).is_empty());
         assert!(maker.end_all(EndReason::EdgeStopped).is_empty());

@@ -65,6 +65,7 @@ pub(super) fn cleared_event(event: v1::Event, ruling: Ruling<'_>) -> v1::Event {
         evidence,
         suppressed,
         withheld: _,
+        appearance,
     } = event;
     let has = |grant| grants.has(grant);
     v1::Event {
@@ -98,6 +99,7 @@ pub(super) fn cleared_event(event: v1::Event, ruling: Ruling<'_>) -> v1::Event {
         evidence: evidence.map(|evidence| cleared_evidence(evidence, grants)),
         suppressed,
         withheld: marks_of_events(grants).map(i32::from).collect(),
+        appearance: appearance.filter(|_| has(Grant::Appearance)),
     }
 }
 
