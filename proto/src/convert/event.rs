@@ -41,7 +41,7 @@ pub fn event_to_wire(event: &Event) -> v1::Event {
         confidence: event.confidence,
         best_box: Some(box_to_wire(event.best_box)),
         best_time: Some(time_to_wire(event.best_time)),
-        path: event.path.iter().map(point_to_wire).collect(),
+        path: event.path.iter().map(path_point_to_wire).collect(),
         attributes: Some(attributes_to_wire(&event.attributes)),
         location: event.location.map(geo_to_wire),
         rule_id: finding.map(|finding| finding.rule.to_string()).unwrap_or_default(),
@@ -262,7 +262,8 @@ pub(super) fn box_from_wire(field: &str, wire: Option<v1::Box>) -> Result<BoxNor
     Err(WireError::new(field, "must lie inside the picture, in shares of it: 0..1"))
 }
 
-fn point_to_wire(point: &PathPoint) -> v1::PathPoint {
+/// A sampled box for the wire.
+pub fn path_point_to_wire(point: &PathPoint) -> v1::PathPoint {
     v1::PathPoint {
         time: Some(time_to_wire(point.time)),
         r#box: Some(box_to_wire(point.bbox)),

@@ -20,7 +20,7 @@ pub use appearance::{
 pub use coverage::{analysis_to_wire, coverage_from_wire, coverage_to_wire, tally_from_wire, tally_to_wire};
 pub use coverage_question::{CoverageQuestion, CoverageStep, coverage_question_from_wire, coverage_question_to_wire};
 pub use coverage_sums::CoverageSums;
-pub use event::{event_from_wire, event_to_wire, kind_from_wire};
+pub use event::{event_from_wire, event_to_wire, kind_from_wire, path_point_to_wire};
 pub use filter::{Filter, MAX_LIST, filter_from_wire, filter_to_wire};
 pub use insight::{
     JourneyQuestion, PresenceQuestion, journey_question_from_wire, journey_question_to_wire,

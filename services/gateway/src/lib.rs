@@ -30,6 +30,7 @@ pub mod config;
 mod coverage;
 mod deadline;
 mod federation;
+mod insight;
 mod link;
 mod query;
 mod reload;

@@ -38,16 +38,9 @@ impl Query {
     async fn find(&self, question: Question, request: v1::GetEventRequest) -> Result<v1::GetEventResponse, Status> {
         let id: EventId = request.event_id.parse().map_err(|error| ServiceError::field("event_id", error))?;
         let links = self.context.federation.route_or_all(&request.region_id, "region_id")?;
-        let mut asked = Scatter::new(&self.context.clock, &links, |_, link| ask_event(link, question.clone(), id));
-        let mut heard = Vec::with_capacity(links.len());
-        while let Some((_, mut part)) = asked.next().await {
-            let found = part.result.as_mut().ok().and_then(|(event, _)| event.take());
-            heard.push(part);
-            if let Some(event) = found {
-                return Ok(v1::GetEventResponse { event: Some(event), regions: reports(&heard) });
-            }
-        }
-        Err(not_found(id, heard))
+        let ask = |link| ask_event(link, question.clone(), id);
+        let (event, regions) = first_found(&self.context, &links, id, ask).await?;
+        Ok(v1::GetEventResponse { event: Some(event), regions })
     }
 
     async fn thumbnail(
@@ -68,10 +61,34 @@ impl Query {
     }
 }
 
-/// The event as one region has it; none when the region says that it does not.
-type Found = (Option<v1::Event>, Freshness);
+/// What one region has about an event; none when it says that it does not have the event.
+type Found<T> = (Option<T>, Freshness);
 
-async fn ask_event(link: Arc<RegionLink>, question: Question, id: EventId) -> Result<Found, Failure> {
+/// What the first region says that has the event, and the reports of those that were heard until then.
+pub(crate) async fn first_found<T, A, F>(
+    context: &Context,
+    links: &[Arc<RegionLink>],
+    id: EventId,
+    ask: A,
+) -> Result<(T, Vec<v1::RegionReport>), Status>
+where
+    T: Send + 'static,
+    A: Fn(Arc<RegionLink>) -> F,
+    F: Future<Output = Result<Found<T>, Failure>> + Send + 'static,
+{
+    let mut asked = Scatter::new(&context.clock, links, |_, link| ask(link));
+    let mut heard = Vec::with_capacity(links.len());
+    while let Some((_, mut part)) = asked.next().await {
+        let found = part.result.as_mut().ok().and_then(|(found, _)| found.take());
+        heard.push(part);
+        if let Some(found) = found {
+            return Ok((found, reports(&heard)));
+        }
+    }
+    Err(not_found(id, heard))
+}
+
+async fn ask_event(link: Arc<RegionLink>, question: Question, id: EventId) -> Result<Found<v1::Event>, Failure> {
     let request = v1::GetEventRequest { event_id: id.to_string(), region_id: link.id().to_string() };
     let send = async |channel, request| {
         let mut client = EventQueryServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -95,14 +112,14 @@ async fn ask_event(link: Arc<RegionLink>, question: Question, id: EventId) -> Re
     link.ask(&question, request, send, accept).await
 }
 
-fn reports(heard: &[Part<Found>]) -> Vec<v1::RegionReport> {
+fn reports<T>(heard: &[Part<Found<T>>]) -> Vec<v1::RegionReport> {
     let mut reports: Vec<_> = heard.iter().map(|part| part.report(|(_, fresh)| fresh.clone())).collect();
     reports.sort_by(|a, b| a.region_id.cmp(&b.region_id));
     reports
 }
 
 /// Not there, or not known: only when every region that was asked has answered may it be said that there is none.
-fn not_found(id: EventId, mut heard: Vec<Part<Found>>) -> Status {
+fn not_found<T>(id: EventId, mut heard: Vec<Part<Found<T>>>) -> Status {
     if heard.iter().all(|part| part.result.is_ok()) {
         return ServiceError::new(ErrorCode::NotFound, format!("no region that was asked has event {id}")).into();
     }

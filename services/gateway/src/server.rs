@@ -11,6 +11,7 @@ use vigil_proto::v1::camera_service_server::CameraServiceServer;
 use vigil_proto::v1::coverage_service_server::CoverageServiceServer;
 use vigil_proto::v1::event_query_service_server::EventQueryServiceServer;
 use vigil_proto::v1::event_stream_service_server::EventStreamServiceServer;
+use vigil_proto::v1::insight_service_server::InsightServiceServer;
 use vigil_proto::v1::region_service_server::RegionServiceServer;
 use vigil_serve::token::KeyError;
 use vigil_serve::{AuditLayer, GrpcServer, HealthBoard, Reloads, TokenKey, grpc, ops, tls};
@@ -22,6 +23,7 @@ use crate::cameras::Cameras;
 use crate::config::GatewayConfig;
 use crate::coverage::Coverage;
 use crate::federation::{Context, Federation};
+use crate::insight::Insight;
 use crate::query::Query;
 use crate::reload;
 use crate::status::RegionsStatus;
@@ -168,12 +170,14 @@ fn add_services(
     let queries = EventQueryServiceServer::new(Query::new(context.clone()));
     let cameras = CameraServiceServer::new(Cameras::new(context.clone()));
     let coverage = CoverageServiceServer::new(Coverage::new(context.clone()));
+    let insight = InsightServiceServer::new(Insight::new(context.clone()));
     let regions = RegionServiceServer::new(RegionsStatus::new(context.clone()));
     let right = Right::AskGateway;
     server
         .add_service(right, queries.max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, EventStreamServiceServer::new(streams).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, cameras.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(right, insight.max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, coverage.max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, regions.max_decoding_message_size(MAX_REQUEST_BYTES))
 }

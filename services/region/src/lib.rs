@@ -31,6 +31,7 @@ mod figures;
 mod guard;
 pub mod index;
 mod ingest;
+pub mod insight;
 mod query;
 mod reload;
 mod retention;

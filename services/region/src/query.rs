@@ -121,24 +121,7 @@ impl QueryService {
                 Ok(v1::GetEventResponse { event: Some(event), regions: vec![self.context.report(started)] })
             }
             Found::Withheld => Err(Guard::withheld(pass, &format!("event {id}"))),
-            Found::Missing => Err(self.not_found(id)),
-        }
-    }
-
-    /// The index does not have the event, as far as it can be read.
-    fn not_found(&self, id: EventId) -> ServiceError {
-        let region = &self.context.region;
-        let begin = Timestamp::from_micros(begin_range(id).0);
-        let holds = |part: &UnreadablePart| (part.from..part.until).contains(&begin);
-        match self.context.guard.unreadable().into_iter().find(holds) {
-            Some(part) => ServiceError::unavailable(
-                format!(
-                    "region {region} cannot read the part of its index that would hold event {id}: {}",
-                    part.problem
-                ),
-                RETRY_UNREADABLE,
-            ),
-            None => ServiceError::new(ErrorCode::NotFound, format!("region {region} has no event {id}")),
+            Found::Missing => Err(not_found(&self.context, id)),
         }
     }
 
@@ -185,6 +168,20 @@ impl QueryService {
     }
 }
 
+/// The index does not have the event, as far as it can be read.
+pub(crate) fn not_found(context: &Context, id: EventId) -> ServiceError {
+    let region = &context.region;
+    let begin = Timestamp::from_micros(begin_range(id).0);
+    let holds = |part: &UnreadablePart| (part.from..part.until).contains(&begin);
+    match context.guard.unreadable().into_iter().find(holds) {
+        Some(part) => ServiceError::unavailable(
+            format!("region {region} cannot read the part of its index that would hold event {id}: {}", part.problem),
+            RETRY_UNREADABLE,
+        ),
+        None => ServiceError::new(ErrorCode::NotFound, format!("region {region} has no event {id}")),
+    }
+}
+
 /// The filter of a request, with its path in errors.
 pub(crate) fn checked_filter(wire: Option<v1::EventFilter>) -> Result<Filter, ServiceError> {
     Ok(filter_from_wire(wire).map_err(|error| error.within("filter"))?)
@@ -218,7 +215,7 @@ fn group_keys(wire: &[i32]) -> Result<Vec<v1::GroupBy>, ServiceError> {
     let mut keys = Vec::new();
     for number in wire {
         match v1::GroupBy::try_from(*number) {
-            Err(_) | Ok(v1::GroupBy::Unspecified | v1::GroupBy::Zone) => {
+            Err(_) | Ok(v1::GroupBy::Unspecified) => {
                 return Err(ServiceError::field("group_by", format!("{number} is not a field to group by")));
             }
             Ok(key) if keys.contains(&key) => {}
@@ -234,7 +231,8 @@ fn index_key(key: v1::GroupBy) -> Option<GroupKey> {
         v1::GroupBy::Hour => Some(GroupKey::Hour),
         v1::GroupBy::Class => Some(GroupKey::Class),
         v1::GroupBy::Camera => Some(GroupKey::Camera),
-        v1::GroupBy::Region | v1::GroupBy::Zone | v1::GroupBy::Unspecified => None,
+        v1::GroupBy::Zone => Some(GroupKey::Zone),
+        v1::GroupBy::Region | v1::GroupBy::Unspecified => None,
     }
 }
 
@@ -252,8 +250,8 @@ fn group_to_wire(group: CountGroup, region: &str) -> v1::AggregateGroup {
         hour: group.hour.map(time_to_wire),
         object_class: group.class.unwrap_or_default(),
         camera_id: group.camera.unwrap_or_default(),
+        zone_id: group.zone.unwrap_or_default(),
         region_id: region.to_owned(),
         count: group.events,
-        zone_id: String::new(),
     }
 }

@@ -27,6 +27,7 @@ use crate::index::postgres::PostgresIndex;
 use crate::index::sqlite::{ReindexedSlice, SqliteConfig, SqliteIndex};
 use crate::index::{Index, IndexError};
 use crate::ingest::IngestService;
+use crate::insight::InsightService;
 use crate::query::QueryService;
 use crate::status::{SOFTWARE_VERSION, StatusService};
 use crate::stream::StreamService;
@@ -262,6 +263,7 @@ fn add_services(grpc: GrpcServer, context: &Arc<Context>, shutdown: &Cancellatio
     let shared = || Arc::clone(context);
     grpc.add_service(Right::Publish, IngestService::server(shared(), shutdown.clone()))
         .add_service(Right::AskRegion, QueryService::server(shared()))
+        .add_service(Right::AskRegion, InsightService::server(shared()))
         .add_service(Right::AskRegion, StreamService::server(shared(), shutdown.clone()))
         .add_service(Right::AskRegion, RegistryService::server(shared()))
         .add_service(Right::AskRegion, LedgerService::server(shared()))

@@ -36,6 +36,22 @@ impl Engine for Sqlite {
     fn slice(&self) -> Duration {
         HOUR
     }
+
+    fn take_back_a_version(&self) {
+        let files = fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path());
+        for file in files.filter(|file| file.extension().is_some_and(|end| end == "db") && !file.ends_with("region.db"))
+        {
+            let back = "DROP TABLE plate_keys; DROP INDEX events_of_plate; DROP TABLE hourly;
+                        CREATE TABLE hourly (
+                            hour INTEGER NOT NULL, camera INTEGER NOT NULL, class INTEGER NOT NULL,
+                            kind INTEGER NOT NULL, events INTEGER NOT NULL, PRIMARY KEY (hour, camera, class, kind)
+                        ) STRICT, WITHOUT ROWID;
+                        INSERT INTO hourly SELECT begin_us / 3600000000, camera, class, kind, count(*)
+                            FROM events GROUP BY 1, 2, 3, 4;
+                        PRAGMA user_version = 1";
+            rusqlite::Connection::open(file).unwrap().execute_batch(back).unwrap();
+        }
+    }
 }
 
 fn config(data_dir: &Path) -> SqliteConfig {
@@ -71,6 +87,12 @@ index_suite!(
     an_announcement_does_not_overrule_an_operator,
     edges_are_remembered_until_they_are_forgotten,
     searches_and_counts_agree_with_the_model,
+    an_index_of_the_version_before_is_taken_to_this_one,
+    a_plate_at_several_cameras_within_a_time_is_found,
+    a_track_is_its_object_and_what_rules_found_meanwhile,
+    plates_are_found_with_any_other_condition,
+    presence_is_the_objects_time_within_the_question_by_class,
+    sightings_agree_with_the_model,
     coverage_is_counted_once_and_adds_up_by_steps,
     many_cameras_coverage_is_found_like_fews,
     old_coverage_goes_and_registered_cameras_are_named_all_the_same,

@@ -15,6 +15,7 @@ use vigil_proto::v1::camera_service_client::CameraServiceClient;
 use vigil_proto::v1::coverage_service_client::CoverageServiceClient;
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
 use vigil_proto::v1::event_stream_service_client::EventStreamServiceClient;
+use vigil_proto::v1::insight_service_client::InsightServiceClient;
 use vigil_proto::v1::region_service_client::RegionServiceClient;
 
 use vigil_serve::Access;
@@ -158,6 +159,11 @@ pub fn cameras(channel: Channel) -> CameraServiceClient<Channel> {
 /// What was watched.
 pub fn coverage(channel: Channel) -> CoverageServiceClient<Channel> {
     CoverageServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER)
+}
+
+/// Questions over many events.
+pub fn insight(channel: Channel) -> InsightServiceClient<Channel> {
+    InsightServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER)
 }
 
 /// The regions' state.

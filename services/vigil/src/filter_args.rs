@@ -100,7 +100,9 @@ impl FilterArgs {
             PlateHow::Any => PlateMatch::Any,
         };
         let text = self.plate.as_deref().unwrap_or_default();
-        PlatePattern::new(text, how).map(Some).map_err(|error| anyhow!("--{}", error.to_string().replace('_', "-")))
+        PlatePattern::new(text, how)
+            .map(Some)
+            .map_err(|error| anyhow!("--{}: {}", error.field.replace('_', "-"), error.problem))
     }
 
     fn to_wire(&self, now: Timestamp) -> anyhow::Result<v1::EventFilter> {

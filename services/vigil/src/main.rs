@@ -16,6 +16,7 @@ mod exit;
 mod filter_args;
 #[cfg(feature = "edge")]
 mod ground;
+mod heat;
 #[cfg(feature = "edge")]
 mod live;
 mod output;
@@ -59,6 +60,9 @@ enum Command {
     #[cfg(feature = "gateway")]
     Gateway(commands::serve::ServeArgs),
     Query(commands::query::QueryArgs),
+    Journeys(commands::journeys::JourneysArgs),
+    Path(commands::path::PathArgs),
+    Presence(commands::presence::PresenceArgs),
     Subscribe(commands::subscribe::SubscribeArgs),
     Cameras(commands::cameras::CamerasArgs),
     Status(commands::status::StatusArgs),
@@ -99,6 +103,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "gateway")]
         Command::Gateway(args) => server(commands::serve::gateway(args)),
         Command::Query(args) => client(commands::query::run(args)),
+        Command::Journeys(args) => client(commands::journeys::run(args)),
+        Command::Path(args) => client(commands::path::run(args)),
+        Command::Presence(args) => client(commands::presence::run(args)),
         Command::Subscribe(args) => client(commands::subscribe::run(args)),
         Command::Cameras(args) => client(commands::cameras::run(args)),
         Command::Status(args) => client(commands::status::run(args)),

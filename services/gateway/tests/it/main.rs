@@ -4,6 +4,7 @@
 mod audit;
 mod cameras;
 mod faults;
+mod insight;
 mod limits;
 mod query;
 mod real_regions;

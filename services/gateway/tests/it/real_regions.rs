@@ -21,9 +21,9 @@ use vigil_region::{RegionConfig, RegionServer};
 use crate::support::{ANY, Gateway, PATIENCE, free_address, nth_event, outcomes, seconds, until};
 
 /// Seconds since 1970 of the first event: some days ago.
-const START: i64 = 1_700_000_000;
+pub const START: i64 = 1_700_000_000;
 
-struct Region {
+pub struct Region {
     id: &'static str,
     folder: TempDir,
     address: SocketAddr,
@@ -35,7 +35,7 @@ impl Region {
         Self { id, folder: tempfile::tempdir().unwrap(), address: ANY, server: None }
     }
 
-    async fn start(id: &'static str) -> Self {
+    pub async fn start(id: &'static str) -> Self {
         let mut region = Self::new(id);
         region.up().await;
         region
@@ -54,16 +54,16 @@ impl Region {
         self.server = Some(server);
     }
 
-    async fn down(&mut self) {
+    pub async fn down(&mut self) {
         self.server.take().unwrap().stop().await;
     }
 
-    fn named(&self) -> (&str, SocketAddr) {
+    pub fn named(&self) -> (&str, SocketAddr) {
         (self.id, self.address)
     }
 
     /// Publishes as an edge does, and waits for the acknowledgement.
-    async fn publish(&self, events: Vec<v1::Event>) {
+    pub async fn publish(&self, events: Vec<v1::Event>) {
         let count = events.len() as u32;
         let record = |event| v1::EventRecord { event: Some(event), thumbnail_jpeg: vec![0xff, 0xd8, 0xff].into() };
         let batch = v1::EventBatch { sequence: 1, records: events.into_iter().map(record).collect() };
@@ -103,7 +103,7 @@ impl Region {
 }
 
 /// A whole event, as an edge sends it.
-fn event(region: &str, second: i64) -> v1::Event {
+pub fn event(region: &str, second: i64) -> v1::Event {
     let at = Some(time_to_wire(Timestamp::from_micros((START + second) * 1_000_000)));
     let bbox = Some(v1::Box { left: 0.1, top: 0.1, width: 0.2, height: 0.2 });
     v1::Event {

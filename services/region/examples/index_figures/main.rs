@@ -21,7 +21,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use vigil_base::event::Colour;
 use vigil_base::{Clock, EventId, GeoPoint, Polygon, SystemClock, Timestamp};
-use vigil_proto::convert::Filter;
+use vigil_proto::convert::{Filter, PlateMatch, PlatePattern};
 use vigil_region::index::postgres::PostgresIndex;
 use vigil_region::index::sqlite::{SqliteConfig, SqliteIndex};
 use vigil_region::index::{CountQuery, GroupKey, Index, NewRevision, Position, SearchQuery};
@@ -204,6 +204,17 @@ async fn ask_all(index: &Arc<dyn Index>, events: u64) {
         ..Filter::default()
     };
     time("a_part_of_a_plate", |i| search(plate(i), None, 100)).await;
+    let read = search(Filter { plate: Some(PlatePattern::ANY), ..Filter::default() }, None, QUESTIONS).await.events;
+    let text = |i: usize| read[i * 31 % read.len()].plate.clone().unwrap_or_default().text;
+    let named = |text: &str, how| Filter { plate: PlatePattern::new(text, how).ok(), ..Filter::default() };
+    time("five_characters_of_a_plate", |i| search(named(&text(i)[1..6], PlateMatch::Part), None, 100)).await;
+    time("a_plate_by_its_beginning", |i| search(named(&text(i)[..5], PlateMatch::Prefix), None, 100)).await;
+    time("a_whole_plate", |i| search(named(&text(i), PlateMatch::Exact), None, 100)).await;
+    time("a_plate_with_one_wrong_character", |i| {
+        search(named(&format!("Q{}", &text(i)[1..]), PlateMatch::OneWrong), None, 100)
+    })
+    .await;
+    time("a_part_that_no_plate_has", |_| search(named("0Q0", PlateMatch::Part), None, 100)).await;
     let corner = |dy: f64, dx: f64| GeoPoint { latitude: 52.2 + dy, longitude: 13.2 + dx };
     let square = Polygon::new(vec![corner(0.0, 0.0), corner(0.0, 0.05), corner(0.02, 0.05), corner(0.02, 0.0)]);
     time("within_a_polygon", |_| search(Filter { area: square.clone(), ..Filter::default() }, None, 100)).await;
@@ -215,6 +226,8 @@ async fn ask_all(index: &Arc<dyn Index>, events: u64) {
     time("counts_by_hour_and_class_over_7_days", |i| async move { index.count(week(i)).await.unwrap() }).await;
     let some = search(Filter { until: Some(at(QUESTIONS / 3)), ..Filter::default() }, None, QUESTIONS).await.events;
     let ids: Vec<EventId> = some.iter().map(|event| event.event_id.parse().unwrap()).collect();
+    let zones = |i: usize| CountQuery { group_by: vec![GroupKey::Zone, GroupKey::Hour], ..week(i) };
+    time("counts_by_zone_and_hour_over_7_days", |i| async move { index.count(zones(i)).await.unwrap() }).await;
     time("one_event", |i| index.event(ids[i % ids.len()])).await;
     let stats = index.stats().await.unwrap();
     assert_eq!(stats.events, events);

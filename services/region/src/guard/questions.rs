@@ -227,8 +227,9 @@ fn position_of(event: &v1::Event) -> Option<Position> {
 
 /// Counts of parts that share no event. Where one was cut short, what comes after its last group is not known.
 fn added_up(parts: Vec<Counts>, group_by: &[GroupKey], max_groups: usize) -> Counts {
-    type Key = (Option<Timestamp>, Option<String>, Option<String>);
-    let key = |group: &CountGroup| -> Key { (group.hour, group.class.clone(), group.camera.clone()) };
+    type Key = (Option<Timestamp>, Option<String>, Option<String>, Option<String>);
+    let key =
+        |group: &CountGroup| -> Key { (group.hour, group.class.clone(), group.camera.clone(), group.zone.clone()) };
     let is_single = parts.len() == 1;
     let mut sums: BTreeMap<Key, u64> = BTreeMap::new();
     let mut cut: Vec<CountGroup> = Vec::new();
@@ -244,7 +245,7 @@ fn added_up(parts: Vec<Counts>, group_by: &[GroupKey], max_groups: usize) -> Cou
             *sum = sum.saturating_add(group.events);
         }
     }
-    let group = |((hour, class, camera), events)| CountGroup { hour, class, camera, events };
+    let group = |((hour, class, camera, zone), events)| CountGroup { hour, class, camera, zone, events };
     let mut all = Counts::in_order(sums.into_iter().map(group).collect(), group_by, max_groups);
     let first_cut = Counts::in_order(cut, group_by, 1).groups.pop();
     if let Some(last) = first_cut.as_ref().map(key) {
@@ -301,7 +302,13 @@ mod tests {
 
     #[test]
     fn counts_of_parts_add_up_and_end_where_one_was_cut() {
-        let group = |class: &str, events| CountGroup { hour: None, class: Some(class.into()), camera: None, events };
+        let group = |class: &str, events| CountGroup {
+            hour: None,
+            class: Some(class.into()),
+            camera: None,
+            zone: None,
+            events,
+        };
         let part = |groups: &[(&str, u64)], truncated| Counts {
             groups: groups.iter().map(|(class, events)| group(class, *events)).collect(),
             truncated,

@@ -37,6 +37,11 @@ impl<'q> Question<'q> {
         Self::about(Grant::Live, filter)
     }
 
+    /// The same, of which nothing is told without this.
+    pub(crate) fn needing(self, grant: Grant) -> Self {
+        Self { needs: self.needs.with(grant), ..self }
+    }
+
     /// For numbers of events.
     pub(crate) fn count(filter: &'q Filter) -> Self {
         Self::about(Grant::Counts, filter)

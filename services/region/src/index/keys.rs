@@ -1,10 +1,12 @@
 //! What every engine derives from an event in the same way: its place in time, what it is counted under, and small
 //! numbers for kinds, colours and lengths. The numbers are stored.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use vigil_base::event::{Colour, Event, EventKind};
 use vigil_base::{RuleKind, Timestamp};
+use vigil_proto::convert::{PlateMatch, PlatePattern};
 
 use super::Position;
 pub(crate) use super::types::begin_range;
@@ -106,9 +108,102 @@ pub(crate) fn longest_of_span(span: i64) -> i64 {
     FIRST_SPAN_US * SPAN_FACTOR.pow(span as u32)
 }
 
+/// Plates that are walked one by one, each in time order. Where a pattern means more, all plates are walked, and it is not far
+/// from one that matches to the next.
+pub(crate) const MAX_WALKED_PLATES: usize = 64;
+/// Keys that one [`KeyRange`] is followed over. Plates of which more share a key are as good as all.
+pub(crate) const MAX_PLATE_KEYS: usize = 4_096;
+
+/// What a key of a plate is. The numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PlateKey {
+    /// All of it.
+    Whole = 0,
+    /// It without its first characters: what stands in it somewhere begins one of these.
+    Tail = 1,
+    /// It without one of its characters. Two texts have a Levenshtein distance of at most 1 only when one is a shortened
+    /// other, or they share a shortened text (Garbe's symmetric deletion).
+    Shortened = 2,
+}
+
+/// The keys under which a plate is found.
+pub(crate) fn plate_keys(plate: &str) -> BTreeSet<(PlateKey, String)> {
+    let tails = plate.char_indices().skip(1).map(|(at, _)| (PlateKey::Tail, plate[at..].to_owned()));
+    let shortened = shortened(plate).map(|text| (PlateKey::Shortened, text));
+    [(PlateKey::Whole, plate.to_owned())].into_iter().chain(tails).chain(shortened).collect()
+}
+
+fn shortened(text: &str) -> impl Iterator<Item = String> {
+    text.char_indices().map(|(at, character)| format!("{}{}", &text[..at], &text[at + character.len_utf8()..]))
+}
+
+/// Keys of one sort from `first` up to, not including, `end`, by their bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct KeyRange {
+    pub(crate) key: PlateKey,
+    pub(crate) first: String,
+    pub(crate) end: String,
+}
+
+impl KeyRange {
+    /// This key alone: no plate holds a control character.
+    fn only(key: PlateKey, text: &str) -> Self {
+        Self { key, first: text.to_owned(), end: format!("{text}\u{1}") }
+    }
+
+    fn beginning_with(key: PlateKey, text: &str) -> Self {
+        Self { key, first: text.to_owned(), end: format!("{text}\u{10ffff}") }
+    }
+}
+
+/// Where the keys of all plates lie that a pattern means; those of some others do, too. None where it means all.
+pub(crate) fn key_ranges(pattern: &PlatePattern) -> Option<BTreeSet<KeyRange>> {
+    let text = pattern.text();
+    Some(match pattern.how() {
+        PlateMatch::Any => return None,
+        PlateMatch::Exact => BTreeSet::from([KeyRange::only(PlateKey::Whole, text)]),
+        PlateMatch::Prefix => BTreeSet::from([KeyRange::beginning_with(PlateKey::Whole, text)]),
+        PlateMatch::Part => [PlateKey::Whole, PlateKey::Tail].map(|key| KeyRange::beginning_with(key, text)).into(),
+        PlateMatch::OneWrong => shortened(text)
+            .chain([text.to_owned()])
+            .flat_map(|text| [PlateKey::Whole, PlateKey::Shortened].map(|key| KeyRange::only(key, &text)))
+            .collect(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_plate_that_is_meant_has_a_key_where_the_pattern_looks(
+            plate in "[AB1京]{1,6}",
+            text in "[AB1京]{1,6}",
+            how in prop::sample::select(vec![
+                PlateMatch::Part, PlateMatch::Prefix, PlateMatch::Exact, PlateMatch::OneWrong,
+            ]),
+        ) {
+            let Ok(pattern) = PlatePattern::new(&text, how) else { return Ok(()) };
+            let ranges = key_ranges(&pattern).unwrap();
+            let is_found = plate_keys(&plate).iter().any(|(key, text)| {
+                ranges.iter().any(|range| range.key == *key && *text >= range.first && *text < range.end)
+            });
+            // One wrong character finds some more: those that are shortened to the same in another place.
+            prop_assert!(is_found || !pattern.matches(&plate));
+            prop_assert!(!is_found || how == PlateMatch::OneWrong || pattern.matches(&plate));
+        }
+    }
+
+    #[test]
+    fn looking_for_the_longest_plate_looks_at_a_bounded_number_of_keys() {
+        let pattern = PlatePattern::new("ABCDEFGHIJKLMNOP", PlateMatch::OneWrong).unwrap();
+        assert_eq!(key_ranges(&pattern).unwrap().len(), 34);
+        assert_eq!(key_ranges(&PlatePattern::ANY), None);
+        assert_eq!(plate_keys("AAB").len(), 5, "AAB, AB, B, and without one: AA, AB");
+    }
 
     #[test]
     fn every_length_has_one_span_that_holds_it() {

@@ -114,6 +114,8 @@ pub enum GroupKey {
     Class,
     /// Their camera.
     Camera,
+    /// The zone or line that their rule watches; empty where there is none.
+    Zone,
 }
 
 /// Counts by group.
@@ -133,6 +135,7 @@ impl Counts {
                 GroupKey::Hour => a.hour.cmp(&b.hour),
                 GroupKey::Class => a.class.cmp(&b.class),
                 GroupKey::Camera => a.camera.cmp(&b.camera),
+                GroupKey::Zone => a.zone.cmp(&b.zone),
             });
             by_key.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
         });
@@ -151,6 +154,8 @@ pub struct CountGroup {
     pub class: Option<String>,
     /// Camera.
     pub camera: Option<String>,
+    /// Zone or line; empty for the events that have none.
+    pub zone: Option<String>,
     /// Events.
     pub events: u64,
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
 mod coverage;
+mod insight;
+mod migrated;
 mod model;
 mod seek;
 
@@ -25,6 +27,12 @@ pub use coverage::{
     coverage_is_counted_once_and_adds_up_by_steps, many_cameras_coverage_is_found_like_fews,
     old_coverage_goes_and_registered_cameras_are_named_all_the_same,
 };
+pub use insight::{
+    a_plate_at_several_cameras_within_a_time_is_found, a_track_is_its_object_and_what_rules_found_meanwhile,
+    plates_are_found_with_any_other_condition, presence_is_the_objects_time_within_the_question_by_class,
+    sightings_agree_with_the_model,
+};
+pub use migrated::an_index_of_the_version_before_is_taken_to_this_one;
 pub use model::searches_and_counts_agree_with_the_model;
 pub use seek::{
     a_reader_that_seeks_a_moment_gets_what_was_received_from_it_on,
@@ -37,6 +45,8 @@ pub trait Engine {
     fn open(&self, clock: Arc<SimClock>) -> Arc<dyn Index>;
     /// Length of its slices of time: whole hours, counted from 1970.
     fn slice(&self) -> Duration;
+    /// Makes of the index, which is closed, one of the version before this: without keys of plates and counts by zone.
+    fn take_back_a_version(&self);
 }
 
 /// Where slice `number` after that of [`NOON`] begins.

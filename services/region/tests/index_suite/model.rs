@@ -144,16 +144,20 @@ fn expected_counts(model: &Model, filter: &Filter, group_by: &[GroupKey]) -> Vec
     for event in model.values().filter(|event| filter.matches(event)) {
         let hour = Timestamp::from_micros(event.begin_time.as_micros() / hour_us * hour_us);
         let (class, camera) = (event.object_class.to_string(), event.camera.to_string());
+        let zone = event.finding.as_ref().and_then(|found| found.zone.as_ref());
+        let zone = zone.map(ToString::to_string).unwrap_or_default();
         let key = group_by.iter().map(|by| match by {
             GroupKey::Hour => hour.to_string(),
             GroupKey::Class => class.clone(),
             GroupKey::Camera => camera.clone(),
+            GroupKey::Zone => zone.clone(),
         });
         let by = |key| group_by.contains(&key);
         let group = groups.entry(key.collect()).or_insert_with(|| CountGroup {
             hour: by(GroupKey::Hour).then_some(hour),
             class: by(GroupKey::Class).then(|| class.clone()),
             camera: by(GroupKey::Camera).then(|| camera.clone()),
+            zone: by(GroupKey::Zone).then(|| zone.clone()),
             events: 0,
         });
         group.events += 1;
@@ -185,7 +189,9 @@ struct Run {
 }
 
 fn run() -> impl Strategy<Value = Run> {
-    let keys = prop::sample::subsequence(vec![GroupKey::Hour, GroupKey::Class, GroupKey::Camera], 0..=3).prop_shuffle();
+    let keys =
+        prop::sample::subsequence(vec![GroupKey::Hour, GroupKey::Class, GroupKey::Camera, GroupKey::Zone], 0..=4)
+            .prop_shuffle();
     (
         prop::collection::vec(new_event(), EVENTS_PER_RUN),
         prop::collection::vec((any::<prop::sample::Index>(), new_event()), EVENTS_PER_RUN / 3),

@@ -12,9 +12,12 @@ pub mod coverage;
 pub mod demo;
 #[cfg(feature = "edge")]
 pub mod doctor;
+pub mod journeys;
 #[cfg(feature = "edge")]
 pub mod model;
+pub mod path;
 pub mod pki;
+pub mod presence;
 pub mod query;
 #[cfg(feature = "region")]
 pub mod region;

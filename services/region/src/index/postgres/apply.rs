@@ -16,6 +16,7 @@ use super::days::{self, day_of};
 use super::extents::Extents;
 use super::failure::{Failure, damaged};
 use super::names::{Giving, NameKind};
+use super::plates::note_plates;
 use super::rows::{COLUMNS, NewRow, Numbers, copy_in};
 use super::values::At;
 use crate::index::keys::{HOUR_US, begin_range, id_carries_begin, kind_number};
@@ -24,6 +25,8 @@ use crate::index::{CommitSeq, NewRevision, StoreOutcome};
 
 /// The camera number under which the sums over all cameras are kept; no camera has it.
 pub(super) const ALL_CAMERAS: i32 = 0;
+/// The zone number under which events without a zone are counted; no zone has it.
+pub(super) const NO_ZONE: i32 = 0;
 /// Makes the staging table of a connection.
 pub(super) const MAKE_STAGING: &str = "CREATE TEMP TABLE grown (LIKE events) ON COMMIT DELETE ROWS";
 
@@ -34,6 +37,8 @@ pub(super) struct HourlyKey {
     pub(super) hour: i64,
     pub(super) class: i32,
     pub(super) kind: i16,
+    /// 0 where it has none.
+    pub(super) zone: i32,
 }
 
 /// Changes of the counts, summed up over a transaction.
@@ -60,11 +65,12 @@ impl CountChanges {
         let hours: Vec<At> = changed.iter().map(|(key, _)| At::micros(key.hour * HOUR_US)).collect();
         let classes: Vec<i32> = changed.iter().map(|(key, _)| key.class).collect();
         let kinds: Vec<i16> = changed.iter().map(|(key, _)| key.kind).collect();
+        let zones: Vec<i32> = changed.iter().map(|(key, _)| key.zone).collect();
         let events: Vec<i64> = changed.iter().map(|(_, events)| **events).collect();
-        let sql = "INSERT INTO hourly (camera, hour, class, kind, events)
-                   SELECT * FROM unnest($1::int4[], $2::timestamptz[], $3::int4[], $4::int2[], $5::int8[])
-                   ON CONFLICT (camera, hour, class, kind) DO UPDATE SET events = hourly.events + excluded.events";
-        connection.execute(sql, &[&cameras, &hours, &classes, &kinds, &events]).await?;
+        let sql = "INSERT INTO hourly (camera, hour, class, kind, zone, events)
+                   SELECT * FROM unnest($1::int4[], $2::timestamptz[], $3::int4[], $4::int2[], $5::int4[], $6::int8[])
+                   ON CONFLICT (camera, hour, class, kind, zone) DO UPDATE SET events = hourly.events + excluded.events";
+        connection.execute(sql, &[&cameras, &hours, &classes, &kinds, &zones, &events]).await?;
         if events.iter().any(|events| *events < 0) {
             let clean = "DELETE FROM hourly h USING unnest($1::int4[], $2::timestamptz[]) AS changed (camera, hour)
                          WHERE h.camera = changed.camera AND h.hour = changed.hour AND h.events <= 0";
@@ -116,6 +122,7 @@ pub(super) async fn store<'w>(writing: &mut Writing<'w>, batches: &[Vec<NewRevis
     if !commits.is_empty() {
         names.store(connection).await?;
         write_rows(connection, &rows, writing.now).await?;
+        note_plates(connection, &rows).await?;
         counts.store(connection).await?;
         let places = rows.iter().filter_map(|row| Some((row.numbers.camera, row.revision.event().location?)));
         writing.extents.grow(connection, places).await?;
@@ -192,7 +199,7 @@ async fn find_known(connection: &Connection, batches: &[Vec<NewRevision>]) -> Re
     let uuids: Vec<Uuid> = ids.iter().map(|id| Uuid::from_bytes(*id.as_bytes())).collect();
     let starts: Vec<At> = firsts.iter().map(|us| At::micros(*us)).collect();
     let ends: Vec<At> = firsts.iter().map(|us| At::micros(us + 999)).collect();
-    let sql = "SELECT e.camera, e.begin_time, e.event_id, e.revision, e.class, e.kind, e.thumbnail_revision
+    let sql = "SELECT e.camera, e.begin_time, e.event_id, e.revision, e.class, e.kind, e.thumbnail_revision, e.zone
                FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS sought (id, first, last)
                JOIN events e ON e.event_id = sought.id AND e.begin_time >= sought.first AND e.begin_time <= sought.last
                WHERE e.begin_time >= $4 AND e.begin_time <= $5";
@@ -205,7 +212,13 @@ async fn find_known(connection: &Connection, batches: &[Vec<NewRevision>]) -> Re
             camera,
             begin_us,
             revision: row.get::<_, i64>(3) as u32,
-            hourly: HourlyKey { camera, hour, class: row.get(4), kind: row.get(5) },
+            hourly: HourlyKey {
+                camera,
+                hour,
+                class: row.get(4),
+                kind: row.get(5),
+                zone: row.get::<_, Option<i32>>(7).unwrap_or(NO_ZONE),
+            },
             thumbnail_revision: row.get::<_, i64>(6) as u32,
             row: None,
         };
@@ -261,8 +274,13 @@ impl<'r> Deciding<'r> {
             _ => {}
         }
         let hour = begin_us.div_euclid(HOUR_US);
-        let hourly =
-            HourlyKey { camera: numbers.camera, hour, class: numbers.class, kind: kind_number(event.kind()) as i16 };
+        let hourly = HourlyKey {
+            camera: numbers.camera,
+            hour,
+            class: numbers.class,
+            kind: kind_number(event.kind()) as i16,
+            zone: numbers.zone.unwrap_or(NO_ZONE),
+        };
         if let Some(before) = known.as_ref().map(|known| known.hourly).filter(|before| *before != hourly) {
             self.counts.add(before, -1);
             self.counts.add(hourly, 1);

@@ -3,7 +3,7 @@
 use tokio_postgres::types::ToSql;
 use vigil_base::event::EventKind;
 use vigil_base::{CameraId, EdgeId, GeoPoint, Polygon, RuleId, Timestamp, ZoneId};
-use vigil_proto::convert::Filter;
+use vigil_proto::convert::{Filter, PlatePattern};
 
 use super::names::NameKind;
 use super::plates::plate_regex;
@@ -38,10 +38,11 @@ pub(super) struct Conditions {
     min_confidence: f32,
     colours: i32,
     pub(super) area: Option<Polygon>,
-    /// The plates that are meant, as a regular expression.
-    pub(super) plate: Option<String>,
+    /// The plates that are meant, and the same as a regular expression.
+    pub(super) plate: Option<PlatePattern>,
+    plate_regex: Option<String>,
     rules: Option<Vec<i32>>,
-    zones: Option<Vec<i32>>,
+    pub(super) zones: Option<Vec<i32>>,
     /// Only events that rules made can match.
     pub(super) of_rules: bool,
     from_at: Option<At>,
@@ -76,7 +77,8 @@ impl Conditions {
             min_confidence: filter.min_confidence,
             colours: colour_bits(filter.colours.iter().copied()) as i32,
             area: filter.area.clone(),
-            plate: filter.plate.as_ref().map(plate_regex),
+            plate: filter.plate.clone(),
+            plate_regex: filter.plate.as_ref().map(plate_regex),
             rules: named(NameKind::Rule, filter.rules.iter().map(RuleId::as_str).collect()).await?,
             zones: named(NameKind::Zone, filter.zones.iter().map(ZoneId::as_str).collect()).await?,
             of_rules: !filter.rules.is_empty()
@@ -101,7 +103,7 @@ impl Conditions {
             &self.edges,
             &self.min_confidence,
             &self.colours,
-            &self.plate,
+            &self.plate_regex,
             &self.rules,
             &self.zones,
         ];
@@ -120,7 +122,6 @@ impl Conditions {
             && self.area.is_none()
             && self.plate.is_none()
             && self.rules.is_none()
-            && self.zones.is_none()
             && self.min_confidence <= 0.0
     }
 }

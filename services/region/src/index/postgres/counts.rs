@@ -1,4 +1,4 @@
-//! Counts by hour, class and camera: from the counts that are kept, where they answer, and by looking at events where
+//! Counts by hour, class, camera and zone: from the counts that are kept, where they answer, and by looking at events where
 //! not.
 //!
 //! A count over [from, until) takes whole hours from `hourly`. Events that begin in a part of an hour at either end,
@@ -13,7 +13,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use vigil_base::{GeoPoint, Timestamp};
 
-use super::apply::ALL_CAMERAS;
+use super::apply::{ALL_CAMERAS, NO_ZONE};
 use super::conditions::{Conditions, FIRST_OWN, MATCHES};
 use super::failure::Failure;
 use super::names::NameKind;
@@ -32,12 +32,18 @@ struct Group {
     hour: Option<Timestamp>,
     class: Option<i32>,
     camera: Option<i32>,
+    zone: Option<i32>,
 }
 
 impl Group {
-    /// The first three columns of a row.
+    /// The first four columns of a row.
     fn read(row: &Row) -> Self {
-        Self { hour: row.get::<_, Option<At>>(0).map(|at| at.0), class: row.get(1), camera: row.get(2) }
+        Self {
+            hour: row.get::<_, Option<At>>(0).map(|at| at.0),
+            class: row.get(1),
+            camera: row.get(2),
+            zone: row.get(3),
+        }
     }
 }
 
@@ -104,18 +110,19 @@ impl Counting<'_> {
         let which = if of_cameras.is_some() { "camera = ANY($4)" } else { "($4::int4[] IS NULL AND camera > 0)" };
         let sql = format!(
             "SELECT CASE WHEN $1 THEN hour END, CASE WHEN $2 THEN class END, CASE WHEN $3 THEN camera END,
-                    sum(events)::int8, count(*)
-             FROM (SELECT hour, class, camera, events FROM hourly
+                    CASE WHEN $10 THEN zone END, sum(events)::int8, count(*)
+             FROM (SELECT hour, class, camera, zone, events FROM hourly
                    WHERE {which} AND hour >= $5 AND hour < $6
                          AND ($7::int4[] IS NULL OR class = ANY($7)) AND ($8::int2[] IS NULL OR kind = ANY($8))
+                         AND ($11::int4[] IS NULL OR zone = ANY($11))
                    LIMIT $9) AS kept
-             GROUP BY 1, 2, 3"
+             GROUP BY 1, 2, 3, 4"
         );
         let (by_hour, by_class) = (self.is_by(GroupKey::Hour), self.is_by(GroupKey::Class));
-        let by_camera = self.is_by(GroupKey::Camera);
+        let (by_camera, by_zone) = (self.is_by(GroupKey::Camera), self.is_by(GroupKey::Zone));
         let (first, last) = (At::micros(hours.start * HOUR_US), At::micros(hours.end * HOUR_US));
         let limit = MAX_WORK as i64 + 1;
-        let parameters: [&(dyn ToSql + Sync); 9] = [
+        let parameters: [&(dyn ToSql + Sync); 11] = [
             &by_hour,
             &by_class,
             &by_camera,
@@ -125,10 +132,12 @@ impl Counting<'_> {
             &conditions.classes,
             &conditions.kinds,
             &limit,
+            &by_zone,
+            &conditions.zones,
         ];
         for row in self.snapshot.connection.query(&sql, &parameters).await? {
-            self.spend(row.get(4))?;
-            *self.groups.entry(Group::read(&row)).or_default() += row.get::<_, i64>(3).unsigned_abs();
+            self.spend(row.get(5))?;
+            *self.groups.entry(Group::read(&row)).or_default() += row.get::<_, i64>(4).unsigned_abs();
         }
         Ok(())
     }
@@ -139,10 +148,10 @@ impl Counting<'_> {
         let asked = pieces.map(|piece| self.ask(conditions, *piece));
         let answers: Vec<Vec<Row>> = try_join_all(asked).await?;
         for row in answers.into_iter().flatten() {
-            self.spend(row.get(6))?;
-            let place = row.get::<_, Option<f64>>(3).zip(row.get::<_, Option<f64>>(4));
+            self.spend(row.get(7))?;
+            let place = row.get::<_, Option<f64>>(4).zip(row.get::<_, Option<f64>>(5));
             let place = place.map(|(latitude, longitude)| GeoPoint { latitude, longitude });
-            let events = row.get::<_, i64>(5).unsigned_abs();
+            let events = row.get::<_, i64>(6).unsigned_abs();
             if events > 0 && conditions.includes(place) {
                 *self.groups.entry(Group::read(&row)).or_default() += events;
             }
@@ -153,18 +162,20 @@ impl Counting<'_> {
     async fn ask(&self, conditions: &Conditions, piece: Piece) -> Result<Vec<Row>, tokio_postgres::Error> {
         let own = |i: usize| FIRST_OWN + i;
         let of_cameras = if conditions.cameras.is_some() { "AND camera = ANY($3)" } else { "" };
-        let of_span = piece.span.map_or(String::new(), |_| format!("AND span > 0 AND span = ${}::int2", own(7)));
+        let of_span = piece.span.map_or(String::new(), |_| format!("AND span > 0 AND span = ${}::int2", own(8)));
         let sql = format!(
             "SELECT CASE WHEN ${} THEN date_trunc('hour', begin_time, 'UTC') END, CASE WHEN ${} THEN class END,
-                    CASE WHEN ${} THEN camera END, CASE WHEN ${area} THEN latitude END, CASE WHEN ${area} THEN longitude END,
+                    CASE WHEN ${} THEN camera END, CASE WHEN ${} THEN coalesce(zone, {NO_ZONE}) END,
+                    CASE WHEN ${area} THEN latitude END, CASE WHEN ${area} THEN longitude END,
                     count(*) FILTER (WHERE {MATCHES}), count(*)
              FROM (SELECT begin_time, end_time, camera, class, kind, edge, confidence, colours, plate, rule, zone,
                           latitude, longitude
                    FROM events WHERE begin_time >= ${} AND begin_time < ${} {of_cameras} {of_span} LIMIT ${}) AS looked_at
-             GROUP BY 1, 2, 3, 4, 5",
+             GROUP BY 1, 2, 3, 4, 5, 6",
             own(0),
             own(1),
             own(2),
+            own(7),
             own(4),
             own(5),
             own(6),
@@ -173,7 +184,9 @@ impl Counting<'_> {
         let (by_hour, by_class) = (self.is_by(GroupKey::Hour), self.is_by(GroupKey::Class));
         let (by_camera, by_place) = (self.is_by(GroupKey::Camera), conditions.area.is_some());
         let (from, until, limit) = (At(piece.from), At(piece.until), MAX_WORK as i64 + 1);
-        let own: [&(dyn ToSql + Sync); 7] = [&by_hour, &by_class, &by_camera, &by_place, &from, &until, &limit];
+        let by_zone = self.is_by(GroupKey::Zone);
+        let own: [&(dyn ToSql + Sync); 8] =
+            [&by_hour, &by_class, &by_camera, &by_place, &from, &until, &limit, &by_zone];
         let mut parameters = conditions.parameters(&own);
         if let Some(span) = &piece.span {
             parameters.push(span);
@@ -194,7 +207,11 @@ async fn named(snapshot: &Snapshot, groups: BTreeMap<Group, u64>) -> Result<Vec<
         };
         let class = name(NameKind::Class, group.class).await?;
         let camera = name(NameKind::Camera, group.camera).await?;
-        told.push(CountGroup { hour: group.hour, class, camera, events });
+        let zone = match group.zone {
+            Some(NO_ZONE) => Some(String::new()),
+            zone => name(NameKind::Zone, zone).await?,
+        };
+        told.push(CountGroup { hour: group.hour, class, camera, zone, events });
     }
     Ok(told)
 }

@@ -1,4 +1,4 @@
-//! Days: the partitions of events and their counts.
+//! Days: the partitions of events, their counts and the keys of their plates.
 //!
 //! Each UTC day has a partition of its own, made ahead of time and when an event of that day first comes. What begins further
 //! from now than any camera with a working clock can be lies in the default partition, so that no edge can make the region
@@ -22,7 +22,8 @@ const DAYS_AHEAD: i64 = 2;
 /// Days back for which one is made: longer than any edge is away, and than most retention.
 const DAYS_BACK: i64 = 400;
 /// Tables that are cut by days, and the column that cuts them.
-const TABLES: [(&str, &str, &str); 2] = [("events", "begin_time", ""), ("hourly", "hour", " WITH (fillfactor = 50)")];
+const TABLES: [(&str, &str, &str); 3] =
+    [("events", "begin_time", ""), ("hourly", "hour", " WITH (fillfactor = 50)"), ("plate_keys", "day", "")];
 /// How long dropping a day waits for who reads it. Whoever comes meanwhile waits behind it.
 const DROP_PATIENCE: &str = "SET LOCAL lock_timeout = '2s'";
 

@@ -3,10 +3,11 @@
 use uuid::Uuid;
 use vigil_base::Timestamp;
 
-use super::apply::{ALL_CAMERAS, CountChanges, HourlyKey};
+use super::apply::{ALL_CAMERAS, CountChanges, HourlyKey, NO_ZONE};
 use super::connect::Connection;
-use super::days::{self, start_of};
+use super::days::{self, day_of, start_of};
 use super::failure::Failure;
+use super::plates::forget_strays;
 use super::values::At;
 use super::writer::Changing;
 use crate::index::CommitSeq;
@@ -37,7 +38,7 @@ pub(super) async fn purge(changing: Changing, older_than: Timestamp) -> Result<P
             return Ok(Purged { events, through, days });
         }
     }
-    let sql = "SELECT camera, begin_time, event_id, class, kind, commit_seq, receive_time FROM events_other
+    let sql = "SELECT camera, begin_time, event_id, class, kind, commit_seq, receive_time, zone FROM events_other
                WHERE begin_time < $1 OR receive_time < $1 LIMIT $2";
     let rows = Removed::read(connection.query(sql, &[&At(older_than), &STEP_EVENTS]).await?);
     remove(connection, &rows).await?;
@@ -89,6 +90,7 @@ struct Removed {
     id: Uuid,
     class: i32,
     kind: i16,
+    zone: Option<i32>,
     commit: CommitSeq,
     received: Timestamp,
 }
@@ -103,13 +105,15 @@ impl Removed {
             kind: row.get(4),
             commit: CommitSeq(row.get::<_, i64>(5).unsigned_abs()),
             received: row.get::<_, At>(6).0,
+            zone: row.get(7),
         };
         rows.into_iter().map(read).collect()
     }
 
     fn hourly(&self) -> HourlyKey {
         let hour = self.begin.0.as_micros().div_euclid(HOUR_US);
-        HourlyKey { camera: self.camera, hour, class: self.class, kind: self.kind }
+        let zone = self.zone.unwrap_or(NO_ZONE);
+        HourlyKey { camera: self.camera, hour, class: self.class, kind: self.kind, zone }
     }
 }
 
@@ -124,6 +128,7 @@ async fn remove(connection: &Connection, rows: &[Removed]) -> Result<(), tokio_p
         "DELETE FROM events e USING unnest($1::int4[], $2::timestamptz[], $3::uuid[]) AS old (camera, begin_time, id)
                WHERE e.camera = old.camera AND e.begin_time = old.begin_time AND e.event_id = old.id";
     connection.execute(sql, &[&cameras, &begins, &ids]).await?;
+    forget_strays(connection, rows.iter().map(|row| day_of(row.begin.0.as_micros()))).await?;
     let mut counts = CountChanges::default();
     for row in rows {
         counts.add(row.hourly(), -1);

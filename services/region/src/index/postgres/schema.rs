@@ -6,11 +6,14 @@ use vigil_base::{RegionId, Timestamp};
 use super::citus;
 use super::connect::Connection;
 use super::failure::{Failure, damaged};
+use super::plates::note_all_plates;
 use super::values::At;
 use crate::index::{CommitSeq, IndexError};
 
 /// Each takes the tables one version further; a schema's version is how many it has behind it.
-pub(super) const MIGRATIONS: [&str; 1] = [include_str!("migrations/v1.sql")];
+pub(super) const MIGRATIONS: [&str; 2] = [include_str!("migrations/v1.sql"), include_str!("migrations/v2.sql")];
+/// The version that brought the keys of plates.
+const PLATES_SINCE: usize = 2;
 
 /// What an opened index says about itself.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +107,9 @@ async fn migrate(
     let migrated = async {
         for migration in &MIGRATIONS[found..] {
             client.batch_execute(migration).await?;
+        }
+        if (1..PLATES_SINCE).contains(&found) {
+            note_all_plates(connection).await?;
         }
         if found == 0 {
             if citus {

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use vigil_base::Timestamp;
 
 use super::conditions::{Conditions, FIRST_OWN, MATCHES};
+use super::plates::few_plates;
 use super::readers::Snapshot;
 use super::rows::Found;
 use super::values::At;
@@ -29,7 +30,7 @@ const SMALLEST_CHUNK: usize = 16;
 const LARGEST_CHUNK: usize = 1_024;
 
 /// Which index to walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Lane {
     /// One camera's events.
     Camera(i32),
@@ -37,6 +38,8 @@ enum Lane {
     Time,
     /// Events with a plate.
     Plate,
+    /// Events with this plate.
+    OfPlate(String),
     /// Events that rules made.
     Rules,
     /// Events of one span.
@@ -45,18 +48,19 @@ enum Lane {
 
 impl Lane {
     /// What of a row the lane fixes; its number is the statement's last parameter.
-    fn condition(self) -> String {
+    fn condition(&self) -> String {
         let number = FIRST_OWN + 4;
         match self {
             Self::Camera(_) => format!("camera = ${number}::int4 AND"),
             Self::Time => String::new(),
             Self::Plate => "plate IS NOT NULL AND".to_owned(),
+            Self::OfPlate(_) => format!("plate IS NOT NULL AND plate = ${number}::text AND"),
             Self::Rules => "rule IS NOT NULL AND".to_owned(),
             Self::Span(_) => format!("span > 0 AND span = ${number}::int2 AND"),
         }
     }
 
-    fn sql(self) -> String {
+    fn sql(&self) -> String {
         let (low, high, id, limit) = (FIRST_OWN, FIRST_OWN + 1, FIRST_OWN + 2, FIRST_OWN + 3);
         format!(
             "SELECT {} FROM events
@@ -93,6 +97,7 @@ impl Source {
         match &self.lane {
             Lane::Camera(number) => parameters.push(number),
             Lane::Span(number) => parameters.push(number),
+            Lane::OfPlate(plate) => parameters.push(plate),
             Lane::Time | Lane::Plate | Lane::Rules => {}
         }
         let rows = snapshot.connection.query(&self.lane.sql(), &parameters).await?;
@@ -140,7 +145,8 @@ impl<'w> Walk<'w> {
         stretches.reverse();
         // Of several lanes some have more of the page than others.
         let chunk = (2 * (page + 1) / lanes.len().max(1)).clamp(SMALLEST_CHUNK, LARGEST_CHUNK);
-        Ok(Self { snapshot, conditions, lanes, sources: Vec::new(), stretches, below, chunk, from: conditions.from })
+        let (stretches, from) = if lanes.is_empty() { (Vec::new(), None) } else { (stretches, conditions.from) };
+        Ok(Self { snapshot, conditions, lanes, sources: Vec::new(), stretches, below, chunk, from })
     }
 
     /// The next candidate.
@@ -162,7 +168,7 @@ impl<'w> Walk<'w> {
     /// Turns to the next stretch, and after the last to the long events; false when all were walked.
     fn begin_next(&mut self) -> bool {
         if let Some(low) = self.stretches.pop() {
-            let source = |lane: &Lane| Source::new(*lane, low, self.below, self.chunk);
+            let source = |lane: &Lane| Source::new(lane.clone(), low, self.below, self.chunk);
             self.sources = self.lanes.iter().map(source).collect();
             self.below = self.below.min(Key::before(low.as_micros()));
             return true;
@@ -181,8 +187,13 @@ pub(super) fn before(time: Timestamp, by_us: i64) -> Timestamp {
     Timestamp::from_micros(time.as_micros().saturating_sub(by_us)).max(Timestamp::MIN)
 }
 
-/// The lanes of a question.
+/// The lanes of a question; none where nothing can match.
 async fn lanes(snapshot: &Snapshot, conditions: &Conditions) -> Result<Vec<Lane>, tokio_postgres::Error> {
+    if let Some(pattern) = &conditions.plate
+        && let Some(plates) = few_plates(snapshot, pattern, conditions.until).await?
+    {
+        return Ok(plates.into_iter().map(Lane::OfPlate).collect());
+    }
     if let Some(cameras) = &conditions.cameras
         && (cameras.len() <= ALWAYS_MERGED || cameras.len() * MERGED_SHARE <= camera_count(snapshot).await?)
     {

@@ -9,7 +9,7 @@ use vigil_proto::convert::{Filter, PlatePattern};
 
 use super::names::{NameKind, number_of};
 use super::row::{EventRow, colour_bits, kind_number};
-use super::walk::{Entry, Path};
+use super::walk::{Entry, Path, Paths};
 
 /// Up to this many cameras are walked one by one and merged, however few events they have: a seek each.
 const ALWAYS_MERGED: usize = 64;
@@ -31,7 +31,7 @@ pub(super) struct Conditions {
     min_confidence: f32,
     plate: Option<PlatePattern>,
     rules: Option<HashSet<i64>>,
-    zones: Option<HashSet<i64>>,
+    pub(super) zones: Option<HashSet<i64>>,
     /// Only events that rules made can match.
     of_rules: bool,
 }
@@ -79,6 +79,7 @@ impl Conditions {
     /// only its time, camera and class are asked for.
     pub(super) fn is_met_by(&self, entry: &Entry) -> bool {
         self.kinds.is_none()
+            && self.zones.is_none()
             && self.are_counted_hourly()
             && self.from_us.is_none_or(|from| entry.key.begin_us >= from)
             && self.until_us.is_none_or(|until| entry.key.begin_us < until)
@@ -107,12 +108,15 @@ impl Conditions {
             && self.area.is_none()
             && self.plate.is_none()
             && self.rules.is_none()
-            && self.zones.is_none()
             && self.min_confidence <= 0.0
     }
 
     /// The indexes to walk.
-    pub(super) fn paths(&self, connection: &Connection) -> rusqlite::Result<Vec<Path>> {
+    pub(super) fn paths(&self, connection: &Connection) -> rusqlite::Result<Paths> {
+        Ok(Paths { plates: self.plate.clone(), otherwise: self.paths_but_plates(connection)? })
+    }
+
+    fn paths_but_plates(&self, connection: &Connection) -> rusqlite::Result<Vec<Path>> {
         if let Some(cameras) = &self.cameras
             && (cameras.len() <= ALWAYS_MERGED || cameras.len() * MERGED_SHARE <= camera_count(connection)?)
         {

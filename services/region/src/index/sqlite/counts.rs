@@ -1,4 +1,4 @@
-//! Counts by hour, class and camera: from the counts that are kept, where they answer, and by looking at events where
+//! Counts by hour, class, camera and zone: from the counts that are kept, where they answer, and by looking at events where
 //! not.
 //!
 //! Slices are counted one by one. A count over [from, until) takes whole hours from `hourly`. Events that begin in a part of an hour at either end,
@@ -17,8 +17,8 @@ use super::names::{NameKind, name_of};
 use super::readers::Snapshot;
 use super::row::RowReader;
 use super::slices::Session;
-use super::store::{ALL_CAMERAS, HOUR_US, HourlyKey, row_hourly_key};
-use super::walk::{Entry, Key, Path, Walk};
+use super::store::{ALL_CAMERAS, HOUR_US, HourlyKey, NO_ZONE, row_hourly_key};
+use super::walk::{Entry, Key, Paths, Walk};
 use crate::index::keys::whole_hours;
 use crate::index::{CountGroup, CountQuery, Counts, GroupKey, IndexError};
 
@@ -34,11 +34,12 @@ struct Group {
     hour: Option<i64>,
     class: Option<i64>,
     camera: Option<i64>,
+    zone: Option<i64>,
 }
 
 struct Counting<'s> {
     conditions: Conditions,
-    paths: Vec<Path>,
+    paths: Paths,
     group_by: &'s [GroupKey],
     groups: BTreeMap<Group, u64>,
     budget: Budget<'s>,
@@ -85,6 +86,7 @@ impl Counting<'_> {
             hour: grouped(GroupKey::Hour, key.hour),
             class: grouped(GroupKey::Class, key.class),
             camera: grouped(GroupKey::Camera, key.camera),
+            zone: grouped(GroupKey::Zone, key.zone),
         };
         *self.groups.entry(group).or_default() += events;
     }
@@ -98,7 +100,7 @@ impl Counting<'_> {
             _ => None,
         };
         let hours = session.read(|slice| counted_hours(slice, hours))?;
-        let sql = "SELECT hour, camera, class, kind, events FROM hourly WHERE";
+        let sql = "SELECT hour, camera, class, kind, zone, events FROM hourly WHERE";
         let Some(cameras) = few else {
             let sql = format!("{sql} hour >= ?1 AND hour < ?2 AND camera <> ?3");
             return self.add_kept(session, &sql, &[hours.start, hours.end, ALL_CAMERAS]);
@@ -128,10 +130,11 @@ impl Counting<'_> {
     }
 
     fn counts(&self, key: &HourlyKey) -> bool {
-        let Conditions { cameras, classes, kinds, .. } = &self.conditions;
+        let Conditions { cameras, classes, kinds, zones, .. } = &self.conditions;
         (key.camera == ALL_CAMERAS || cameras.as_ref().is_none_or(|cameras| cameras.contains(&key.camera)))
             && classes.as_ref().is_none_or(|classes| classes.contains(&key.class))
             && kinds.as_ref().is_none_or(|kinds| kinds.contains(&key.kind))
+            && zones.as_ref().is_none_or(|zones| zones.contains(&key.zone))
     }
 
     /// Adds matching events below (older than) `below`, one by one: back to `stop_us`, or where there is none to all
@@ -143,6 +146,7 @@ impl Counting<'_> {
         below: Key,
         stop_us: Option<i64>,
     ) -> Result<(), ReadError> {
+        let by_zone = self.group_by.contains(&GroupKey::Zone);
         let mut walk = session.read(|slice| Walk::new(slice, &self.paths, from_us, below))?;
         while let Some(entry) = session.read(|slice| walk.next(slice))? {
             if stop_us.is_some_and(|stop| entry.key.begin_us < stop) {
@@ -152,7 +156,7 @@ impl Counting<'_> {
             if !self.conditions.may_match(&entry) {
                 continue;
             }
-            if self.conditions.is_met_by(&entry) {
+            if !by_zone && self.conditions.is_met_by(&entry) {
                 self.add(entry_hourly_key(&entry), 1);
                 continue;
             }
@@ -171,15 +175,16 @@ impl Counting<'_> {
 }
 
 fn kept_count(row: &Row<'_>) -> rusqlite::Result<(HourlyKey, u64)> {
-    let key = HourlyKey { hour: row.get(0)?, camera: row.get(1)?, class: row.get(2)?, kind: row.get(3)? };
-    Ok((key, row.get::<_, i64>(4)?.unsigned_abs()))
+    let key =
+        HourlyKey { hour: row.get(0)?, camera: row.get(1)?, class: row.get(2)?, kind: row.get(3)?, zone: row.get(4)? };
+    Ok((key, row.get::<_, i64>(5)?.unsigned_abs()))
 }
 
-/// Which counter the event of an index entry is counted under; its kind, by which nothing is grouped, is not known
-/// here.
+/// Which counter the event of an index entry is counted under; its kind, by which nothing is grouped, and its zone are not
+/// known here.
 fn entry_hourly_key(entry: &Entry) -> HourlyKey {
     let hour = entry.key.begin_us.div_euclid(HOUR_US);
-    HourlyKey { camera: entry.camera, hour, class: entry.class, kind: 0 }
+    HourlyKey { camera: entry.camera, hour, class: entry.class, kind: 0, zone: NO_ZONE }
 }
 
 /// Those of `hours` that lie between the first and the last that anything was counted in.
@@ -194,17 +199,20 @@ fn counted_hours(connection: &Connection, hours: &Range<i64>) -> rusqlite::Resul
 
 /// The groups with texts for numbers.
 fn named(connection: &Connection, groups: BTreeMap<Group, u64>) -> rusqlite::Result<Vec<CountGroup>> {
-    let mut names: BTreeMap<(bool, i64), String> = BTreeMap::new();
-    let mut name = |kind: NameKind, number: i64| match names.get(&(kind == NameKind::Class, number)) {
+    let mut names: BTreeMap<(i64, i64), String> = BTreeMap::new();
+    let mut name = |kind: NameKind, number: i64| match names.get(&(kind as i64, number)) {
         Some(name) => Ok(name.clone()),
-        None => name_of(connection, kind, number)
-            .inspect(|name| drop(names.insert((kind == NameKind::Class, number), name.clone()))),
+        None if (kind, number) == (NameKind::Zone, NO_ZONE) => Ok(String::new()),
+        None => {
+            name_of(connection, kind, number).inspect(|name| drop(names.insert((kind as i64, number), name.clone())))
+        }
     };
     let text = |(group, events): (Group, u64)| {
         Ok(CountGroup {
             hour: group.hour.map(|hour| Timestamp::from_micros(hour * HOUR_US)),
             class: group.class.map(|number| name(NameKind::Class, number)).transpose()?,
             camera: group.camera.map(|number| name(NameKind::Camera, number)).transpose()?,
+            zone: group.zone.map(|number| name(NameKind::Zone, number)).transpose()?,
             events,
         })
     };

@@ -15,7 +15,7 @@ use super::lookup::PayloadReader;
 use super::readers::Snapshot;
 use super::row::{EventRow, RowReader};
 use super::slices::{Session, Slice};
-use super::walk::{Entry, Key, Path, Walk};
+use super::walk::{Entry, Key, Paths, Walk};
 
 /// What stands at the head of a slice's walk: the end of a slice that is not open yet, or its next entry.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +36,7 @@ enum Source {
 /// Candidates of a question over all slices, newest first.
 pub(super) struct Candidates<'q> {
     snapshot: &'q Snapshot<'q>,
-    paths: Vec<Path>,
+    paths: Paths,
     from_us: Option<i64>,
     sources: Vec<Source>,
     heads: BinaryHeap<Head>,

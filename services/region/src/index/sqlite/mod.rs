@@ -36,11 +36,13 @@
 //!     by_time   begin_us | event_id | class                    newest first over all cameras
 //!     by_span   span | begin_us | event_id | class             only events longer than a minute, see below
 //!     by_plate  begin_us | event_id | class | plate            only events with a plate
+//!     of_plate  plate | begin_us | event_id | class            the same, plate by plate
 //!     by_rule   begin_us | event_id | class | rule | zone      only events that a rule made
 //!     by_commit commit_seq                                     the feed
 //!   payloads    row -> the event for the wire, without receive time and thumbnail key
 //!   thumbnails  row -> JPEG
-//!   hourly      hour | camera | class | kind -> events           counts; camera 0 stands for all of them
+//!   hourly      hour | camera | class | kind | zone -> events    counts; camera 0 stands for all of them
+//!   plate_keys  kind | key -> plate                              plates by their parts, and with a character left out
 //!   slice       one row: whose it is, how many events, between which times and commits
 //! ```
 //! Slices are not attached to one connection: SQLite does not commit several files in WAL mode as one, and a question would hold
@@ -65,7 +67,8 @@
 //! without any slice: they are never given twice, whatever was removed. A clean end gives back what was not used.
 //!
 //! # Read
-//! Searches merge one walk per camera and slice, or walk `by_time`, `by_plate` or `by_rule`, whichever looks at less (`walk`); slices
+//! Searches merge one walk per camera and slice, or walk `by_time`, `by_plate` or `by_rule`, whichever looks at less (`walk`). Where
+//! plates are asked for, their keys say which ones a slice has; up to 64 are walked one by one. Slices
 //! are opened from the newest back, until the page is full (`merge`). An event by its id is in the slice of the time that the id
 //! carries. The feed merges slices by commit number, up to the newest that was published. Counts add up each slice's own.
 //!
@@ -103,6 +106,7 @@ mod lookup;
 mod merge;
 mod names;
 mod placement;
+mod plates;
 mod readers;
 mod reindex;
 mod retire;

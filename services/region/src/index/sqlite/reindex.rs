@@ -25,7 +25,7 @@ use super::catalogue;
 use super::folder::DataFolder;
 use super::names::NameCache;
 use super::row::{COLUMNS, EventRow, colours_of, kind_number, span_of};
-use super::schema::{check_pages, meta_number, open_region, open_slice_writer, recognise_slice, set_meta_number};
+use super::schema::{check_pages, meta_number, open_region, open_slice_writer, set_meta_number, upgrade_slice};
 use super::slices::{Slice, SliceKind, SliceList, Summary};
 use super::store::{Numbers, length_us};
 use super::unsliced::add_up;
@@ -158,7 +158,7 @@ impl Reindexing<'_> {
         let failed = |e| IndexError::sqlite(&slice.path, "reindex", e);
         check_time_is_free(slice, list)?;
         let connection = open_slice_writer(&slice.path).map_err(failed)?;
-        recognise_slice(&slice.path, &connection)?;
+        upgrade_slice(&slice.path, &connection)?;
         check_pages(&slice.path, &connection)?;
         let transaction = connection.unchecked_transaction().map_err(failed)?;
         let names = self.region.unchecked_transaction().map_err(failed)?;
@@ -288,9 +288,10 @@ fn put_right(slice: &Connection, row: &EventRow, event: &Event, numbers: &Number
     Ok(())
 }
 
-/// All counts, to be compared: hour, camera, class, kind, events.
-fn counts(slice: &Connection) -> rusqlite::Result<Vec<[i64; 5]>> {
-    let sql = "SELECT hour, camera, class, kind, events FROM hourly ORDER BY hour, camera, class, kind";
-    let read = |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?]);
+/// All counts, to be compared: hour, camera, class, kind, zone, events.
+fn counts(slice: &Connection) -> rusqlite::Result<Vec<[i64; 6]>> {
+    let sql = "SELECT hour, camera, class, kind, zone, events FROM hourly ORDER BY hour, camera, class, kind, zone";
+    let read =
+        |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?]);
     slice.prepare(sql)?.query_map([], read)?.collect()
 }

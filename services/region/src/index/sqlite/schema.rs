@@ -6,8 +6,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use uuid::Uuid;
 use vigil_base::RegionId;
+use vigil_base::error::chain;
 
 use super::slices::{Slice, Summary};
+use super::unsliced::add_up;
 use crate::index::IndexError;
 
 /// Marks the region's own file, and a slice's.
@@ -15,7 +17,7 @@ const REGION_FILE: i32 = 0x5667_5267;
 const SLICE_FILE: i32 = 0x5667_536c;
 /// Each takes the tables one version further; a file's version is how many it has behind it.
 const REGION_TABLES: [&str; 1] = [include_str!("region.sql")];
-const SLICE_TABLES: [&str; 1] = [include_str!("slice.sql")];
+const SLICE_TABLES: [&str; 2] = [include_str!("slice.sql"), include_str!("slice_v2.sql")];
 /// How long a connection waits for another of this process: they hold locks for milliseconds only.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages that a writing connection keeps in memory, in KiB: the upper levels of all trees and the leaves that are being
@@ -96,7 +98,7 @@ pub(super) fn open_slice_reader(path: &Path) -> rusqlite::Result<Connection> {
 pub(super) fn check_slice(path: &Path, number: i64, index_id: Uuid, budget: &mut u64) -> Result<Summary, IndexError> {
     let failed = |e| IndexError::sqlite(path, "open", e);
     let connection = open_slice_writer(path).map_err(failed)?;
-    recognise_slice(path, &connection)?;
+    upgrade_slice(path, &connection)?;
     let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
     if let Some(left) = budget.checked_sub(bytes) {
         *budget = left;
@@ -141,12 +143,37 @@ pub(super) fn recognise(path: &Path, connection: &Connection, kind: i32, known: 
     }
 }
 
-/// Refuses what is no slice, or one of a later version.
-pub(super) fn recognise_slice(path: &Path, connection: &Connection) -> Result<(), IndexError> {
-    match recognise(path, connection, SLICE_FILE, SLICE_TABLES.len())? {
-        0 => Err(IndexError::Foreign { path: path.to_owned(), problem: "it is empty".to_owned() }),
-        _ => Ok(()),
+/// Brings a slice to this program's version, with all that is derived from its events: one transaction, so that a migration that
+/// is cut off goes on with the slices that it has not done. Refuses what is no slice, or one of a later version.
+pub(super) fn upgrade_slice(path: &Path, connection: &Connection) -> Result<(), IndexError> {
+    let version = recognise(path, connection, SLICE_FILE, SLICE_TABLES.len())?;
+    if version == 0 {
+        return Err(IndexError::Foreign { path: path.to_owned(), problem: "it is empty".to_owned() });
     }
+    let missing = &SLICE_TABLES[version..];
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let upgrade = || {
+        let transaction = connection.unchecked_transaction()?;
+        for tables in missing {
+            transaction.execute_batch(tables)?;
+        }
+        let summary = add_up(&transaction)?;
+        transaction.pragma_update(None, "user_version", SLICE_TABLES.len() as i64)?;
+        transaction.commit()?;
+        Ok(summary.events)
+    };
+    // A slice that cannot be migrated now, for want of space say, is left out of answers, which say so; the next start tries again.
+    let events = upgrade().map_err(|e| match IndexError::sqlite(path, "migrate", e) {
+        damaged @ IndexError::Corrupt { .. } => damaged,
+        other => {
+            let problem = format!("its tables have version {version} and cannot be migrated: {}", chain(&other));
+            IndexError::Foreign { path: path.to_owned(), problem }
+        }
+    })?;
+    tracing::info!(slice = %path.display(), from = version, to = SLICE_TABLES.len(), events, "a slice was migrated");
+    Ok(())
 }
 
 pub(super) fn check_pages(path: &Path, connection: &Connection) -> Result<(), IndexError> {

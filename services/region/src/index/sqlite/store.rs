@@ -6,12 +6,15 @@ use rusqlite::{Connection, params};
 use vigil_base::{Event, Timestamp};
 
 use super::names::{NameCache, NameKind};
+use super::plates::note_plate;
 use super::row::{EventRow, colours_of, kind_number, span_of};
 pub(super) use crate::index::keys::HOUR_US;
 use crate::index::{CommitSeq, NewRevision};
 
 /// The camera number under which the sums over all cameras are kept; no camera has it.
 pub(super) const ALL_CAMERAS: i64 = 0;
+/// The zone number under which events without a zone are counted; no zone has it.
+pub(super) const NO_ZONE: i64 = 0;
 
 /// Which counter an event is counted under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +23,8 @@ pub(super) struct HourlyKey {
     pub(super) camera: i64,
     pub(super) class: i64,
     pub(super) kind: i64,
+    /// 0 where it has none.
+    pub(super) zone: i64,
 }
 
 /// Changes of the counts, summed up over a transaction.
@@ -35,16 +40,17 @@ impl CountChanges {
     }
 
     pub(super) fn store(self, slice: &Connection) -> rusqlite::Result<()> {
-        let add = "INSERT INTO hourly (hour, camera, class, kind, events) VALUES (?1, ?2, ?3, ?4, ?5)
-                   ON CONFLICT (hour, camera, class, kind) DO UPDATE SET events = events + excluded.events";
-        let clean = "DELETE FROM hourly WHERE hour = ?1 AND camera = ?2 AND class = ?3 AND kind = ?4 AND events <= 0";
+        let add = "INSERT INTO hourly (hour, camera, class, kind, zone, events) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                   ON CONFLICT (hour, camera, class, kind, zone) DO UPDATE SET events = events + excluded.events";
+        let clean = "DELETE FROM hourly
+                     WHERE hour = ?1 AND camera = ?2 AND class = ?3 AND kind = ?4 AND zone = ?5 AND events <= 0";
         let (mut add, mut clean) = (slice.prepare_cached(add)?, slice.prepare_cached(clean)?);
-        for (HourlyKey { hour, camera, class, kind }, events) in self.hourly {
+        for (HourlyKey { hour, camera, class, kind, zone }, events) in self.hourly {
             if events != 0 {
-                add.execute(params![hour, camera, class, kind, events])?;
+                add.execute(params![hour, camera, class, kind, zone, events])?;
             }
             if events < 0 {
-                clean.execute(params![hour, camera, class, kind])?;
+                clean.execute(params![hour, camera, class, kind, zone])?;
             }
         }
         Ok(())
@@ -98,6 +104,9 @@ impl Writing<'_> {
             numbers.rule,
             numbers.zone,
         ])?;
+        if let Some(plate) = &event.plate {
+            note_plate(self.slice, &plate.text)?;
+        }
         self.counts.add(hourly_key(event, numbers), 1);
         Ok(thumbnail_revision)
     }
@@ -152,6 +161,9 @@ impl Writing<'_> {
         let before = (stored.class, stored.kind, stored.plate.as_deref(), stored.rule, stored.zone);
         if before == (numbers.class, kind, plate, numbers.rule, numbers.zone) {
             return Ok(());
+        }
+        if let Some(plate) = plate {
+            note_plate(self.slice, plate)?;
         }
         let sql = "UPDATE events SET class = ?4, kind = ?5, plate = ?6, rule = ?7, zone = ?8
                    WHERE camera = ?1 AND begin_us = ?2 AND event_id = ?3";
@@ -214,10 +226,17 @@ fn hourly_key(event: &Event, numbers: &Numbers) -> HourlyKey {
         hour: event.begin_time.as_micros().div_euclid(HOUR_US),
         class: numbers.class,
         kind: kind_number(event.kind()),
+        zone: numbers.zone.unwrap_or(NO_ZONE),
     }
 }
 
 /// Which counter a stored event is counted under.
 pub(super) fn row_hourly_key(row: &EventRow) -> HourlyKey {
-    HourlyKey { camera: row.camera, hour: row.key.begin_us.div_euclid(HOUR_US), class: row.class, kind: row.kind }
+    HourlyKey {
+        camera: row.camera,
+        hour: row.key.begin_us.div_euclid(HOUR_US),
+        class: row.class,
+        kind: row.kind,
+        zone: row.zone.unwrap_or(NO_ZONE),
+    }
 }

@@ -21,8 +21,10 @@ use super::SqliteConfig;
 use super::catalogue;
 use super::folder::{DataFolder, remove_database};
 use super::placement::{Grid, SLICES_AHEAD, SLICES_BACK};
+use super::plates::note_all_plates;
 use super::schema::{self, check_owner, check_pages, meta_number, recognise, set_meta_number, set_up};
 use super::slices::{SliceKind, Summary};
+use super::store::NO_ZONE;
 use crate::index::{IndexError, Result};
 
 /// Marks `index.db`.
@@ -271,17 +273,19 @@ struct Sql {
 const EVENT_COLUMNS: &str = "camera, begin_us, event_id, row, revision, commit_seq, receive_us, end_us, span, kind, class, \
      edge, confidence, colours, latitude, longitude, plate, thumbnail_revision, rule, zone";
 
-/// Counts and figures of a slice, from its events.
+/// Counts, plates and figures of a slice, from its events.
 pub(super) fn add_up(slice: &Connection) -> rusqlite::Result<Summary> {
     let hour = super::store::HOUR_US;
     slice.execute("DELETE FROM main.hourly", [])?;
     for camera in ["camera", "0"] {
         let sql = format!(
-            "INSERT INTO main.hourly (hour, camera, class, kind, events)
-             SELECT begin_us / {hour}, {camera}, class, kind, count(*) FROM main.events GROUP BY 1, 2, 3, 4"
+            "INSERT INTO main.hourly (hour, camera, class, kind, zone, events)
+             SELECT begin_us / {hour}, {camera}, class, kind, ifnull(zone, {NO_ZONE}), count(*) FROM main.events
+             GROUP BY 1, 2, 3, 4, 5"
         );
         slice.execute(&sql, [])?;
     }
+    note_all_plates(slice)?;
     let sql = "SELECT count(*), min(begin_us), max(begin_us), max(end_us), min(commit_seq), max(commit_seq),
                       (SELECT receive_us FROM main.events ORDER BY commit_seq DESC LIMIT 1), max(receive_us)
                FROM main.events HAVING count(*) > 0";

@@ -10,6 +10,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use rusqlite::{Connection, Row, ToSql, params};
 use vigil_proto::convert::PlatePattern;
 
+use super::plates::few_plates;
 pub(super) use crate::index::keys::Key;
 use crate::index::keys::{FIRST_SPAN_US, LAST_SPAN, longest_of_span};
 
@@ -37,10 +38,21 @@ pub(super) enum Path {
     Time,
     /// Events with a plate; those with such a one may match.
     Plate(PlatePattern),
+    /// Events with this plate.
+    OfPlate(String),
     /// Events that rules made.
     Rules,
     /// Events of one span.
     Span(i64),
+}
+
+/// Which indexes of a slice to walk.
+#[derive(Debug, Clone)]
+pub(super) struct Paths {
+    /// The plates that are asked for: where a slice has few of them, they are walked one by one.
+    pub(super) plates: Option<PlatePattern>,
+    /// What is walked else.
+    pub(super) otherwise: Vec<Path>,
 }
 
 /// One index being walked.
@@ -77,6 +89,9 @@ impl Source {
             Path::Camera(camera) => ("NULL", "WHERE camera = ?5 AND", Some(camera)),
             Path::Span(span) => ("NULL", "INDEXED BY events_by_span WHERE span > 0 AND span = ?5 AND", Some(span)),
             Path::Plate(_) => ("plate", "INDEXED BY events_by_plate WHERE plate IS NOT NULL AND", None),
+            Path::OfPlate(plate) => {
+                ("NULL", "INDEXED BY events_of_plate WHERE plate IS NOT NULL AND plate = ?5 AND", Some(plate))
+            }
         };
         let sql = format!("SELECT begin_us, event_id, camera, class, {plate} FROM events {place} {RANGE}");
         let mut statement = slice.prepare_cached(&sql)?;
@@ -144,9 +159,16 @@ pub(super) struct Walk {
 
 impl Walk {
     /// Walks `paths` below `below` (older than it) back to `from_us`.
-    pub(super) fn new(slice: &Connection, paths: &[Path], from_us: Option<i64>, below: Key) -> rusqlite::Result<Self> {
+    pub(super) fn new(slice: &Connection, paths: &Paths, from_us: Option<i64>, below: Key) -> rusqlite::Result<Self> {
+        let plates = paths.plates.as_ref().map(|pattern| few_plates(slice, pattern)).transpose()?;
+        if let Some(plates) = plates.flatten() {
+            // Each has few events in a slice: those that began long before the time are among them.
+            let source = |plate| Source::new(Path::OfPlate(plate), i64::MIN, below);
+            let merge = Merge::new(slice, plates.into_iter().map(source).collect())?;
+            return Ok(Self { merge, long_events: None });
+        }
         let low_us = from_us.map_or(i64::MIN, |from| from.saturating_sub(FIRST_SPAN_US));
-        let sources = paths.iter().map(|path| Source::new(path.clone(), low_us, below)).collect();
+        let sources = paths.otherwise.iter().map(|path| Source::new(path.clone(), low_us, below)).collect();
         Ok(Self { merge: Merge::new(slice, sources)?, long_events: from_us.map(|from| (from, below)) })
     }
 
