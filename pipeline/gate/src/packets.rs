@@ -8,6 +8,10 @@
 //!             their baseline, no sentinel comes in time
 //! ```
 //!
+//! It begins at rest, too: whoever runs many cameras lets some of them learn their scene at a time ([`PacketGate::open`]), and none
+//! of the others is decoded in full but for a reason. How far apart keyframes are is not known then: all is kept for as long as
+//! nobody may be unseen, and decoded then if no other keyframe has come.
+//!
 //! A stream that was cut is no reason to wake: its first keyframe is a sentinel, too, and shows whether the scene is as it was. Else a machine
 //! that cannot keep up, and so cuts its cameras' streams, would decode all the more.
 //!
@@ -77,6 +81,8 @@ pub enum WakeCause {
     Cut,
     /// No keyframe came in time, or more was kept than there is room for.
     NoSentinel,
+    /// It is new: it has its turn to learn the scene, or somebody stands on its first keyframes.
+    New,
 }
 
 /// Watches the packets of one camera.
@@ -92,6 +98,8 @@ pub struct PacketGate {
     /// At rest: what was taken up to then was decoded, or is shown by a sentinel to be nothing.
     seen_until: Timestamp,
     session: Option<u32>,
+    /// It has never been awake.
+    new: bool,
     groups: Groups,
     sizes: SizeBaseline,
 }
@@ -133,16 +141,17 @@ impl Groups {
 }
 
 impl PacketGate {
-    /// A gate that is awake.
+    /// A gate at rest, which has seen nothing yet.
     pub fn new(config: PacketGateConfig) -> Self {
         Self {
             config,
-            state: State::Awake { since: None, calm: false },
+            state: State::Resting,
             kept: Vec::new(),
             kept_bytes: 0,
             sentinel: 0,
             seen_until: Timestamp::default(),
             session: None,
+            new: true,
             groups: Groups::default(),
             sizes: SizeBaseline::default(),
         }
@@ -151,6 +160,16 @@ impl PacketGate {
     /// Whether only sentinels are decoded now.
     pub fn is_resting(&self) -> bool {
         !matches!(self.state, State::Awake { .. })
+    }
+
+    /// Whether it rests and has never been awake.
+    pub fn is_new(&self) -> bool {
+        self.new && self.is_resting()
+    }
+
+    /// Wakes a new gate. Returns what is to be decoded now, in order.
+    pub fn open(&mut self) -> Vec<EncodedPacket> {
+        self.wake()
     }
 
     /// Takes the next packet in order of decoding. After [`Step::Look`], [`PacketGate::looked`] must come first.
@@ -237,9 +256,9 @@ impl PacketGate {
         }
     }
 
-    /// Whether all from then to the next keyframe may be passed over.
+    /// Whether all from then to the next keyframe may be passed over, as far as is known.
     fn is_near_keyframe(&self, at: Timestamp) -> bool {
-        self.groups.left(at).is_some_and(|left| left + GROUP_JITTER <= self.config.longest_gap)
+        self.groups.left(at).is_none_or(|left| left + GROUP_JITTER <= self.config.longest_gap)
     }
 
     fn is_full(&self) -> bool {
@@ -272,7 +291,7 @@ impl PacketGate {
 
     fn wake(&mut self) -> Vec<EncodedPacket> {
         let since = self.kept.last().map(|packet| packet.capture_time);
-        self.state = State::Awake { since, calm: false };
+        (self.state, self.new) = (State::Awake { since, calm: false }, false);
         (self.kept_bytes, self.sentinel) = (0, 0);
         std::mem::take(&mut self.kept)
     }

@@ -24,10 +24,20 @@ fn stream(n: u64) -> EncodedPacket {
     packet(n, keyframe, if keyframe { 60_000 } else { 2_000 + (n * 37 % 200) as usize })
 }
 
+/// A gate that was woken on the stream's first packet.
+fn awake() -> PacketGate {
+    let mut gate = PacketGate::new(PacketGateConfig::default());
+    assert!(matches!(gate.take(stream(0)), Step::Look(_)));
+    assert!(gate.looked(false).is_empty() && gate.is_new());
+    assert_eq!(numbers(&gate.open()), [0]);
+    assert!(!gate.is_new() && !gate.is_resting());
+    gate
+}
+
 /// Feeds a stream whose pictures show nothing; returns the gate at rest and the number of the next packet.
 fn at_rest() -> (PacketGate, u64) {
-    let mut gate = PacketGate::new(PacketGateConfig::default());
-    for n in 0.. {
+    let mut gate = awake();
+    for n in 1.. {
         let packet = stream(n);
         assert!(matches!(gate.take(packet.clone()), Step::Decode(_)));
         if packet.keyframe {
@@ -43,6 +53,33 @@ fn at_rest() -> (PacketGate, u64) {
 
 fn numbers(packets: &[EncodedPacket]) -> Vec<u64> {
     packets.iter().map(|packet| packet.pts_ns / 40_000_000).collect()
+}
+
+#[test]
+fn a_new_one_keeps_all_until_its_turn_comes() {
+    let mut gate = PacketGate::new(PacketGateConfig::default());
+    for n in 0..3 * GOP + 10 {
+        match gate.take(stream(n)) {
+            Step::Hold => {}
+            Step::Look(_) => assert!(gate.looked(false).is_empty() && gate.is_new()),
+            step => panic!("{step:?} at {n}"),
+        }
+    }
+    assert_eq!(numbers(&gate.open()), (2 * GOP..3 * GOP + 10).collect::<Vec<_>>(), "since the last sentinel but one");
+    assert!(matches!(gate.take(stream(3 * GOP + 10)), Step::Decode(_)));
+}
+
+#[test]
+fn motion_between_its_first_two_keyframes_wakes_a_new_one() {
+    let mut gate = PacketGate::new(PacketGateConfig::default());
+    for n in 0..GOP {
+        if matches!(gate.take(stream(n)), Step::Look(_)) {
+            assert!(gate.looked(false).is_empty());
+        }
+    }
+    assert!(matches!(gate.take(stream(GOP)), Step::Look(_)));
+    assert_eq!(numbers(&gate.looked(true)), (0..=GOP).collect::<Vec<_>>());
+    assert!(!gate.is_new());
 }
 
 #[test]
@@ -143,14 +180,23 @@ fn another_connection_is_learnt_anew() {
     let (mut gate, next) = at_rest();
     let after = EncodedPacket { discontinuity: true, session: 2, ..packet(next + 30, true, 60_000) };
     assert!(matches!(gate.take(after), Step::Look(_)));
-    assert_eq!(numbers(&gate.looked(false)), [next + 30], "how long its groups are is not known");
-    assert!(!gate.is_resting());
+    assert!(gate.looked(false).is_empty());
+    // How long its groups are is not known: all is kept for as long as nobody may be unseen.
+    let woke = (next + 31..next + 300).find_map(|n| {
+        match gate.take(EncodedPacket { session: 2, ..packet(n, false, 2_000) }) {
+            Step::Wake(packets, WakeCause::NoSentinel) => Some((n, packets)),
+            _ => None,
+        }
+    });
+    let (n, packets) = woke.expect("it wakes");
+    assert_eq!(numbers(&packets), (next + 30..=n).collect::<Vec<_>>());
+    assert_eq!((n - next - 30) * 40, 4_240);
 }
 
 #[test]
 fn a_stream_that_is_cut_again_and_again_comes_to_rest() {
-    let mut gate = PacketGate::new(PacketGateConfig::default());
-    let rests = (0..20 * GOP).any(|n| {
+    let mut gate = awake();
+    let rests = (1..20 * GOP).any(|n| {
         let given = EncodedPacket { discontinuity: n.is_multiple_of(2 * GOP), ..stream(n) };
         gate.take(given.clone());
         if given.keyframe {
@@ -171,8 +217,8 @@ fn keyframes_that_stay_away_wake_it() {
 
 #[test]
 fn it_does_not_rest_while_something_goes_on() {
-    let mut gate = PacketGate::new(PacketGateConfig::default());
-    for n in 0..20 * GOP {
+    let mut gate = awake();
+    for n in 1..20 * GOP {
         let packet = stream(n);
         gate.take(packet.clone());
         gate.busy(packet.capture_time);
@@ -194,6 +240,7 @@ fn decoded(gop: u64, pictures: u64) -> Vec<bool> {
                 assert!(gate.looked(false).iter().all(|again| again.pts_ns == given.pts_ns));
                 true
             }
+            Step::Wake(_, WakeCause::NoSentinel) if n < gop => true,
             step @ Step::Wake(..) => panic!("{step:?} at {n}"),
         });
         if given.keyframe {
@@ -232,9 +279,9 @@ fn pictures_shown_before_their_keyframe_do_not_wake_it() {
 
 #[test]
 fn where_it_rests_after_a_few_pictures_of_a_group_they_come_back_with_the_rest() {
-    let mut gate = PacketGate::new(PacketGateConfig::default());
+    let mut gate = awake();
     let mut rested = None;
-    for n in 0..10 * GOP {
+    for n in 1..10 * GOP {
         let given = stream(n);
         gate.take(given.clone());
         // The keyframe's picture comes three packets later, from a decoder that puts pictures into order.

@@ -152,6 +152,7 @@ fn read(mut camera: Camera, config: &ChainConfig, shared: &Arc<Shared>, clock: &
         let sentence = shared.status.follow(&status);
         if !matches!(status, CameraStatus::Streaming { .. }) {
             shared.set_resting(false);
+            reader.borrow_mut().interrupted();
             // What the connection says of itself counts; the next one may bring another stream.
             shared.sight(config, Stage::Decode, None);
         }

@@ -11,6 +11,7 @@ use vigil_gate::PacketGateConfig;
 
 use crate::analyse::AnalyserConfig;
 use crate::memory::MemoryStore;
+use crate::openings::Openings;
 
 /// Gives a camera its place at the detector; called again after a panic.
 pub type DetectorSource = Arc<dyn Fn() -> Box<dyn Detector> + Send + Sync>;
@@ -34,6 +35,8 @@ pub struct ChainConfig {
     pub rate: f64,
     /// Decode only keyframes while nothing goes on; `None` decodes everything.
     pub gate: Option<PacketGateConfig>,
+    /// Whose turn it is to be decoded in full at the start; shared by all cameras of an edge.
+    pub openings: Arc<Openings>,
     /// How.
     pub analyser: AnalyserConfig,
     /// Whose events they are.

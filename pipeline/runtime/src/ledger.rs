@@ -44,7 +44,7 @@ impl Tally {
 pub struct Ledger {
     received: Tally,
     gated: Tally,
-    woken: [(WakeCause, Counter); 4],
+    woken: [(WakeCause, Counter); 5],
     decoded: Tally,
     not_due: Tally,
     still: Tally,
@@ -72,6 +72,7 @@ impl Ledger {
                 wakes(WakeCause::Sizes, "sizes"),
                 wakes(WakeCause::Cut, "cut"),
                 wakes(WakeCause::NoSentinel, "no_sentinel"),
+                wakes(WakeCause::New, "new"),
             ],
             decoded: tally("vigil_frames_decoded_total"),
             not_due: tally("vigil_frames_not_due_total"),

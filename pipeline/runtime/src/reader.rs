@@ -8,11 +8,12 @@ use parking_lot::Mutex;
 use vigil_base::error::chain;
 use vigil_base::{EncodedPacket, Frame, SharedClock, Timestamp};
 use vigil_decode::{DecodeError, Decoder};
-use vigil_gate::{MotionGate, PacketGate, Step, WakeCause};
+use vigil_gate::{MotionGate, PacketGate, Reason, Step, WakeCause};
 
 use crate::behind::Behind;
 use crate::config::ChainConfig;
 use crate::ledger::DropCause;
+use crate::openings::Opening;
 use crate::sampler::Sampler;
 use crate::shared::Shared;
 use crate::status::Stage;
@@ -51,6 +52,8 @@ struct Gate {
     /// Capture time of the last keyframe, while awake and until its picture comes: a decoder that puts pictures into order
     /// (B-frames) gives it a few packets later.
     awaited: Option<Timestamp>,
+    /// Its turn, until it rests or has something to do.
+    turn: Option<Opening>,
 }
 
 impl<'a> Reader<'a> {
@@ -59,6 +62,7 @@ impl<'a> Reader<'a> {
             packets: PacketGate::new(gate),
             sentinels: MotionGate::new(config.analyser.gate.unwrap_or_default()),
             awaited: None,
+            turn: None,
         });
         let sampler = Sampler::new(config.rate);
         let decoded = Arc::default();
@@ -69,8 +73,13 @@ impl<'a> Reader<'a> {
     /// Takes the camera's next packet.
     pub fn take(&mut self, packet: EncodedPacket) {
         self.shared.ledger.received();
-        let Some(gate) = &mut self.gate else { return self.decode(&packet) };
         let (session, pts_ns) = (packet.session, packet.pts_ns);
+        if self.gate.as_ref().is_some_and(|gate| gate.packets.is_new()) && self.shared.is_busy() {
+            // Somebody stands on its first keyframes.
+            self.behind.begin(session, pts_ns, self.clock.monotonic());
+            self.open();
+        }
+        let Some(gate) = &mut self.gate else { return self.decode(&packet) };
         let step = gate.packets.take(packet);
         if matches!(step, Step::Look(_) | Step::Wake(..)) {
             self.behind.begin(session, pts_ns, self.clock.monotonic());
@@ -106,10 +115,26 @@ impl<'a> Reader<'a> {
             moved
         });
         if moved || self.shared.is_busy() {
+            gate.turn = None;
             gate.packets.busy(packet.capture_time);
         } else if gate.packets.rests(packet.capture_time) {
+            gate.turn = None;
             self.rest();
         }
+    }
+
+    /// The connection is gone: whoever waits for a turn need not wait for this camera.
+    pub fn interrupted(&mut self) {
+        if let Some(gate) = &mut self.gate {
+            gate.turn = None;
+        }
+    }
+
+    /// Wakes the gate for the first time.
+    fn open(&mut self) {
+        let Some(gate) = &mut self.gate else { return };
+        let packets = gate.packets.open();
+        self.wake(&packets, WakeCause::New);
     }
 
     fn rest(&mut self) {
@@ -126,7 +151,11 @@ impl<'a> Reader<'a> {
         let frame = self.decoded.lock().drain(..).next_back();
         let Some(gate) = &mut self.gate else { return };
         // A sentinel that cannot be decoded shows nobody that nothing goes on.
-        let moved = frame.as_ref().is_none_or(|frame| gate.sentinels.observe(frame).moved);
+        let moved = frame.as_ref().is_none_or(|frame| {
+            let motion = gate.sentinels.observe(frame);
+            // The very first has nothing to differ from.
+            motion.moved && motion.reason != Reason::First
+        });
         let packets = gate.packets.looked(moved);
         if moved {
             return self.wake(&packets, WakeCause::Sentinel);
@@ -134,11 +163,19 @@ impl<'a> Reader<'a> {
         if !packets.is_empty() {
             return self.catch_up(&packets);
         }
+        let is_new = gate.packets.is_new();
+        if is_new {
+            gate.turn = self.config.openings.take();
+            if gate.turn.is_some() {
+                return self.open();
+            }
+        }
+        self.shared.set_resting(true);
         let Some(frame) = frame else { return };
         self.shared.ledger.decoded();
         self.shared.status.frame_at(frame.capture_time);
         let since = self.last_put.map(|last| frame.capture_time.since(last));
-        if since.is_none_or(|since| since >= self.config.analyser.attention.still_refresh) {
+        if is_new || since.is_none_or(|since| since >= self.config.analyser.attention.still_refresh) {
             self.put(frame, false);
         } else {
             self.shared.ledger.still();

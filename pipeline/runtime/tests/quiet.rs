@@ -19,7 +19,7 @@ use vigil_base::{BoxPx, Detections, Frame, SystemClock, Timestamp};
 use vigil_camsim::{Coding, MountConfig, Simulator};
 use vigil_detect::{DetectError, Detector};
 use vigil_gate::PacketGateConfig;
-use vigil_runtime::CameraChain;
+use vigil_runtime::{CameraChain, ChainConfig, Openings};
 
 const WIDTH: usize = 320;
 const HEIGHT: usize = 240;
@@ -94,17 +94,27 @@ impl Detector for Bright {
     }
 }
 
-fn chain(simulator: &Simulator, gate: Option<PacketGateConfig>, sink: &Arc<Ended>) -> CameraChain {
+fn chain(
+    simulator: &Simulator,
+    gate: Option<PacketGateConfig>,
+    openings: &Arc<Openings>,
+    sink: &Arc<Ended>,
+) -> CameraChain {
     let config = chain_config(&simulator.url("quiet"), gate, Arc::new(|| Box::new(Bright)));
+    let config = ChainConfig { openings: openings.clone(), ..config };
     CameraChain::start(config, sink.clone(), Arc::new(SystemClock::new())).unwrap()
 }
 
 /// The walk is found behind the gate as it is without, and at least so many frames before it are not decoded.
 fn walk_is_found(mount: MountConfig, gate: PacketGateConfig, least_gated: u64) {
+    walk_is_found_by(&Openings::new(1), mount, gate, least_gated);
+}
+
+fn walk_is_found_by(openings: &Arc<Openings>, mount: MountConfig, gate: PacketGateConfig, least_gated: u64) {
     let simulator = Simulator::start(common::config([mount])).unwrap();
     let (gated, full) = (Arc::new(Ended::default()), Arc::new(Ended::default()));
-    let with_gate = chain(&simulator, Some(gate), &gated);
-    let without = chain(&simulator, None, &full);
+    let with_gate = chain(&simulator, Some(gate), openings, &gated);
+    let without = chain(&simulator, None, openings, &full);
 
     let (found, expected) = (gated.first(), full.first());
     let apart = |a: Timestamp, b: Timestamp| a.seconds_since(b).abs();
@@ -129,6 +139,14 @@ fn mount(clip_name: &str) -> MountConfig {
 #[test]
 fn a_walk_through_a_quiet_scene_is_found_from_its_first_moment_and_little_is_decoded() {
     walk_is_found(mount("plain"), PacketGateConfig::default(), RESTS);
+}
+
+#[test]
+fn so_it_is_before_the_camera_had_its_turn_to_learn_the_scene() {
+    let openings = Openings::new(1);
+    let _another_has_it = openings.take().unwrap();
+    walk_is_found_by(&openings, mount("no-turn"), PacketGateConfig::default(), RESTS);
+    assert!(openings.take().is_none());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use vigil_base::coverage::{Analysis, FrameCounts};
 use vigil_base::{CameraId, SharedClock};
 use vigil_proto::v1;
-use vigil_runtime::{CameraChain, CameraState, StartError, Unfit};
+use vigil_runtime::{CameraChain, CameraState, Openings, StartError, Unfit};
 use vigil_serve::HealthBoard;
 
 use crate::chain::chain_config;
@@ -30,6 +30,8 @@ pub(crate) struct Common {
     pub board: HealthBoard,
     /// What rules remember.
     pub memories: Memories,
+    /// Whose turn it is to learn its scene.
+    pub openings: Arc<Openings>,
 }
 
 /// The cameras that run.
@@ -199,8 +201,8 @@ impl Cameras {
     }
 
     fn start_one(&self, config: &EdgeConfig, camera: &CameraConfig) -> Result<(), StartError> {
-        let Common { model, plates, sink, clock, board, memories } = &self.common;
-        let chain = chain_config(config, camera, model, plates, board, memories.of(&camera.id));
+        let Common { sink, clock, .. } = &self.common;
+        let chain = chain_config(config, camera, &self.common);
         let chain = CameraChain::start(chain, sink.clone(), clock.clone())?;
         let running = Running { config: camera.clone(), chain: Arc::new(chain), told: FrameCounts::default() };
         self.running.lock().insert(camera.id.clone(), running);

@@ -8,23 +8,16 @@ use vigil_camera::{CameraClock, CameraStatus};
 use vigil_decode::DecoderConfig;
 use vigil_event::{EventConfig, EventContext, EventIds};
 use vigil_gate::{GateConfig, PacketGateConfig};
-use vigil_runtime::{AnalyserConfig, ChainConfig, MemoryStore, SightListener, StatusListener};
+use vigil_runtime::{AnalyserConfig, ChainConfig, SightListener, StatusListener};
 use vigil_serve::HealthBoard;
 use vigil_track::TrackerConfig;
 
+use crate::cameras::Common;
 use crate::clock_watch;
 use crate::config::{AnalysisConfig, CameraConfig, EdgeConfig};
-use crate::model::SharedModel;
-use crate::plates::SharedPlates;
 
-pub(crate) fn chain_config(
-    config: &EdgeConfig,
-    camera: &CameraConfig,
-    model: &Arc<SharedModel>,
-    plates: &SharedPlates,
-    board: &HealthBoard,
-    memory: Arc<dyn MemoryStore>,
-) -> ChainConfig {
+pub(crate) fn chain_config(config: &EdgeConfig, camera: &CameraConfig, common: &Common) -> ChainConfig {
+    let Common { model, plates, board, memories, openings, .. } = common;
     let analysis = &camera.analysis;
     let identity = model.identity();
     ChainConfig {
@@ -33,6 +26,7 @@ pub(crate) fn chain_config(
         decoder: DecoderConfig::default(),
         rate: analysis.frames_per_second(),
         gate: (analysis.motion_gate && analysis.packet_gate).then(PacketGateConfig::default),
+        openings: openings.clone(),
         analyser: AnalyserConfig {
             rules: camera.rules.clone(),
             gate: analysis.motion_gate.then(GateConfig::default),
@@ -57,7 +51,7 @@ pub(crate) fn chain_config(
         detector: model.detector_for(&camera.id, analysis.rate),
         on_status: on_status(camera, board),
         on_sight: on_sight(camera, board),
-        memory: Some(memory),
+        memory: Some(memories.of(&camera.id)),
     }
 }
 

@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vigil_base::{Event, SharedClock, SystemClock};
 use vigil_outbox::{Outbox, OutboxConfig, OutboxError};
-use vigil_runtime::StartError;
+use vigil_runtime::{Openings, StartError};
 use vigil_serve::grpc::StartError as GrpcStartError;
 use vigil_serve::{GrpcServer, HealthBoard, Reloads, ops, tls};
 use vigil_trust::accept::Protocol;
@@ -120,8 +120,15 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
     let sink = Arc::new(OutboxSink::new(outbox.clone(), board.clone()));
     let memories = Memories::open(&config, cut_off);
     let (model_in_use, sink_in_use, clock_in_use) = (model.clone(), sink.clone(), clock.clone());
-    let common =
-        Common { model: model_in_use, plates, sink: sink_in_use, clock: clock_in_use, board: board.clone(), memories };
+    let common = Common {
+        model: model_in_use,
+        plates,
+        sink: sink_in_use,
+        clock: clock_in_use,
+        board: board.clone(),
+        memories,
+        openings: Openings::for_this_machine(),
+    };
     let cameras = Arc::new(Cameras::start(&config, common)?);
     let grpc = grpc.add_service(Right::AskEdge, CoverageLog::server(journal.clone(), config.region.clone()));
     let serving = grpc.spawn(shutdown.clone());
@@ -145,7 +152,8 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
         };
         tokio::spawn(enrol::run(enrolment, shutdown.clone()));
     }
-    let shipper = Shipper { keeper, ..shipper(&config, (outbox, journal.outbox()), &cameras, clock, board.clone()) };
+    let shipper =
+        Shipper { keeper, ..shipper(&config, (outbox, journal.outbox()), &cameras, clock, board.clone()) };
     let shipping = tokio::spawn(ship::run(shipper, stop_shipping.clone()));
     let changing = reload::serve(reloads, config.clone(), cameras.clone(), board, shutdown).await;
 

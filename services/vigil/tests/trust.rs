@@ -55,7 +55,7 @@ fn operator(folder: &Path, server: SocketAddr, args: &[&str]) -> Command {
 
 /// Ids of all events a server has.
 fn found(folder: &Path, server: SocketAddr) -> Vec<String> {
-    let (status, shown, stderr) = run(&mut operator(folder, server, &["query", "--json", "--limit", "100000"]));
+    let (status, shown, stderr) = run(&mut operator(folder, server, &["query", "--json", "--limit", "10000000"]));
     assert_eq!(status, Some(0), "{stderr}");
     let events = shown.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     events.filter_map(|event| Some(event.get("event_id")?.as_str()?.to_owned())).collect()

@@ -18,7 +18,7 @@ use vigil_detect::{DetectError, Detector, Model, ModelCatalogue, ModelConfig, Ru
 use vigil_event::{EventConfig, EventContext, EventIds, Revision};
 use vigil_gate::{AttentionConfig, GateConfig, PacketGateConfig};
 use vigil_rules::RuleSet;
-use vigil_runtime::{AnalyserConfig, CameraChain, ChainConfig, DetectorSource, EventSink, SinkClosed};
+use vigil_runtime::{AnalyserConfig, CameraChain, ChainConfig, DetectorSource, EventSink, Openings, SinkClosed};
 use vigil_track::TrackerConfig;
 
 /// How long a condition may take on a loaded machine. Only a failing test waits so long.
@@ -150,6 +150,7 @@ pub fn chain_config(url: &str, gate: Option<PacketGateConfig>, detector: Detecto
         decoder: DecoderConfig::default(),
         rate: RATE,
         gate,
+        openings: Openings::new(1),
         analyser: AnalyserConfig {
             rules: RuleSet::default(),
             gate: gate.map(|_| GateConfig::default()),
