@@ -58,6 +58,7 @@ mod change;
 mod config;
 mod error;
 mod folder;
+mod kept;
 mod outbox;
 mod reader;
 mod record;
@@ -69,5 +70,6 @@ mod writer;
 
 pub use config::{DEFAULT_MAX_BYTES, OutboxConfig};
 pub use error::OutboxError;
+pub use kept::{Kept, KeptConfig, MAX_MARKS, Mark};
 pub use outbox::{Commit, Outbox};
 pub use record::{Backlog, MAX_RECORD_BYTES, MAX_SET_ASIDE, OpenEvent, Pending, PutOutcome, Record, SetAside};

@@ -115,12 +115,12 @@ fn pending(row: &Row<'_>) -> rusqlite::Result<Pending> {
     })
 }
 
-fn event_id(row: &Row<'_>, column: usize) -> rusqlite::Result<EventId> {
+pub(crate) fn event_id(row: &Row<'_>, column: usize) -> rusqlite::Result<EventId> {
     let bytes: [u8; 16] = row.get(column)?;
     EventId::from_bytes(bytes)
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Blob, Box::new(e)))
 }
 
-fn as_limit(count: usize) -> i64 {
+pub(crate) fn as_limit(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

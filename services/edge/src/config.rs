@@ -4,6 +4,7 @@ mod camera;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tonic::transport::Uri;
@@ -21,6 +22,10 @@ pub use camera::{AnalysisConfig, CameraConfig, LookAt, load_rules, plate_classes
 pub const MAX_CAMERAS: usize = 256;
 /// Smallest bound of an outbox: below it a few events with thumbnails would fill it.
 const MIN_OUTBOX_BYTES: u64 = 1024 * 1024;
+/// How long acknowledged events are kept: a region backs its index up every night, and somebody must find time to put it back.
+const DEFAULT_KEEP: Duration = Duration::from_hours(48);
+/// How much of them: forty thousand events with a thumbnail.
+const DEFAULT_KEEP_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// `edge.toml` as it is written.
 #[derive(Debug, Deserialize)]
@@ -68,10 +73,23 @@ struct RawPlates {
     model: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawOutbox {
     max_size: Option<String>,
+    #[serde(default = "default_keep", with = "humantime_serde")]
+    keep_acknowledged: Duration,
+    keep_acknowledged_size: Option<String>,
+}
+
+impl Default for RawOutbox {
+    fn default() -> Self {
+        Self { max_size: None, keep_acknowledged: DEFAULT_KEEP, keep_acknowledged_size: None }
+    }
+}
+
+fn default_keep() -> Duration {
+    DEFAULT_KEEP
 }
 
 /// `edge.toml` as it is meant: every value checked.
@@ -101,6 +119,10 @@ pub struct EdgeConfig {
     pub plates: PlateModelConfig,
     /// Most bytes that wait on the disk.
     pub outbox_max_bytes: u64,
+    /// For how long what the region has acknowledged is kept; zero: not at all.
+    pub keep_acknowledged: Duration,
+    /// And at most how many bytes of it.
+    pub keep_acknowledged_bytes: u64,
     /// The cameras.
     pub cameras: Vec<CameraConfig>,
 }
@@ -160,8 +182,12 @@ pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
     if raw.model.workers == Some(0) {
         return Err(invalid("model.workers".into(), "must be at least 1".into()));
     }
-    let outbox_max_bytes =
-        outbox_size(raw.outbox.max_size.as_deref()).map_err(|e| invalid("outbox.max_size".into(), e))?;
+    let size = |key: &str, text: &Option<String>, default| {
+        outbox_size(text.as_deref(), default).map_err(|problem| invalid(format!("outbox.{key}"), problem))
+    };
+    let outbox_max_bytes = size("max_size", &raw.outbox.max_size, vigil_outbox::DEFAULT_MAX_BYTES)?;
+    let keep_acknowledged_bytes =
+        size("keep_acknowledged_size", &raw.outbox.keep_acknowledged_size, DEFAULT_KEEP_BYTES)?;
     let base = path.parent().unwrap_or(Path::new("."));
     let enrol_token = enrol_token(&raw, base).map_err(|(key, problem)| invalid(key.into(), problem))?;
     let mut cameras: Vec<CameraConfig> = Vec::with_capacity(raw.cameras.len());
@@ -198,6 +224,8 @@ pub fn load(path: &Path) -> Result<EdgeConfig, ConfigError> {
             name: raw.plates.model,
         },
         outbox_max_bytes,
+        keep_acknowledged: raw.outbox.keep_acknowledged,
+        keep_acknowledged_bytes,
         cameras,
     })
 }
@@ -236,8 +264,8 @@ fn enrol_token(raw: &RawEdge, base: &Path) -> Result<Option<EnrolToken>, (&'stat
     Ok(Some(token))
 }
 
-fn outbox_size(text: Option<&str>) -> Result<u64, String> {
-    let Some(text) = text else { return Ok(vigil_outbox::DEFAULT_MAX_BYTES) };
+fn outbox_size(text: Option<&str>, default: u64) -> Result<u64, String> {
+    let Some(text) = text else { return Ok(default) };
     let size: bytesize::ByteSize =
         text.parse().map_err(|_| format!("{text:?} is no size: write a number and a unit, as 4GiB"))?;
     if size.as_u64() < MIN_OUTBOX_BYTES {

@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vigil_base::{Event, SharedClock, SystemClock};
-use vigil_outbox::{Outbox, OutboxConfig, OutboxError};
+use vigil_outbox::{Kept, KeptConfig, Outbox, OutboxConfig, OutboxError};
 use vigil_runtime::{Openings, StartError};
 use vigil_serve::grpc::StartError as GrpcStartError;
 use vigil_serve::{GrpcServer, HealthBoard, Reloads, ops, tls};
@@ -103,6 +103,15 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
         move || open_outbox(&folder, max_bytes, clock, &board)
     })
     .await??;
+    let kept = blocking({
+        let kept = KeptConfig {
+            path: config.data_dir.join("outbox/acknowledged.db"),
+            keep: config.keep_acknowledged,
+            max_bytes: config.keep_acknowledged_bytes,
+        };
+        move || Arc::new(Kept::open(kept))
+    })
+    .await?;
     let model = blocking({
         let (model, data_dir, clock, board) =
             (config.model.clone(), config.data_dir.clone(), clock.clone(), board.clone());
@@ -153,7 +162,7 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
         tokio::spawn(enrol::run(enrolment, shutdown.clone()));
     }
     let shipper =
-        Shipper { keeper, ..shipper(&config, (outbox, journal.outbox()), &cameras, clock, board.clone()) };
+        Shipper { keeper, ..shipper(&config, (outbox, kept, journal.outbox()), &cameras, clock, board.clone()) };
     let shipping = tokio::spawn(ship::run(shipper, stop_shipping.clone()));
     let changing = reload::serve(reloads, config.clone(), cameras.clone(), board, shutdown).await;
 
@@ -216,7 +225,7 @@ fn open_outbox(
 
 fn shipper(
     config: &EdgeConfig,
-    (outbox, coverage): (Arc<Outbox>, Arc<Outbox>),
+    (outbox, kept, coverage): (Arc<Outbox>, Arc<Kept>, Arc<Outbox>),
     cameras: &Arc<Cameras>,
     clock: SharedClock,
     board: HealthBoard,
@@ -229,6 +238,7 @@ fn shipper(
             edge: config.edge.clone(),
         },
         outbox,
+        kept,
         coverage,
         announced,
         cameras: Arc::new(move || cameras.health()),

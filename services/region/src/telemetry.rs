@@ -22,6 +22,7 @@ pub(crate) struct Telemetry {
     delivered: Counter,
     subscribers_ended: Counter,
     replaced: Counter,
+    fell_behind: Counter,
     index_events: Gauge,
     index_bytes: Gauge,
     disk_free_bytes: Gauge,
@@ -52,11 +53,22 @@ impl Telemetry {
             index_bytes: gauge!("vigil_index_bytes", "region" => label()),
             disk_free_bytes: gauge!("vigil_index_disk_free_bytes", "region" => label()),
             unreadable_parts: gauge!("vigil_index_unreadable_slices", "region" => label()),
+            fell_behind: counter!("vigil_ingest_fell_behind_total", "region" => label()),
             replaced: counter!("vigil_ingest_replaced_edges_total", "region" => label()),
             purged: counter!("vigil_retention_removed_events_total", "region" => label()),
             purge_runs: counter!("vigil_retention_runs_total", "region" => label(), "outcome" => "done"),
             purge_failures: counter!("vigil_retention_runs_total", "region" => label(), "outcome" => "failed"),
         }
+    }
+
+    /// The index lacks what an edge has been told is stored.
+    pub(crate) fn fell_behind(&self, edge: &EdgeId, lost: u32) {
+        self.fell_behind.increment(1);
+        tracing::warn!(
+            %edge,
+            lost_marks = lost,
+            "the index lacks events that it had acknowledged, as after a backup was put back; the edge sends them again"
+        );
     }
 
     /// A batch is durable and about to be acknowledged; `took` runs from its arrival.

@@ -13,7 +13,7 @@ use vigil_proto::v1;
 use vigil_proto::v1::publish_request::Message;
 use vigil_region::{Limits, RegionConfig};
 
-use common::server::{TestRegion, eventually, heartbeat, hello, reason, record, record_with};
+use common::server::{Edge, TestRegion, eventually, heartbeat, hello, reason, record, record_with};
 use common::{NOON, afternoon, ended, event, jpeg, region, secs};
 
 #[tokio::test]
@@ -260,4 +260,36 @@ async fn two_edges_publish_at_once_and_each_event_is_stored_once() {
     }
     assert_eq!(region.search_all(v1::EventFilter::default(), 333).await.len(), 2_000);
     assert_eq!(region.status().await.events, 2_000);
+}
+
+#[tokio::test]
+async fn an_edge_is_told_how_much_of_what_was_acknowledged_the_index_lacks() {
+    let temp = tempfile::tempdir().unwrap();
+    let region = TestRegion::start(temp.path()).await;
+    let stored = event(NOON);
+    region.edge("edge-1").await.publish(std::slice::from_ref(&stored)).await;
+    let mark = |id: EventId, revision| v1::AcknowledgedMark { event_id: id.to_string(), revision };
+    let unknown = || mark(EventId::at(NOON), 1);
+    let had = mark(stored.id, stored.revision);
+    let long_ago = mark(EventId::at(NOON - Duration::from_hours(40 * 24)), 1);
+    let connect = |marks: Vec<v1::AcknowledgedMark>| {
+        let greeting = v1::PublishHello { marks, ..hello("edge-2", "0192f3c4-5a6b-4c8d-9e0f-102132435465") };
+        Edge::connect(region.channel(), greeting)
+    };
+    for (marks, lost) in [
+        (vec![], 0),
+        (vec![had.clone(), unknown()], 0),
+        (vec![unknown(), unknown(), had.clone()], 2),
+        (vec![mark(stored.id, stored.revision + 1)], 1),
+        (vec![unknown(), long_ago], 1),
+        (vec![unknown(); 32], 32),
+    ] {
+        let told = connect(marks.clone()).await.unwrap().welcome.lost_marks;
+        assert_eq!(told, lost, "{marks:?}");
+    }
+    for marks in [vec![unknown(); 33], vec![v1::AcknowledgedMark { event_id: "x".into(), revision: 1 }]] {
+        let refused = connect(marks).await.map(drop).unwrap_err();
+        assert!(refused.message().contains("hello.marks"), "{refused}");
+    }
+    assert!(region.metrics().await.contains("vigil_ingest_fell_behind_total"));
 }

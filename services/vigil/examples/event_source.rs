@@ -18,13 +18,16 @@ use tokio_util::sync::CancellationToken;
 use vigil_base::event::{Attributes, EndReason, EventState, ModelRef};
 use vigil_base::{BoxNorm, CameraId, EdgeId, Event, EventId, RegionId, SystemClock, TimeSource, Timestamp, TrackId};
 use vigil_edge::ship::{self, Shipper, ShipperConfig};
-use vigil_outbox::{Outbox, OutboxConfig, OutboxError, Record};
+use vigil_outbox::{Kept, KeptConfig, Outbox, OutboxConfig, OutboxError, Record};
 use vigil_proto::convert::event_to_wire;
 use vigil_serve::HealthBoard;
 use vigil_trust::{Identity, Keeper, Owner, TlsFiles};
 
 /// Events made and committed together.
 const GROUP: u64 = 10;
+/// What was acknowledged is kept for so long, and so much of it.
+const KEEP: Duration = Duration::from_hours(1);
+const MAX_KEPT_BYTES: u64 = 1024 * 1024 * 1024;
 /// Between two attempts to keep them.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -45,10 +48,13 @@ async fn main() -> anyhow::Result<()> {
     };
     let open = |folder: &Path| Outbox::open(&OutboxConfig::new(folder), clock.clone()).map(Arc::new);
     let (outbox, coverage) = (open(Path::new(&folder))?, open(Path::new(&format!("{folder}-coverage")))?);
+    let kept = KeptConfig { path: Path::new(&folder).join("acknowledged.db"), keep: KEEP, max_bytes: MAX_KEPT_BYTES };
+    let kept = Arc::new(Kept::open(kept));
     let shutdown = CancellationToken::new();
     let shipper = Shipper {
         config: ShipperConfig { region_address: url.parse()?, region: region.clone(), edge: edge.clone() },
         outbox: outbox.clone(),
+        kept,
         coverage,
         announced: tokio::sync::watch::Sender::default().subscribe(),
         cameras: Arc::new(Vec::new),

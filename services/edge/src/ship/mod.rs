@@ -1,7 +1,10 @@
 //! Ships the outbox to the region: every record until it is acknowledged, in order, over one stream.
 //!
+//! What the region has acknowledged and lost is sent again, from what is kept beside the outbox.
+//!
 //! [`run`] never gives up; `session::run_once` is one connection, from hello to its end.
 
+mod again;
 mod coverage;
 mod error;
 mod opening;
@@ -16,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Uri};
 use vigil_base::{EdgeId, RegionId, SharedClock};
-use vigil_outbox::Outbox;
+use vigil_outbox::{Kept, Outbox};
 use vigil_proto::v1;
 use vigil_serve::HealthBoard;
 use vigil_serve::error::chain;
@@ -51,6 +54,8 @@ pub struct Shipper {
     pub config: ShipperConfig,
     /// What is shipped.
     pub outbox: Arc<Outbox>,
+    /// What the region has acknowledged, in case it loses it.
+    pub kept: Arc<Kept>,
     /// Reports of what was watched, shipped beside it to a region that takes them.
     pub coverage: Arc<Outbox>,
     /// The edge's cameras, announced with each connection. When they change, a new connection is made.

@@ -38,6 +38,8 @@ pub(super) struct Opened {
     /// None where the region does not tell its time.
     pub(super) clock: Option<ClockWatch>,
     pub(super) takes_coverage: bool,
+    /// How many of the marks it has lost, from the newest on.
+    pub(super) lost_marks: u32,
 }
 
 /// Opens the stream and waits for the region's welcome.
@@ -79,11 +81,11 @@ pub(super) async fn open(
         records: welcome.max_batch_records.clamp(1, MAX_BATCH_RECORDS) as usize,
         bytes: (welcome.max_batch_bytes.min(MAX_BATCH_BYTES) as usize).max(MAX_RECORD_BYTES),
     };
-    Ok(Opened { incoming, limits, clock, takes_coverage: welcome.takes_coverage })
+    Ok(Opened { incoming, limits, clock, takes_coverage: welcome.takes_coverage, lost_marks: welcome.lost_marks })
 }
 
-/// The first message: who this is, and its cameras.
-pub(super) fn hello(shipper: &Shipper, cameras: Vec<v1::Camera>) -> Outgoing {
+/// The first message: who this is, its cameras, and what was acknowledged.
+pub(super) fn hello(shipper: &Shipper, cameras: Vec<v1::Camera>, marks: Vec<v1::AcknowledgedMark>) -> Outgoing {
     let config = &shipper.config;
     Outgoing::Hello(v1::PublishHello {
         edge_id: config.edge.to_string(),
@@ -91,5 +93,6 @@ pub(super) fn hello(shipper: &Shipper, cameras: Vec<v1::Camera>) -> Outgoing {
         region_id: config.region.to_string(),
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
         cameras,
+        marks,
     })
 }

@@ -9,13 +9,15 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use vigil_base::EventId;
-use vigil_outbox::{OutboxError, Pending};
+use vigil_outbox::{Mark, OutboxError, Record};
 use vigil_proto::convert::time_to_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::publish_request::Message as Outgoing;
 use vigil_proto::v1::publish_response::Message as Incoming;
+use vigil_serve::error::chain;
 use vigil_trust::Dialer;
 
+use super::again::{self, Again};
 use super::coverage::CoverageShipment;
 use super::error::{ShipError, refused};
 use super::opening::{Limits, Opened, hello, open};
@@ -48,18 +50,20 @@ pub(super) async fn run_once(
     let (outgoing, receiver) = mpsc::channel(OUTGOING);
     let mut announced = shipper.announced.clone();
     let cameras = announced.borrow_and_update().clone();
+    let marks = marks(shipper).await?;
     let opened = async {
-        send(shipper, &outgoing, hello(shipper, cameras)).await?;
+        send(shipper, &outgoing, hello(shipper, cameras, again::on_wire(&marks))).await?;
         open(shipper, dialer, receiver).await
     };
     let Some(opened) = shutdown.run_until_cancelled(opened).await else { return Ok(()) };
-    let Opened { incoming, limits, clock, takes_coverage } = opened?;
+    let Opened { incoming, limits, clock, takes_coverage, lost_marks } = opened?;
     telemetry.connected();
     shipper.board.clear(COMPONENT);
     tracing::info!(region = %shipper.config.region, backlog = shipper.outbox.backlog().records, "connected to the region");
     let under_way = VecDeque::new();
     let coverage = takes_coverage.then(|| CoverageShipment::new(shipper.coverage.clone()));
-    Session { shipper, telemetry, outgoing, incoming, limits, clock, under_way, coverage, sent: 0, batches: 0 }
+    let again = Again::new(shipper.kept.clone(), &marks, lost_marks, &shipper.config.region).await?;
+    Session { shipper, telemetry, outgoing, incoming, limits, clock, under_way, coverage, again, sent: 0, batches: 0 }
         .ship(announced, shutdown)
         .await
 }
@@ -68,7 +72,9 @@ pub(super) async fn run_once(
 struct UnderWay {
     batch: u64,
     sent_at: Instant,
-    records: Vec<(EventId, u32)>,
+    records: Vec<Record>,
+    /// They had been acknowledged before.
+    again: bool,
 }
 
 struct Session<'a> {
@@ -82,6 +88,8 @@ struct Session<'a> {
     under_way: VecDeque<UnderWay>,
     /// None where the region takes no coverage.
     coverage: Option<CoverageShipment>,
+    /// What is sent first.
+    again: Again,
     /// The outbox's sequence of the last record that was sent.
     sent: u64,
     batches: u64,
@@ -98,7 +106,7 @@ impl Session<'_> {
         let mut heartbeats = tokio::time::interval(HEARTBEAT);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !shutdown.is_cancelled() {
-            let behind = *newest.borrow_and_update() > self.sent;
+            let behind = self.again.is_due() || *newest.borrow_and_update() > self.sent;
             if behind && self.under_way.len() < WINDOW && self.send_batch().await? {
                 continue;
             }
@@ -139,6 +147,13 @@ impl Session<'_> {
 
     /// Sends the next records after those that were sent; says whether there were any.
     async fn send_batch(&mut self) -> Result<bool, ShipError> {
+        if self.again.is_due() {
+            let records = self.again.next(self.limits).await?;
+            if !records.is_empty() {
+                self.send_records(records, true).await?;
+                return Ok(true);
+            }
+        }
         let (outbox, sent, limits) = (self.shipper.outbox.clone(), self.sent, self.limits);
         let read = move || outbox.next_batch_after(sent, limits.records, limits.bytes);
         let pending = tokio::task::spawn_blocking(read).await.map_err(|_| OutboxError::Closed)??;
@@ -148,20 +163,24 @@ impl Session<'_> {
             return Ok(false);
         };
         self.sent = last.sequence;
-        self.batches += 1;
-        let records = pending.iter().map(|p| (p.record.event_id, p.record.revision)).collect();
-        let batch = v1::EventBatch { sequence: self.batches, records: self.decode(pending).await? };
-        send(self.shipper, &self.outgoing, Outgoing::Batch(batch)).await?;
-        self.under_way.push_back(UnderWay { batch: self.batches, sent_at: Instant::now(), records });
+        self.send_records(pending.into_iter().map(|pending| pending.record).collect(), false).await?;
         Ok(true)
+    }
+
+    async fn send_records(&mut self, records: Vec<Record>, again: bool) -> Result<(), ShipError> {
+        self.batches += 1;
+        let batch = v1::EventBatch { sequence: self.batches, records: self.decode(&records).await? };
+        send(self.shipper, &self.outgoing, Outgoing::Batch(batch)).await?;
+        self.under_way.push_back(UnderWay { batch: self.batches, sent_at: Instant::now(), records, again });
+        Ok(())
     }
 
     /// Records as messages. One that cannot be decoded was damaged on this disk: it is set aside, and an empty event takes its
     /// place in the batch, so that positions still agree.
-    async fn decode(&self, pending: Vec<Pending>) -> Result<Vec<v1::EventRecord>, ShipError> {
-        let mut records = Vec::with_capacity(pending.len());
-        for Pending { record, .. } in pending {
-            let event = match v1::Event::decode(record.event) {
+    async fn decode(&self, stored: &[Record]) -> Result<Vec<v1::EventRecord>, ShipError> {
+        let mut records = Vec::with_capacity(stored.len());
+        for record in stored {
+            let event = match v1::Event::decode(record.event.clone()) {
                 Ok(event) => Some(event),
                 Err(error) => {
                     let reason = format!("the stored event is damaged: {error}");
@@ -169,7 +188,7 @@ impl Session<'_> {
                     None
                 }
             };
-            records.push(v1::EventRecord { event, thumbnail_jpeg: record.thumbnail });
+            records.push(v1::EventRecord { event, thumbnail_jpeg: record.thumbnail.clone() });
         }
         Ok(records)
     }
@@ -184,7 +203,8 @@ impl Session<'_> {
         let oldest = oldest.map_err(|_| OutboxError::Closed)??;
         let heartbeat = v1::PublishHeartbeat {
             edge_time: Some(time_to_wire(now)),
-            complete_until: Some(time_to_wire(oldest.map_or(now, |oldest| oldest.min(now)))),
+            // While it gets again what it has lost, nobody knows how far the region is complete.
+            complete_until: (!self.is_repeating()).then(|| time_to_wire(oldest.map_or(now, |oldest| oldest.min(now)))),
             backlog: self.shipper.outbox.backlog().records,
             cameras: (self.shipper.cameras)(),
         };
@@ -211,7 +231,7 @@ impl Session<'_> {
         self.telemetry.acknowledged(&ack, batch.sent_at.elapsed());
         let rejected: Vec<usize> = ack.rejections.iter().map(|rejection| rejection.index as usize).collect();
         for rejection in ack.rejections {
-            let Some(&(event_id, revision)) = batch.records.get(rejection.index as usize) else {
+            let Some(&Record { event_id, revision, .. }) = batch.records.get(rejection.index as usize) else {
                 return Err(self.protocol(format!("rejected record {} of a batch that has fewer", rejection.index)));
             };
             tracing::error!(event = %event_id, revision, reason = %rejection.reason, "the region rejected an event for good");
@@ -219,9 +239,23 @@ impl Session<'_> {
         }
         let kept = batch.records.into_iter().enumerate().filter(|(index, _)| !rejected.contains(index));
         let stored: Vec<_> = kept.map(|(_, record)| record).collect();
-        let outbox = self.shipper.outbox.clone();
-        let done = tokio::task::spawn_blocking(move || outbox.acknowledge(&stored)).await;
-        Ok(done.map_err(|_| OutboxError::Closed)??)
+        if batch.again {
+            self.telemetry.sent_again(stored.len());
+            return Ok(());
+        }
+        let (outbox, kept) = (self.shipper.outbox.clone(), self.shipper.kept.clone());
+        let now = self.shipper.clock.now();
+        let let_go = move || {
+            kept.keep(&stored, now);
+            let acknowledged: Vec<_> = stored.iter().map(|record| (record.event_id, record.revision)).collect();
+            outbox.acknowledge(&acknowledged)
+        };
+        Ok(tokio::task::spawn_blocking(let_go).await.map_err(|_| OutboxError::Closed)??)
+    }
+
+    /// Whether the region still lacks something of what it had acknowledged.
+    fn is_repeating(&self) -> bool {
+        self.again.is_due() || self.under_way.iter().any(|batch| batch.again)
     }
 
     async fn coverage_acknowledged(&mut self, ack: v1::CoverageAck) -> Result<(), ShipError> {
@@ -266,6 +300,16 @@ impl Session<'_> {
     fn protocol(&self, problem: String) -> ShipError {
         ShipError::Protocol { region: self.shipper.config.region.clone(), problem }
     }
+}
+
+/// What the hello names of what was acknowledged. A file that cannot be read does not keep an edge from its region.
+async fn marks(shipper: &Shipper) -> Result<Vec<Mark>, ShipError> {
+    let kept = shipper.kept.clone();
+    let marks = tokio::task::spawn_blocking(move || kept.marks()).await.map_err(|_| OutboxError::Closed)?;
+    Ok(marks.unwrap_or_else(|error| {
+        tracing::warn!(error = %chain(&error), "what the region has acknowledged cannot be read");
+        Vec::new()
+    }))
 }
 
 async fn send(

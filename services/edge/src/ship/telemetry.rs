@@ -10,6 +10,7 @@ pub(super) struct Telemetry {
     accepted: Counter,
     duplicates: Counter,
     rejected: Counter,
+    again: Counter,
     ack_wait: Histogram,
 }
 
@@ -21,6 +22,7 @@ impl Telemetry {
             accepted: shipped("accepted"),
             duplicates: shipped("duplicate"),
             rejected: shipped("rejected"),
+            again: counter!("vigil_shipped_again_records_total"),
             ack_wait: histogram!("vigil_batch_ack_seconds"),
         }
     }
@@ -31,6 +33,11 @@ impl Telemetry {
 
     pub(super) fn disconnected(&self) {
         self.connected.set(0.0);
+    }
+
+    /// The region has again what it had lost.
+    pub(super) fn sent_again(&self, records: usize) {
+        self.again.increment(records as u64);
     }
 
     pub(super) fn acknowledged(&self, ack: &v1::BatchAck, waited: Duration) {

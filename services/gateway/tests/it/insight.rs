@@ -5,8 +5,8 @@ use vigil_proto::v1;
 use vigil_proto::v1::RegionOutcome::{Answered, Unreachable};
 use vigil_proto::v1::insight_service_client::InsightServiceClient;
 
-use crate::real_regions::{Region, START, event};
-use crate::support::{Gateway, outcomes};
+use crate::real_regions::{START, event};
+use crate::support::{Gateway, Region, outcomes};
 
 fn time(second: i64) -> Option<prost_types::Timestamp> {
     Some(prost_types::Timestamp { seconds: START + second, nanos: 0 })

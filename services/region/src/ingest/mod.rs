@@ -4,6 +4,7 @@
 //! are in the order of the batches.
 
 mod check;
+mod marks;
 mod session;
 
 use std::sync::Arc;

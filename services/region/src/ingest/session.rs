@@ -17,6 +17,7 @@ use vigil_serve::{ErrorCode, ServiceError};
 use vigil_trust::Identity;
 
 use super::check::{CheckedBatch, CheckedCoverage, check_batch, check_coverage, check_heartbeat};
+use super::marks::{self, checked_marks};
 use crate::cameras::announced_cameras;
 use crate::context::Context;
 use crate::edges::{EdgeSession, Introduction};
@@ -51,7 +52,7 @@ pub(super) async fn run(
         let hello = read_hello(&mut requests).await?;
         introduce(&context, sender.as_ref(), hello).await
     };
-    let (introduction, session) = match introduced.await {
+    let (introduction, session, lost_marks) = match introduced.await {
         Ok(introduced) => introduced,
         Err(error) => {
             // The peer may be gone already.
@@ -60,7 +61,8 @@ pub(super) async fn run(
         }
     };
     context.telemetry.edge_connected(&introduction.edge, &introduction.software_version);
-    let stream = Stream { context: &context, edge: &introduction.edge, session: &session, responses: &responses };
+    let stream =
+        Stream { context: &context, edge: &introduction.edge, session: &session, responses: &responses, lost_marks };
     let ended = tokio::select! {
         ended = stream.serve(requests) => ended,
         () = session.superseded.cancelled() => Err(superseded()),
@@ -103,7 +105,7 @@ async fn introduce(
     context: &Context,
     sender: Option<&Identity>,
     hello: v1::PublishHello,
-) -> Result<(Introduction, EdgeSession), ServiceError> {
+) -> Result<(Introduction, EdgeSession, u32), ServiceError> {
     let edge = EdgeId::new(&hello.edge_id).map_err(|e| ServiceError::field("hello.edge_id", e))?;
     check_sender(sender, &edge)?;
     let instance: InstanceId = hello.instance_id.parse().map_err(|e| ServiceError::field("hello.instance_id", e))?;
@@ -112,10 +114,12 @@ async fn introduce(
     }
     let software_version = bounded_text("hello.software_version", hello.software_version, MAX_VERSION)?;
     let cameras = announced_cameras(&edge, hello.cameras).map_err(|e: WireError| e.within("hello"))?;
+    let marks = checked_marks(&hello.marks)?;
     let introduction = Introduction { edge, instance: instance.to_string(), software_version };
     let session = context.edges.connect(&introduction, &context.telemetry).await?;
     context.guard.announce_cameras(cameras).await.map_err(|e| context.failure("taking in the edge's cameras", &e))?;
-    Ok((introduction, session))
+    let lost = marks::lost(context, &introduction.edge, &marks).await?;
+    Ok((introduction, session, lost))
 }
 
 /// An edge publishes under its own name: where it showed a certificate, that is the certificate's.
@@ -136,6 +140,7 @@ struct Stream<'a> {
     edge: &'a EdgeId,
     session: &'a EdgeSession,
     responses: &'a Responses,
+    lost_marks: u32,
 }
 
 impl Stream<'_> {
@@ -147,6 +152,7 @@ impl Stream<'_> {
             max_batch_records: limits.max_batch_records,
             max_batch_bytes: limits.max_batch_bytes,
             takes_coverage: true,
+            lost_marks: self.lost_marks,
         };
         self.respond(Outgoing::Welcome(welcome)).await?;
         let (checked, batches) = mpsc::channel(BATCHES_WAITING);

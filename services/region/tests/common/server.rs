@@ -132,6 +132,7 @@ pub fn hello(edge: &str, instance: &str) -> v1::PublishHello {
         region_id: REGION.to_owned(),
         software_version: "1.2.3".to_owned(),
         cameras: Vec::new(),
+        marks: Vec::new(),
     }
 }
 

@@ -47,6 +47,7 @@ pub fn hello(region: &str) -> v1::PublishRequest {
         region_id: region.to_owned(),
         software_version: "test".to_owned(),
         cameras: Vec::new(),
+        marks: Vec::new(),
     };
     v1::PublishRequest { message: Some(Message::Hello(hello)) }
 }

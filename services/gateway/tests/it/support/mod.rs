@@ -3,6 +3,7 @@
 
 mod fake;
 mod raw;
+mod real;
 mod subscriber;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,6 +25,7 @@ use vigil_serve::Reloads;
 
 pub use fake::{Behaviour, FakeRegion};
 pub use raw::{RawServer, free_address};
+pub use real::{Region, whole_event};
 pub use subscriber::Subscriber;
 
 /// A free port of this machine.
