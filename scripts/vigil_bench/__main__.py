@@ -4,7 +4,7 @@ import json
 import subprocess
 import time
 
-from . import accuracy, cost, many, plates, quiet, soak
+from . import accuracy, cost, index, many, plates, quiet, soak
 from .machine import describe, emit, resident_mb, tell, vigil
 from .rig import Rig
 
@@ -45,7 +45,8 @@ def latency(options):
 
 BENCHES = {"cost": cost.cost, "gates": cost.gates, "many": many.run, "quiet": quiet.run, "plates": plates.run,
            "memory": memory,
-           "latency": latency, "accuracy": accuracy.run, "soak": soak.run}
+           "latency": latency, "accuracy": accuracy.run, "soak": soak.run,
+           "index": index.index, "fan-out": index.fan_out}
 
 
 def main():
@@ -57,6 +58,8 @@ def main():
     parser.add_argument("--reconnects", type=int, default=200, help="forced reconnects in memory")
     parser.add_argument("--hour", action="store_true", help="memory: an hour of loops")
     parser.add_argument("--hours", type=float, default=1 / 12, help="length of the soak; five minutes when absent")
+    parser.add_argument("--events", type=int, default=1_000_000, help="index: how many events it holds")
+    parser.add_argument("--engine", choices=["sqlite", "postgres"], help="index: this one alone")
     options = parser.parse_args()
     emit(**describe())
     for name in options.names or ["cost", "memory", "latency"]:
