@@ -2,6 +2,7 @@
 
 const PROTOS: &[&str] = &[
     "vigil/v1/appearance.proto",
+    "vigil/v1/audit.proto",
     "vigil/v1/camera.proto",
     "vigil/v1/coverage.proto",
     "vigil/v1/enrolment.proto",

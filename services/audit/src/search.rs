@@ -26,6 +26,8 @@ pub struct Search {
     pub method: Option<String>,
     /// Somewhere in the question: a camera, a plate.
     pub text: Option<String>,
+    /// Exactly this outcome: the name of a gRPC status, or `Refused`.
+    pub outcome: Option<String>,
     /// Records after this one.
     pub after: u64,
     /// Most records to return.
@@ -50,6 +52,7 @@ impl Search {
             && (is(&self.subject, Some(&entry.subject)) || is(&self.subject, entry.on_behalf_of.as_deref()))
             && is(&self.case, entry.case.as_deref())
             && is(&self.method, Some(&entry.method))
+            && is(&self.outcome, Some(&entry.outcome.code))
             && self.text.as_deref().is_none_or(|text| entry.question.to_string().contains(text))
     }
 }

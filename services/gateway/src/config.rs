@@ -21,6 +21,9 @@ use vigil_base::RegionId;
 use vigil_base::config::Share;
 use vigil_serve::audited::Required;
 use vigil_serve::config::{ConfigError, load};
+use vigil_serve::door::LimitsSection;
+use vigil_serve::{DoorConfig, DoorSections, SubjectLimits};
+use vigil_signin::{RightsRow, SignInSection};
 use vigil_trust::{TlsFiles, TlsSection, exposure};
 
 /// An operator's question waits this long at most.
@@ -65,6 +68,11 @@ pub struct RawGatewayConfig {
     subscriber_patience: Option<Duration>,
     max_fan_out: Option<usize>,
     tls: Option<TlsSection>,
+    sign_in: Option<SignInSection>,
+    #[serde(default)]
+    rights: Vec<RightsRow>,
+    #[serde(default)]
+    subject_limits: LimitsSection,
     #[serde(default)]
     plaintext_beyond_loopback: bool,
     regions: Vec<RawRegion>,
@@ -139,6 +147,8 @@ pub struct GatewayConfig {
     pub subscriber_patience: Duration,
     /// Regions one question may go to.
     pub max_fan_out: usize,
+    /// Whether people sign in, what is open to whom, and how much each may ask.
+    pub door: DoorConfig,
     /// Certificates; where there are none, nobody has to show who it is.
     pub tls: Option<TlsFiles>,
     /// In order of id.
@@ -163,6 +173,7 @@ impl GatewayConfig {
             max_subscriptions: DEFAULT_SUBSCRIPTIONS,
             subscriber_patience: DEFAULT_PATIENCE,
             max_fan_out: MAX_FAN_OUT,
+            door: DoorConfig::new(SubjectLimits::of_gateway()),
             tls: None,
             regions,
         }
@@ -202,7 +213,10 @@ impl RawGatewayConfig {
         let required = Required { purpose: self.access.require_purpose, case: self.access.require_case };
         let (listen, ops_listen) = (self.listen, self.ops_listen);
         let tls = self.tls.map(|tls| tls.resolve(folder));
-        let mut config = GatewayConfig { listen, ops_listen, audit_dir, required, tls, ..local };
+        let sections = DoorSections { sign_in: self.sign_in, rights: self.rights, subject_limits: self.subject_limits };
+        let door = sections.resolve(folder, SubjectLimits::of_gateway());
+        let door = door.map_err(|(key, problem)| invalid(&key, problem))?;
+        let mut config = GatewayConfig { listen, ops_listen, audit_dir, required, door, tls, ..local };
         if let Some(deadline) = self.default_deadline {
             if !DEADLINE_RANGE.contains(&deadline) {
                 return Err(invalid("default_deadline", "must be within 50ms and 5m".to_owned()));

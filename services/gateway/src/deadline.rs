@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Extensions, Request};
-use vigil_serve::{Access, Requester};
+use vigil_base::RegionId;
+use vigil_serve::{Access, Bearer, CameraScope, ErrorCode, Requester, ServiceError};
+
+use crate::report::Failure;
 
 /// The header in which a client says how long it waits (gRPC over HTTP/2, "Timeout").
 const GRPC_TIMEOUT: &str = "grpc-timeout";
@@ -23,8 +26,49 @@ pub(crate) struct Question {
     /// [`vigil_base::Clock::monotonic`] at which the regions' time is up.
     ends_at: Duration,
     trace: Vec<(&'static str, MetadataValue<Ascii>)>,
-    /// Why it is asked, and for whom.
+    asker: Asker,
+}
+
+/// Who asks the regions, through this gateway, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
     access: Access,
+    /// The asker's own token: each region verifies it itself.
+    bearer: Option<Bearer>,
+    scope: CameraScope,
+}
+
+impl Asker {
+    fn of<M>(request: &Request<M>) -> Self {
+        let told = request.extensions().get::<Access>().cloned().unwrap_or_default();
+        let requester = request.extensions().get::<Requester>().filter(|requester| requester.proved);
+        let on_behalf_of = requester.map(|requester| requester.subject.clone());
+        let scope = request.extensions().get().cloned().unwrap_or_else(CameraScope::everything);
+        Self { access: Access { on_behalf_of, ..told }, bearer: request.extensions().get().cloned(), scope }
+    }
+
+    /// The gateway itself.
+    fn own() -> Self {
+        Self { access: Access::default(), bearer: None, scope: CameraScope::everything() }
+    }
+
+    /// Into the metadata of a call to a region.
+    pub(crate) fn write(&self, metadata: &mut MetadataMap) {
+        self.access.write(metadata);
+        if let Some(bearer) = &self.bearer {
+            bearer.write(metadata);
+        }
+    }
+
+    /// Whether that region may be asked for it, by this gateway's own rights; the region has its own beside them.
+    pub(crate) fn may_ask(&self, region: &RegionId) -> Result<(), Failure> {
+        if self.scope.touches(region) {
+            return Ok(());
+        }
+        let who = self.access.on_behalf_of.as_deref().unwrap_or("this requester");
+        let message = format!("no row of this gateway's [[rights]] opens region {region} to {who}");
+        Err(Failure::Denied(ServiceError::new(ErrorCode::Denied, message).into()))
+    }
 }
 
 impl Question {
@@ -37,21 +81,22 @@ impl Question {
             let value = metadata.get(name).filter(|value| value.len() <= MAX_TRACE_HEADER)?;
             Some((name, value.clone()))
         });
-        let told = request.extensions().get::<Access>().cloned().unwrap_or_default();
-        let requester = request.extensions().get::<Requester>().filter(|requester| requester.proved);
-        let on_behalf_of = requester.map(|requester| requester.subject.clone());
-        let access = Access { on_behalf_of, ..told };
-        Self { ends_at: now + regions_time(whole, share), trace: trace.collect(), access }
+        Self { ends_at: now + regions_time(whole, share), trace: trace.collect(), asker: Asker::of(request) }
     }
 
     /// A question of the gateway's own.
     pub(crate) fn own(budget: Duration, now: Duration) -> Self {
-        Self { ends_at: now + budget, trace: Vec::new(), access: Access::default() }
+        Self { ends_at: now + budget, trace: Vec::new(), asker: Asker::own() }
     }
 
-    /// Why it is asked, and for whom.
-    pub(crate) fn into_access(self) -> Access {
-        self.access
+    /// Who asks, and why.
+    pub(crate) fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
+    /// Who asks, and why.
+    pub(crate) fn into_asker(self) -> Asker {
+        self.asker
     }
 
     /// Time the regions have left.
@@ -66,7 +111,7 @@ impl Question {
         for (name, value) in &self.trace {
             request.metadata_mut().insert(*name, value.clone());
         }
-        self.access.write(request.metadata_mut());
+        self.asker.write(request.metadata_mut());
         request
     }
 }

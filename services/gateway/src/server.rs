@@ -7,18 +7,22 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vigil_audit::{AuditError, AuditLog};
 use vigil_base::{SharedClock, SystemClock};
+use vigil_proto::v1::audit_service_server::AuditServiceServer;
 use vigil_proto::v1::camera_service_server::CameraServiceServer;
 use vigil_proto::v1::coverage_service_server::CoverageServiceServer;
 use vigil_proto::v1::event_query_service_server::EventQueryServiceServer;
 use vigil_proto::v1::event_stream_service_server::EventStreamServiceServer;
 use vigil_proto::v1::insight_service_server::InsightServiceServer;
 use vigil_proto::v1::region_service_server::RegionServiceServer;
+use vigil_serve::audit_search::AuditSearch;
 use vigil_serve::token::KeyError;
-use vigil_serve::{AuditLayer, GrpcServer, HealthBoard, Reloads, TokenKey, grpc, ops, tls};
+use vigil_serve::{AuditLayer, Door, GrpcServer, HealthBoard, Reloads, TokenKey, grpc, ops, tls};
+use vigil_signin::http::HttpError;
 use vigil_trust::accept::Protocol;
 use vigil_trust::{CredentialsError, Keeper, Owner, Right, Role, Security};
 
 use crate::admission::Admission;
+use crate::audit::Audit;
 use crate::cameras::Cameras;
 use crate::config::GatewayConfig;
 use crate::coverage::Coverage;
@@ -50,6 +54,9 @@ pub enum StartError {
     /// Its certificates cannot be used.
     #[error("the [tls] section")]
     Tls(#[from] CredentialsError),
+    /// The issuer that people sign in with cannot be asked.
+    #[error("the [sign_in] section")]
+    SignIn(#[from] HttpError),
     /// The key of page tokens and cursors cannot be had.
     #[error("token key")]
     Key(#[from] KeyError),
@@ -82,12 +89,15 @@ impl GatewayServer {
         let keeper = tls.transpose()?;
         let security = Security::of(keeper.as_ref(), Right::Connect, Protocol::Grpc);
         let server = GrpcServer::bind(config.listen, security, board.clone()).await?.audited(audit);
+        let door = Door::new(&config.door, None, clock.clone())?;
+        let server = server.behind(door.clone());
         let ops_error = |source| StartError::Ops { address: config.ops_listen, source };
         let ops = ops::serve_ops(config.ops_listen, keeper.as_ref(), board.clone(), shutdown.clone()).await;
         let ops_address = ops.map_err(ops_error)?;
         if let Some(keeper) = keeper.clone() {
             tokio::spawn(tls::follow(keeper, board.clone(), shutdown.clone()));
         }
+        tokio::spawn(door.follow(board.clone(), shutdown.clone()));
         let context = context(&config, keeper, (key, clock), &board, &shutdown);
         let address = server.address();
         tracing::info!(%address, %ops_address, regions = config.regions.len(), "gateway serves");
@@ -172,6 +182,9 @@ fn add_services(
     let coverage = CoverageServiceServer::new(Coverage::new(context.clone()));
     let insight = InsightServiceServer::new(Insight::new(context.clone()));
     let regions = RegionServiceServer::new(RegionsStatus::new(context.clone()));
+    let key = TokenKey::clone(&context.key);
+    let own = AuditSearch::new(config.audit_dir.clone(), key, context.clock.clone(), None);
+    let audit = AuditServiceServer::new(Audit::new(context.clone(), own));
     let right = Right::AskGateway;
     server
         .add_service(right, queries.max_decoding_message_size(MAX_REQUEST_BYTES))
@@ -179,5 +192,6 @@ fn add_services(
         .add_service(right, cameras.max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, insight.max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, coverage.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(right, audit.max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, regions.max_decoding_message_size(MAX_REQUEST_BYTES))
 }

@@ -88,6 +88,8 @@ pub struct Scope {
     tells_edges_apart: bool,
     /// By camera.
     cameras: HashMap<String, CameraRules>,
+    /// Only cameras that are known are open, and of them not all.
+    is_closed: bool,
 }
 
 #[derive(Debug)]
@@ -102,13 +104,28 @@ struct CameraRules {
 impl Scope {
     /// Lays a clearance over the cameras and edges that are known. Takes some microseconds a camera.
     pub fn new(clearance: Clearance, roster: &Roster) -> Self {
-        let sole = clearance.sole();
+        Self::laid(clearance, roster, None)
+    }
+
+    /// As [`Self::new`], but only of cameras that `opens` says are open, given the edges that are known to read them. Of others,
+    /// and of those that are not known, nothing is given.
+    pub fn within(clearance: Clearance, roster: &Roster, opens: &dyn Fn(&CameraId, &BTreeSet<EdgeId>) -> bool) -> Self {
+        Self::laid(clearance, roster, Some(opens))
+    }
+
+    fn laid(
+        clearance: Clearance,
+        roster: &Roster,
+        opens: Option<&dyn Fn(&CameraId, &BTreeSet<EdgeId>) -> bool>,
+    ) -> Self {
+        let sole = clearance.sole().filter(|_| opens.is_none());
         let mut scope = Self {
             sole,
             classes: vec![EdgeClass { is_in: HashSet::new(), edges: Vec::new() }],
             class_of: HashMap::new(),
             tells_edges_apart: !clearance.edge_groups().is_empty(),
             cameras: HashMap::new(),
+            is_closed: opens.is_some(),
             clearance,
         };
         if sole.is_none() {
@@ -117,6 +134,8 @@ impl Scope {
         for (camera, edges) in roster.cameras() {
             let by_class =
                 scope.classes.iter().map(|class| scope.clearance.decide_among(camera.as_str(), &class.is_in));
+            let is_open = opens.is_none_or(|opens| opens(camera, edges));
+            let by_class = by_class.map(|rule| rule.filter(|_| is_open));
             let by_class = if sole.is_some() { Box::from([sole]) } else { by_class.collect() };
             let read_by = edges.iter().map(|edge| scope.class_of.get(edge.as_str()).copied().unwrap_or(0)).collect();
             let rules = CameraRules { id: camera.clone(), by_class, read_by };
@@ -162,6 +181,7 @@ impl Scope {
         let rule = match known {
             _ if self.sole.is_some() => self.sole.map(|at| self.clearance.rule(at)),
             Some((rules, class)) => rules.by_class[class].map(|at| self.clearance.rule(at)),
+            None if self.is_closed => None,
             None => self.clearance.decide(camera, Some(edge)),
         };
         Ruling { rule }
@@ -187,7 +207,8 @@ impl Scope {
 
     /// What decides about a camera that the region does not know.
     fn unknown(&self, camera: &CameraId) -> CameraRules {
-        let decide = |class: &EdgeClass| self.clearance.decide_among(camera.as_str(), &class.is_in);
+        let rule = |class: &EdgeClass| self.clearance.decide_among(camera.as_str(), &class.is_in);
+        let decide = |class: &EdgeClass| rule(class).filter(|_| !self.is_closed);
         let by_class = self.classes.iter().map(decide).collect();
         CameraRules { id: camera.clone(), by_class, read_by: BTreeSet::new() }
     }

@@ -8,10 +8,10 @@ use vigil_proto::convert::{bounded_text, geo_from_wire, geo_to_wire, time_to_wir
 use vigil_proto::v1::camera_service_server::{CameraService, CameraServiceServer};
 use vigil_proto::{WireError, v1};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_serve::{ErrorCode, Requester, ServiceError};
+use vigil_serve::{ErrorCode, ServiceError};
 
 use crate::context::Context;
-use crate::guard::{Found, Guard, Pass, Question};
+use crate::guard::{Found, Guard, Guest, Pass, Question};
 use crate::index::{CameraEntry, CameraOrigin, Etag, PutCamera};
 use crate::query::page_size;
 
@@ -81,7 +81,7 @@ impl CameraService for RegistryService {
 
 impl RegistryService {
     fn pass<T>(&self, request: &Request<T>) -> Pass {
-        self.context.guard.admit(&Requester::of(request.extensions()))
+        self.context.guard.admit(&Guest::of(request.extensions()))
     }
 
     async fn list(

@@ -9,7 +9,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use vigil_base::RegionId;
 use vigil_serve::config::{ConfigError, load};
+use vigil_serve::door::LimitsSection;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+use vigil_serve::{DoorConfig, DoorSections, SubjectLimits};
+use vigil_signin::{RightsRow, SignInSection};
 use vigil_trust::{TlsFiles, TlsSection, exposure};
 
 pub use self::index::{EngineName, IndexConfig, IndexFile};
@@ -76,6 +79,14 @@ pub struct RegionFile {
     pub slice: Duration,
     /// File that says who is given what; absent: whoever may ask is given everything. Relative to the configuration file.
     pub policy: Option<PathBuf>,
+    /// Whom people sign in with.
+    pub sign_in: Option<SignInSection>,
+    /// What is open to whom of those who sign in.
+    #[serde(default)]
+    pub rights: Vec<RightsRow>,
+    /// What one requester may ask.
+    #[serde(default)]
+    pub subject_limits: LimitsSection,
     /// Certificates, for mutual TLS.
     pub tls: Option<TlsSection>,
     /// Where edges get their certificates, on the region that holds the authority.
@@ -183,6 +194,8 @@ pub struct RegionConfig {
     pub slice: Duration,
     /// File that says who is given what; where there is none, whoever may ask is given everything.
     pub policy: Option<PathBuf>,
+    /// Whether people sign in, what is open to whom, and how much each may ask.
+    pub door: DoorConfig,
     /// Certificates; where there are none, nobody has to show who it is.
     pub tls: Option<TlsFiles>,
     /// Where edges get their certificates, if here.
@@ -208,6 +221,7 @@ impl RegionConfig {
             access: Access::default(),
             slice: DEFAULT_SLICE,
             policy: None,
+            door: DoorConfig::new(SubjectLimits::of_region()),
             tls: None,
             enrolment: None,
             limits: Limits::default(),
@@ -251,6 +265,11 @@ impl RegionConfig {
         }
         let base = path.parent().unwrap_or(Path::new(""));
         let data_dir = base.join(file.data_dir);
+        let sections = DoorSections { sign_in: file.sign_in, rights: file.rights, subject_limits: file.subject_limits };
+        let door = match sections.resolve(base, SubjectLimits::of_region()) {
+            Ok(door) => door,
+            Err((key, problem)) => return invalid(&key, problem),
+        };
         Ok(Self {
             index: file.index.resolve(&file.region_id, path)?,
             region_id: file.region_id,
@@ -263,6 +282,7 @@ impl RegionConfig {
             access: file.access,
             slice: file.slice,
             policy: file.policy.map(|policy| base.join(policy)),
+            door,
             tls: file.tls.map(|tls| tls.resolve(base)),
             enrolment: file.enrolment.map(|enrolment| EnrolmentConfig {
                 listen: enrolment.listen,

@@ -34,6 +34,9 @@ pub enum RegionError {
     /// Its certificates cannot be used.
     #[error("the [tls] section")]
     Tls(#[from] vigil_trust::CredentialsError),
+    /// The issuer that people sign in with cannot be asked.
+    #[error("the [sign_in] section")]
+    SignIn(#[from] vigil_signin::http::HttpError),
     /// The authority that enrols edges cannot be used.
     #[error("the [enrolment] section: {problem}")]
     Enrolment {

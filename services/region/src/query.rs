@@ -9,10 +9,10 @@ use vigil_proto::convert::{Filter, filter_from_wire, required_time, time_to_wire
 use vigil_proto::v1;
 use vigil_proto::v1::event_query_service_server::{EventQueryService, EventQueryServiceServer};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_serve::{ErrorCode, Requester, ServiceError, Trail};
+use vigil_serve::{ErrorCode, ServiceError, Trail};
 
 use crate::context::Context;
-use crate::guard::{Found, Guard, Pass, Question};
+use crate::guard::{Found, Guard, Guest, Pass, Question};
 use crate::index::types::{begin_range, event_of_thumbnail};
 use crate::index::{CountGroup, CountQuery, GroupKey, Position, SearchQuery, UnreadablePart};
 use crate::tokens::FilterHash;
@@ -78,7 +78,7 @@ impl EventQueryService for QueryService {
 
 impl QueryService {
     fn pass<T>(&self, request: &Request<T>) -> Pass {
-        self.context.guard.admit(&Requester::of(request.extensions()))
+        self.context.guard.admit(&Guest::of(request.extensions()))
     }
 
     async fn search(&self, pass: &Pass, request: v1::SearchRequest) -> Result<v1::SearchResponse, ServiceError> {

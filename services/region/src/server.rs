@@ -9,9 +9,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vigil_audit::AuditLog;
 use vigil_base::{SharedClock, SystemClock};
+use vigil_proto::v1::audit_service_server::AuditServiceServer;
+use vigil_serve::audit_search::AuditSearch;
 use vigil_serve::audited::Required;
 use vigil_serve::ops::serve_ops;
-use vigil_serve::{AuditLayer, GrpcServer, HealthBoard, Reloads, TokenKey, tls};
+use vigil_serve::{AuditLayer, Door, GrpcServer, HealthBoard, Reloads, TokenKey, tls};
 use vigil_trust::accept::Protocol;
 use vigil_trust::{Identity, Keeper, Owner, Right, Security};
 
@@ -86,6 +88,7 @@ impl RegionServer {
         let shutdown = CancellationToken::new();
         let board = HealthBoard::new();
         let edges = Edges::load(Arc::clone(&index), config.limits.max_edges, Arc::clone(&clock)).await?;
+        let door = Door::new(&config.door, Some(config.region_id.clone()), Arc::clone(&clock))?;
         // Bound before anything is spawned: an address in use leaves nothing behind.
         let security = Security::of(keeper.as_ref(), Right::Connect, Protocol::Grpc);
         let grpc = GrpcServer::bind(config.listen, security, board.clone()).await?;
@@ -94,7 +97,13 @@ impl RegionServer {
         let ops_address = ops.map_err(ops_error)?;
         let (fatal_sender, fatal) = watch::channel(None);
         let context = Arc::new(Context {
-            tokens: Tokens::new(key, config.region_id.clone(), index.index_id(), config.retention, Arc::clone(&clock)),
+            tokens: Tokens::new(
+                key.clone(),
+                config.region_id.clone(),
+                index.index_id(),
+                config.retention,
+                Arc::clone(&clock),
+            ),
             telemetry: Telemetry::new(&config.region_id),
             limits: config.limits.clone(),
             retention: config.retention,
@@ -107,8 +116,10 @@ impl RegionServer {
             fatal: fatal_sender,
         });
         let grpc_address = grpc.address();
-        let grpc = grpc.audited(AuditLayer::new(Arc::new(audit), required));
-        let grpc = add_services(grpc, &context, &shutdown);
+        let grpc = grpc.audited(AuditLayer::new(Arc::new(audit), required)).behind(door.clone());
+        let folder = config.audit_dir.clone();
+        let search = AuditSearch::new(folder, key, Arc::clone(&context.clock), Some(config.region_id.clone()));
+        let grpc = add_services(grpc, &context, search, &shutdown);
         let (grpc, enrolment) = match enrolment {
             Some(enrolment) => (enrolment.add_renewals(grpc), Some(enrolment.serve(&context.board, &shutdown).await?)),
             None => (grpc, None),
@@ -119,6 +130,7 @@ impl RegionServer {
             tokio::spawn(retention::run(Arc::clone(&context), shutdown.clone())),
             tokio::spawn(figures::run(Arc::clone(&context), shutdown.clone())),
         ];
+        background.push(tokio::spawn(door.follow(context.board.clone(), shutdown.clone())));
         background.extend(enrolment.map(|(_, task)| task));
         background
             .extend(keeper.map(|keeper| tokio::spawn(tls::follow(keeper, context.board.clone(), shutdown.clone()))));
@@ -205,7 +217,7 @@ async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<(Arc<dyn Ind
 /// Who stands before the index.
 async fn guard(config: &RegionConfig, index: &Arc<dyn Index>, clock: &SharedClock) -> Result<Guard, RegionError> {
     let policy = config.policy.as_deref().map(load_policy).transpose()?;
-    Ok(Guard::new(Arc::clone(index), policy, Arc::clone(clock)).await?)
+    Ok(Guard::new(config.region_id.clone(), Arc::clone(index), policy, Arc::clone(clock)).await?)
 }
 
 fn open_index(config: &RegionConfig, clock: SharedClock) -> Result<Arc<dyn Index>, IndexError> {
@@ -259,7 +271,12 @@ pub fn migrate(config: &RegionConfig) -> Result<(), IndexError> {
     }
 }
 
-fn add_services(grpc: GrpcServer, context: &Arc<Context>, shutdown: &CancellationToken) -> GrpcServer {
+fn add_services(
+    grpc: GrpcServer,
+    context: &Arc<Context>,
+    search: AuditSearch,
+    shutdown: &CancellationToken,
+) -> GrpcServer {
     let shared = || Arc::clone(context);
     grpc.add_service(Right::Publish, IngestService::server(shared(), shutdown.clone()))
         .add_service(Right::AskRegion, QueryService::server(shared()))
@@ -268,4 +285,5 @@ fn add_services(grpc: GrpcServer, context: &Arc<Context>, shutdown: &Cancellatio
         .add_service(Right::AskRegion, RegistryService::server(shared()))
         .add_service(Right::AskRegion, LedgerService::server(shared()))
         .add_service(Right::AskRegion, StatusService::server(shared()))
+        .add_service(Right::AskRegion, AuditServiceServer::new(search))
 }

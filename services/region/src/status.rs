@@ -6,11 +6,11 @@ use tonic::{Request, Response, Status, async_trait};
 use vigil_proto::convert::{time_from_wire, time_to_wire};
 use vigil_proto::v1;
 use vigil_proto::v1::region_service_server::{RegionService, RegionServiceServer};
+use vigil_serve::ServiceError;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_serve::{Requester, ServiceError};
 
 use crate::context::Context;
-use crate::guard::{Pass, Question};
+use crate::guard::{Guest, Pass, Question};
 use crate::index::IndexStats;
 
 /// Version that the region reports of itself.
@@ -73,7 +73,7 @@ impl RegionService for StatusService {
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let started = self.context.clock.monotonic();
-        let pass = self.context.guard.admit(&Requester::of(request.extensions()));
+        let pass = self.context.guard.admit(&Guest::of(request.extensions()));
         self.context.check_named(&request.into_inner().region_id)?;
         let statuses = vec![self.status(&pass).await?];
         let report = self.context.report_on(started, &pass, &Question::cameras(&[]));

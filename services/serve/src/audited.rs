@@ -40,12 +40,13 @@ const PREFIX: usize = 5;
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Services whose calls are questions, or change what is asked about. What edges send and what machines ask of each other's state is
 /// not among them.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "vigil.v1.EventQueryService",
     "vigil.v1.EventStreamService",
     "vigil.v1.InsightService",
     "vigil.v1.CameraService",
     "vigil.v1.CoverageService",
+    "vigil.v1.AuditService",
 ];
 
 /// What every question must say about itself.

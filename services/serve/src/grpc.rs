@@ -14,12 +14,13 @@ use tonic::service::{Interceptor, Routes, RoutesBuilder};
 use tonic::transport::Server;
 use tonic::{Request, Status};
 use tonic_health::ServingStatus;
+use vigil_base::SystemClock;
 use vigil_trust::accept::{self, Connection};
 use vigil_trust::{Identity, PeerInfo, Right, Security};
 
 use crate::audited::AuditLayer;
+use crate::door::{self, Door};
 use crate::health::HealthBoard;
-use crate::requester::RequesterLayer;
 use crate::{ErrorCode, ServiceError};
 
 /// Largest message taken. Above the largest batch of an edge; also set on each service, whose own default is 4 MiB.
@@ -56,6 +57,7 @@ pub struct GrpcServer {
     services: Vec<&'static str>,
     board: HealthBoard,
     audit: Option<AuditLayer>,
+    door: Door,
 }
 
 impl GrpcServer {
@@ -64,7 +66,9 @@ impl GrpcServer {
         let bind_error = |source| StartError::Bind { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
-        Ok(Self { listener, address, security, routes: Routes::builder(), services: Vec::new(), board, audit: None })
+        let door = Door::open(SystemClock::shared());
+        let (routes, services) = (Routes::builder(), Vec::new());
+        Ok(Self { listener, address, security, routes, services, board, audit: None, door })
     }
 
     /// The bound address.
@@ -135,6 +139,13 @@ impl GrpcServer {
         self
     }
 
+    /// Has callers let in by this door.
+    #[must_use]
+    pub fn behind(mut self, door: Door) -> Self {
+        self.door = door;
+        self
+    }
+
     /// Serves until `shutdown`, then refuses new calls (GOAWAY) and lets open ones end within [`DRAIN`].
     ///
     /// gRPC health of the server (the empty name) and of each service follows the board.
@@ -149,7 +160,7 @@ impl GrpcServer {
             routes = routes.layer(audit);
         }
         // Around all others: it is known who asks before anything is done about it.
-        let routes = Routes::from(routes.layer(RequesterLayer));
+        let routes = Routes::from(routes.layer(self.door));
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -189,6 +200,7 @@ struct Guard {
 
 impl Interceptor for Guard {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        door::refusal(request.extensions())?;
         let Some(right) = self.right else { return Ok(request) };
         // Not reached: TLS lets in nobody who shows no certificate.
         let nobody =

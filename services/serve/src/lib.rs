@@ -1,7 +1,9 @@
 //! What every Vigil server process shares, so that a region, a gateway and an edge look alike from outside.
 //!
 //! - [`access`]: why somebody asks: purpose and case number.
+//! - [`audit_search`]: the audit log over gRPC, for auditors alone.
 //! - [`audited`]: every question into the audit log, before its answer leaves.
+//! - [`door`]: who asks is found out: certificates, tokens, roles, how much one may ask.
 //! - [`grpc`]: a gRPC server with health, reflection, keepalive, limits and an orderly end.
 //! - [`ops`]: the HTTP side for operators: `/metrics` (Prometheus), `/healthz` (what is wrong), `/livez`.
 //! - [`health`]: one board per process where each component says what is wrong with it.
@@ -14,8 +16,10 @@
 //! - [`tls`]: certificates that are followed while a process runs, and what is wrong with them.
 
 pub mod access;
+pub mod audit_search;
 pub mod audited;
 pub mod config;
+pub mod door;
 pub mod error;
 pub mod grpc;
 pub mod health;
@@ -28,10 +32,12 @@ pub mod token;
 
 pub use access::Access;
 pub use audited::{AuditLayer, Trail};
+pub use door::{Bearer, Door, DoorConfig, DoorSections, SubjectLimits};
 pub use error::{ErrorCode, ServiceError};
 pub use grpc::GrpcServer;
 pub use health::{HealthBoard, Problem};
 pub use reload::Reloads;
 pub use requester::Requester;
 pub use token::{TokenError, TokenKey};
+pub use vigil_signin::CameraScope;
 pub use vigil_trust::person::Role;

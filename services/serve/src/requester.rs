@@ -1,17 +1,14 @@
-//! Who asks: one value in the extensions of each request, put there before any service or the audit log sees it.
+//! Who asks: one value in the extensions of each request, put there by the [door](crate::door) before any service or the audit log
+//! sees it.
 //!
 //! It says what was proved and what was merely said: a certificate proves a name, and a gateway's word for whom it asks does not.
 
 use std::collections::BTreeSet;
-use std::task::{Context, Poll};
 
-use axum::body::Body;
-use http::{Extensions, HeaderMap, Request};
+use http::{Extensions, HeaderMap};
 use tonic::metadata::MetadataMap;
-use tower_layer::Layer;
-use tower_service::Service;
 use vigil_trust::person::Role;
-use vigil_trust::{Identity, PeerInfo};
+use vigil_trust::{Fingerprint, Identity, PeerInfo};
 
 use crate::access::Access;
 
@@ -21,7 +18,8 @@ pub const ANONYMOUS: &str = "anonymous";
 /// Who asks, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requester {
-    /// The name: of a certificate, as `vigil://operator/alice`; for whom a gateway says that it asks; or [`ANONYMOUS`].
+    /// The name: of a token, as its issuer knows it; of a certificate, as `vigil://operator/alice`; for whom a gateway says that it
+    /// asks; or [`ANONYMOUS`].
     pub subject: String,
     /// The department it belongs to, where that is known.
     pub department: Option<String>,
@@ -57,7 +55,7 @@ impl Requester {
     }
 
     /// Who asks by the connection's certificate and by what the question says of itself.
-    fn of_connection(extensions: &Extensions, headers: &HeaderMap) -> Self {
+    pub(crate) fn of_connection(extensions: &Extensions, headers: &HeaderMap) -> Self {
         // What cannot be read is refused by the audit log's layer, which says what is wrong with it.
         let access = Access::of(&MetadataMap::from_headers(headers.clone())).unwrap_or_default();
         let known = Self { purpose: access.purpose, case: access.case, ..Self::anonymous() };
@@ -77,38 +75,9 @@ pub(crate) fn certified(extensions: &Extensions) -> Option<&Identity> {
     Some(&extensions.get::<PeerInfo>()?.peer.as_ref()?.identity)
 }
 
-/// Says of each request who asks.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RequesterLayer;
-
-impl<S> Layer<S> for RequesterLayer {
-    type Service = Introduced<S>;
-
-    fn layer(&self, inner: S) -> Introduced<S> {
-        Introduced { inner }
-    }
-}
-
-/// A service whose requests say who asks.
-#[derive(Debug, Clone)]
-pub struct Introduced<S> {
-    inner: S,
-}
-
-impl<S: Service<Request<Body>>> Service<Request<Body>> for Introduced<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> S::Future {
-        let requester = Requester::of_connection(request.extensions(), request.headers());
-        request.extensions_mut().insert(requester);
-        self.inner.call(request)
-    }
+/// The certificate at the other end of the connection.
+pub(crate) fn shown_certificate(extensions: &Extensions) -> Option<Fingerprint> {
+    Some(extensions.get::<PeerInfo>()?.peer.as_ref()?.fingerprint)
 }
 
 #[cfg(test)]
@@ -116,7 +85,7 @@ mod tests {
     use std::sync::Arc;
 
     use vigil_base::Timestamp;
-    use vigil_trust::{Fingerprint, Peer};
+    use vigil_trust::Peer;
 
     use super::*;
 

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
 use clap::Args;
+use parking_lot::Mutex;
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use vigil_base::SystemClock;
 use vigil_proto::v1;
+use vigil_proto::v1::audit_service_client::AuditServiceClient;
 use vigil_proto::v1::camera_service_client::CameraServiceClient;
 use vigil_proto::v1::coverage_service_client::CoverageServiceClient;
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
@@ -21,7 +24,7 @@ use vigil_proto::v1::region_service_client::RegionServiceClient;
 use vigil_serve::Access;
 use vigil_trust::{Dialer, Expect, Keeper, Owner, TlsFiles, dial};
 
-use crate::exit;
+use crate::{exit, session};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,6 +46,12 @@ pub struct ServerArgs {
     pub case: Option<String>,
     #[command(flatten)]
     pub tls: TlsArgs,
+    /// File with the token that says who you are; absent: VIGIL_TOKEN, else the session of `vigil sign-in`.
+    #[arg(long, global = true, env = "VIGIL_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// What goes with each request, as of the last connection.
+    #[arg(skip)]
+    pub bearer: Arc<Mutex<Option<MetadataValue<Ascii>>>>,
 }
 
 /// What to show to a server that is reached over https.
@@ -76,12 +85,15 @@ impl ServerArgs {
     /// A server that nobody named, asked for the program's own ends.
     pub fn to(server: &str, timeout: Duration, purpose: &str) -> Self {
         let (purpose, tls) = (Some(purpose.to_owned()), TlsArgs::default());
-        Self { server: server.to_owned(), timeout, purpose, case: None, tls }
+        let server = server.to_owned();
+        Self { server, timeout, purpose, case: None, tls, token_file: None, bearer: Arc::default() }
     }
 
     /// A connection to the server.
     pub async fn connect(&self) -> anyhow::Result<Channel> {
         let dialer = self.dialer().map_err(exit::wrong_use)?;
+        let bearer = session::bearer(self.endpoint()?.uri(), self.token_file.as_deref()).await?;
+        *self.bearer.lock() = bearer;
         let connected = dialer.connect().await;
         connected.map_err(|error| match dial::fault_in(&error) {
             Some(fault) if !matches!(fault, dial::DialError::Connect { .. }) => anyhow!("{fault}"),
@@ -117,6 +129,9 @@ impl ServerArgs {
         let mut request = tonic::Request::new(message);
         let access = Access { purpose: self.purpose.clone(), case: self.case.clone(), on_behalf_of: None };
         access.write(request.metadata_mut());
+        if let Some(bearer) = self.bearer.lock().clone() {
+            request.metadata_mut().insert("authorization", bearer);
+        }
         request
     }
 
@@ -164,6 +179,11 @@ pub fn coverage(channel: Channel) -> CoverageServiceClient<Channel> {
 /// Questions over many events.
 pub fn insight(channel: Channel) -> InsightServiceClient<Channel> {
     InsightServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER)
+}
+
+/// Who asked what.
+pub fn audit(channel: Channel) -> AuditServiceClient<Channel> {
+    AuditServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER)
 }
 
 /// The regions' state.

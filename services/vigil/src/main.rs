@@ -28,6 +28,7 @@ mod plates;
 mod progress;
 #[cfg(feature = "edge")]
 mod rules_trial;
+mod session;
 mod signals;
 mod watched;
 mod when;
@@ -68,6 +69,10 @@ enum Command {
     Status(commands::status::StatusArgs),
     Coverage(commands::coverage::CoverageArgs),
     Audit(commands::audit::AuditArgs),
+    Issuer(commands::issuer::IssuerArgs),
+    SignIn(commands::sign_in::SignInArgs),
+    SignOut(commands::sign_in::SignOutArgs),
+    Whoami(commands::sign_in::WhoamiArgs),
     #[cfg(feature = "edge")]
     Analyze(commands::analyze::AnalyzeArgs),
     Track(commands::track::TrackArgs),
@@ -110,7 +115,11 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cameras(args) => client(commands::cameras::run(args)),
         Command::Status(args) => client(commands::status::run(args)),
         Command::Coverage(args) => client(commands::coverage::run(args)),
-        Command::Audit(args) => commands::audit::run(args),
+        Command::Audit(args) => client(commands::audit::run(args)),
+        Command::Issuer(args) => server(logged(commands::issuer::run(args))),
+        Command::SignIn(args) => client(commands::sign_in::sign_in(args)),
+        Command::SignOut(args) => commands::sign_in::sign_out(args),
+        Command::Whoami(args) => client(commands::sign_in::whoami(args)),
         #[cfg(feature = "edge")]
         Command::Analyze(args) => {
             // A camera's fault ends the command, and is its error.

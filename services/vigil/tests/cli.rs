@@ -40,6 +40,10 @@ fn help_teaches_every_command() {
         "camsim",
         "config",
         "doctor",
+        "sign-in",
+        "sign-out",
+        "whoami",
+        "issuer",
     ] {
         assert!(top.contains(command), "{command} is not in the help");
         let (status, help, _) = run(vigil().args([command, "--help"]));

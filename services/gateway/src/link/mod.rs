@@ -142,6 +142,7 @@ impl RegionLink {
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
+        question.asker().may_ask(self.id())?;
         let now = self.clock.monotonic();
         // Bound to a name: a guard inside the match would be held over the call.
         let admitted = self.breaker.lock().admit(now);

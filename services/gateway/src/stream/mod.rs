@@ -68,7 +68,7 @@ impl Streams {
         let first = Place::of_start(start, since, now);
         let replacements = self.context.federation.replacements();
         let (sender, notes) = mpsc::channel(NOTES);
-        let mut sources = Sources::new(self.context.clone(), filter, first, question.into_access(), sender);
+        let mut sources = Sources::new(self.context.clone(), filter, first, question.into_asker(), sender);
         let unheard = sources.follow(&mut places, !resumed && since.is_none())?.into_iter().collect();
         let (outlet, stream) = outlet::open(places.seal(&self.context.key, now), self.patience);
         let (key, clock) = (self.context.key.clone(), self.context.clock.clone());

@@ -9,10 +9,10 @@ use vigil_base::{RegionId, SharedClock};
 use vigil_proto::v1;
 use vigil_proto::v1::event_stream_service_client::EventStreamServiceClient;
 use vigil_proto::v1::subscribe_response::Message;
-use vigil_serve::Access;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
 
 use super::cursor::Place;
+use crate::deadline::Asker;
 use crate::link::RegionLink;
 use crate::report::{Failure, Freshness, other_region};
 
@@ -62,8 +62,8 @@ enum Stop {
 /// What is wanted of a region.
 pub(super) struct Wanted {
     pub(super) filter: v1::EventFilter,
-    /// Why, and for whom.
-    pub(super) access: Access,
+    /// Who wants it, and why.
+    pub(super) asker: Asker,
     /// The stream begins now and nothing has been tried yet: the region's own "now" is better than this machine's.
     pub(super) fresh: bool,
 }
@@ -168,12 +168,13 @@ impl Reader {
     }
 
     async fn subscribe(&self) -> Result<Streaming<v1::SubscribeResponse>, Failure> {
+        self.wanted.asker.may_ask(self.link.id())?;
         let mut message = self.place.request(self.wanted.filter.clone());
         if self.wanted.fresh {
             message.since = None;
         }
         let mut request = Request::new(message);
-        self.wanted.access.write(request.metadata_mut());
+        self.wanted.asker.write(request.metadata_mut());
         let mut client =
             EventStreamServiceClient::new(self.link.streams()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         match client.subscribe(request).await {

@@ -7,10 +7,11 @@ use tokio::task::JoinSet;
 use vigil_base::RegionId;
 use vigil_proto::convert::{Filter, filter_to_wire};
 use vigil_proto::v1;
-use vigil_serve::{Access, ServiceError};
+use vigil_serve::ServiceError;
 
 use super::cursor::{Place, Places};
 use super::reader::{Note, Reader, Wanted};
+use crate::deadline::Asker;
 use crate::federation::Context;
 use crate::link::RegionLink;
 
@@ -24,21 +25,15 @@ pub(super) struct Sources {
     filter: Filter,
     /// Where regions begin in which the stream has no place yet.
     first: Place,
-    access: Access,
+    asker: Asker,
     notes: mpsc::Sender<Note>,
     readers: JoinSet<()>,
     read: Vec<Arc<RegionLink>>,
 }
 
 impl Sources {
-    pub(super) fn new(
-        context: Context,
-        filter: Filter,
-        first: Place,
-        access: Access,
-        notes: mpsc::Sender<Note>,
-    ) -> Self {
-        Self { context, filter, first, access, notes, readers: JoinSet::new(), read: Vec::new() }
+    pub(super) fn new(context: Context, filter: Filter, first: Place, asker: Asker, notes: mpsc::Sender<Note>) -> Self {
+        Self { context, filter, first, asker, notes, readers: JoinSet::new(), read: Vec::new() }
     }
 
     /// Reads every region that is meant now and is not read yet, each from its place; says which those are. What is no longer
@@ -52,7 +47,7 @@ impl Sources {
             meant.into_iter().filter(|link| !self.read.iter().any(|read| Arc::ptr_eq(read, link))).collect();
         for link in &added {
             let place = places.get_or(link.id(), &self.first);
-            let wanted = Wanted { filter: self.region_filter(link.id()), access: self.access.clone(), fresh };
+            let wanted = Wanted { filter: self.region_filter(link.id()), asker: self.asker.clone(), fresh };
             let (notes, clock) = (self.notes.clone(), self.context.clock.clone());
             self.readers.spawn(Reader::new(link.clone(), wanted, place, notes, clock).run());
         }

@@ -9,6 +9,7 @@ mod limits;
 mod query;
 mod real_regions;
 mod reload;
+mod sign_in;
 mod simulation;
 mod stream;
 mod support;

@@ -16,13 +16,15 @@ mod questions;
 mod registry;
 mod report;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
-use vigil_base::{CameraId, EdgeId, SharedClock, Timestamp};
-use vigil_policy::{Asker, Clearance, Policy, Roster, Scope};
-use vigil_serve::{ErrorCode, Requester, ServiceError};
+use tonic::Extensions;
+use vigil_base::{CameraId, EdgeId, RegionId, SharedClock, Timestamp};
+use vigil_policy::{Asker, Clearance, Policy, PolicyFile, Roster, RuleFile, Scope};
+use vigil_serve::{CameraScope, ErrorCode, Requester, ServiceError};
 
 pub use self::policy_file::load_policy;
 pub(crate) use self::questions::Found;
@@ -39,11 +41,36 @@ const MAX_SCOPES: usize = 64;
 #[derive(Debug, Default)]
 struct Known {
     roster: Roster,
-    scopes: Vec<Arc<Scope>>,
+    /// By what they were made of.
+    scopes: Vec<(Arc<Scope>, CameraScope)>,
 }
+
+/// Who asks, and the cameras that its rights open to it: all where nobody signs in.
+#[derive(Debug, Clone)]
+pub(crate) struct Guest {
+    requester: Requester,
+    within: CameraScope,
+}
+
+impl Guest {
+    /// Whoever sent a request.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        let within = extensions.get().cloned().unwrap_or_else(CameraScope::everything);
+        Self { requester: Requester::of(extensions), within }
+    }
+}
+
+/// What decides where there is no policy, and rights restrict: everything is given of what they open.
+static WITHOUT_POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| {
+    let grants = vec!["everything".to_owned()];
+    let rule = RuleFile { id: "everything".to_owned(), grants, proved: Some(false), ..RuleFile::default() };
+    let file = PolicyFile { rules: vec![rule], ..PolicyFile::default() };
+    Arc::new(Policy::resolve(&file, "").expect("one rule that asks for nothing"))
+});
 
 /// Stands between the index and whoever answers.
 pub(crate) struct Guard {
+    region: RegionId,
     index: Arc<dyn Index>,
     known: RwLock<Known>,
     policy: watch::Sender<Option<Arc<Policy>>>,
@@ -76,7 +103,12 @@ impl Pass {
 
 impl Guard {
     /// A guard of what is in the index.
-    pub(crate) async fn new(index: Arc<dyn Index>, policy: Option<Arc<Policy>>, clock: SharedClock) -> Result<Self> {
+    pub(crate) async fn new(
+        region: RegionId,
+        index: Arc<dyn Index>,
+        policy: Option<Arc<Policy>>,
+        clock: SharedClock,
+    ) -> Result<Self> {
         let mut roster = Roster::default();
         let sources = index.sources().await?;
         sources.cameras.iter().for_each(|camera| roster.add_camera(camera, None));
@@ -91,7 +123,7 @@ impl Guard {
             }
         }
         let known = RwLock::new(Known { roster, scopes: Vec::new() });
-        Ok(Self { index, known, policy: watch::Sender::new(policy), clock })
+        Ok(Self { region, index, known, policy: watch::Sender::new(policy), clock })
     }
 
     /// The index, for what takes events in, keeps them and removes them. Never for an answer: those go through a [`Pass`], which
@@ -121,28 +153,37 @@ impl Guard {
         self.policy.subscribe()
     }
 
-    /// What this requester may see now.
-    pub(crate) fn admit(&self, requester: &Requester) -> Pass {
+    /// What this requester may see now: what the policy gives of the cameras that its rights open.
+    pub(crate) fn admit(&self, guest: &Guest) -> Pass {
         let now = self.clock.now();
-        let policy = self.policy.borrow().clone();
-        let scope = policy.map(|policy| self.scope(policy.clearance(&asker(requester, &roles(requester)), now)));
-        Pass { scope, now }
+        let Guest { requester, within } = guest;
+        let restricts = !within.covers(&self.region);
+        let policy = self.policy.borrow().clone().or_else(|| restricts.then(|| WITHOUT_POLICY.clone()));
+        let clearance = policy.map(|policy| policy.clearance(&asker(requester, &roles(requester)), now));
+        Pass { scope: clearance.map(|clearance| self.scope(clearance, within)), now }
     }
 
-    fn scope(&self, clearance: Clearance) -> Arc<Scope> {
-        let like = |scope: &&Arc<Scope>| *scope.clearance() == clearance;
-        if let Some(scope) = self.known.read().scopes.iter().find(like) {
+    fn scope(&self, clearance: Clearance, within: &CameraScope) -> Arc<Scope> {
+        let like = |(scope, made_within): &&(Arc<Scope>, CameraScope)| {
+            *scope.clearance() == clearance && made_within == within
+        };
+        if let Some((scope, _)) = self.known.read().scopes.iter().find(like) {
             return Arc::clone(scope);
         }
         let mut known = self.known.write();
-        if let Some(scope) = known.scopes.iter().find(like) {
+        if let Some((scope, _)) = known.scopes.iter().find(like) {
             return Arc::clone(scope);
         }
         if known.scopes.len() >= MAX_SCOPES {
             known.scopes.clear();
         }
-        let scope = Arc::new(Scope::new(clearance, &known.roster));
-        known.scopes.push(Arc::clone(&scope));
+        let opens = |camera: &CameraId, edges: &BTreeSet<EdgeId>| within.holds_at(&self.region, edges, camera);
+        let scope = match within.covers(&self.region) {
+            true => Scope::new(clearance, &known.roster),
+            false => Scope::within(clearance, &known.roster, &opens),
+        };
+        let scope = Arc::new(scope);
+        known.scopes.push((Arc::clone(&scope), within.clone()));
         scope
     }
 

@@ -21,14 +21,14 @@ use vigil_proto::convert::{
 use vigil_proto::v1;
 use vigil_proto::v1::insight_service_server::{InsightService as Service, InsightServiceServer};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_serve::{Requester, ServiceError, Trail};
+use vigil_serve::{ServiceError, Trail};
 
 pub use presence::presence;
 pub use sightings::{MAX_SIGHTINGS, sightings};
 pub use track::track;
 
 use crate::context::Context;
-use crate::guard::{Found, Guard, Pass, Question};
+use crate::guard::{Found, Guard, Guest, Pass, Question};
 use crate::index::{EventSearch, Index, IndexError, SearchPage, SearchQuery};
 use crate::query::not_found;
 
@@ -72,7 +72,7 @@ impl InsightService {
     }
 
     fn pass<T>(&self, request: &Request<T>) -> Pass {
-        self.context.guard.admit(&Requester::of(request.extensions()))
+        self.context.guard.admit(&Guest::of(request.extensions()))
     }
 
     fn visible<'g>(&'g self, pass: &'g Pass) -> Visible<'g> {

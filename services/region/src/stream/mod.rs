@@ -18,10 +18,11 @@ use vigil_proto::convert::time_from_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::event_stream_service_server::{EventStreamService, EventStreamServiceServer};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_serve::{ErrorCode, Requester, ServiceError, Trail};
+use vigil_serve::{ErrorCode, ServiceError, Trail};
 
 use self::subscriber::{Subscriber, Subscription};
 use crate::context::Context;
+use crate::guard::Guest;
 use crate::index::CommitSeq;
 use crate::query::checked_filter;
 use crate::tokens::FilterHash;
@@ -104,7 +105,7 @@ impl EventStreamService for StreamService {
         &self,
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let (trail, requester) = (Trail::of(request.extensions()), Requester::of(request.extensions()));
+        let (trail, requester) = (Trail::of(request.extensions()), Guest::of(request.extensions()));
         let subscription = self.open(request.get_ref()).await?;
         let place = self.enter()?;
         // One more than may wait: the last place is kept for the message that ends the stream.

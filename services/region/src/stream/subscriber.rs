@@ -11,10 +11,10 @@ use vigil_policy::Policy;
 use vigil_proto::convert::{Filter, time_to_wire};
 use vigil_proto::v1;
 use vigil_proto::v1::subscribe_response::Message;
-use vigil_serve::{ErrorCode, Requester, ServiceError, Trail};
+use vigil_serve::{ErrorCode, ServiceError, Trail};
 
 use crate::context::Context;
-use crate::guard::{Pass, Question};
+use crate::guard::{Guest, Pass, Question};
 use crate::index::{CommitSeq, FeedPage};
 use crate::tokens::FilterHash;
 
@@ -51,7 +51,7 @@ pub(super) struct Subscriber {
     subscription: Subscription,
     messages: mpsc::Sender<Result<v1::SubscribeResponse, Status>>,
     latest: watch::Receiver<CommitSeq>,
-    requester: Requester,
+    requester: Guest,
     /// What the requester may see, as of the last page or heartbeat.
     pass: Pass,
     policy: watch::Receiver<Option<Arc<Policy>>>,
@@ -66,7 +66,7 @@ impl Subscriber {
     pub(super) fn new(
         context: Arc<Context>,
         subscription: Subscription,
-        requester: Requester,
+        requester: Guest,
         messages: mpsc::Sender<Result<v1::SubscribeResponse, Status>>,
         trail: Trail,
     ) -> Self {

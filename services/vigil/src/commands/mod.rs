@@ -12,6 +12,7 @@ pub mod coverage;
 pub mod demo;
 #[cfg(feature = "edge")]
 pub mod doctor;
+pub mod issuer;
 pub mod journeys;
 #[cfg(feature = "edge")]
 pub mod model;
@@ -22,6 +23,7 @@ pub mod query;
 #[cfg(feature = "region")]
 pub mod region;
 pub mod serve;
+pub mod sign_in;
 pub mod status;
 pub mod subscribe;
 pub mod track;

@@ -136,7 +136,12 @@ impl<'a> Subscription<'a> {
         let answer = client::streams(channel).subscribe(request).await.map_err(|e| self.classify(&e))?;
         let mut messages = answer.into_inner();
         while let Some(message) = messages.next().await {
-            let Some(message) = message.map_err(|e| self.classify(&e))?.message else { continue };
+            let message = message.map_err(|e| match e.code() {
+                // The token has ended in between: the next connection shows a renewed one, or is refused for good.
+                Code::Unauthenticated => StreamError::Lost(self.args.server.explain(&e)),
+                _ => self.classify(&e),
+            });
+            let Some(message) = message?.message else { continue };
             self.told = None;
             self.take(message).map_err(StreamError::Final)?;
             if self.is_done() {
