@@ -8,6 +8,7 @@ use vigil_base::EventId;
 use vigil_proto::v1;
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
 use vigil_proto::v1::event_query_service_server::EventQueryService;
+use vigil_serve::error::is_withheld;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
 use vigil_serve::{ErrorCode, ServiceError, Trail};
 
@@ -129,6 +130,13 @@ fn not_found<T>(id: EventId, mut heard: Vec<Part<Found<T>>>) -> Status {
         return failure.into_status(link.id());
     }
     heard.sort_by(|a, b| a.link.id().cmp(b.link.id()));
+    let withholds = |part: &Part<Found<T>>| matches!(&part.result, Err(Failure::Denied(status)) if is_withheld(status));
+    if let Some(at) = heard.iter().position(withholds)
+        && let Part { link, result: Err(failure), .. } = heard.swap_remove(at)
+    {
+        // It has the event, so that the others cannot.
+        return failure.into_status(link.id());
+    }
     let silent = heard.iter().filter_map(|part| Some((part.link.id(), part.result.as_ref().err()?)));
     let named: Vec<_> = silent.take(MAX_NAMED).map(|(id, failure)| format!("{id} {}", failure.detail())).collect();
     let failed = heard.iter().filter(|part| part.result.is_err()).count();

@@ -219,6 +219,17 @@ impl Scope {
         self.of_camera(camera).and(said)
     }
 
+    /// Of how many of these cameras (none named: of all) `grant` is not given as a whole.
+    pub fn lacking(&self, grant: Grant, cameras: &[CameraId]) -> u32 {
+        let lacks = |camera: &&CameraId| !self.of_camera(camera).has(grant);
+        let count = if cameras.is_empty() {
+            self.cameras.values().map(|rules| &rules.id).filter(lacks).count()
+        } else {
+            cameras.iter().filter(lacks).count()
+        };
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
     /// What may be looked at of these cameras (none named: of all), by `access`, by a question that needs `needs` of each camera.
     pub fn share(&self, access: Grant, needs: Grants, cameras: &[CameraId]) -> Share<'_> {
         let needs = needs.with(access);

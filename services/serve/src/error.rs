@@ -119,6 +119,12 @@ impl ServiceError {
     }
 }
 
+/// Whether a status of another server says that its policy withholds what was asked for.
+pub fn is_withheld(status: &Status) -> bool {
+    let details = status.get_error_details();
+    details.error_info().is_some_and(|info| info.reason == ErrorCode::Withheld.reason())
+}
+
 impl From<WireError> for ServiceError {
     fn from(error: WireError) -> Self {
         Self::field(error.field, error.problem)

@@ -6,6 +6,9 @@
 use serde_json::{Map, Value, json};
 use vigil_base::event::{Attributes, ColourMethod, EndReason, EventState, GroundPosition, MotionMethod, Speed};
 use vigil_base::{BoxNorm, Event};
+use vigil_proto::v1;
+
+use crate::output::withheld_name;
 
 /// One revision of an event.
 pub fn event(event: &Event) -> Value {
@@ -59,6 +62,15 @@ pub fn event(event: &Event) -> Value {
     put("model", json!({"name": &*event.model.name, "fingerprint": &*event.model.fingerprint}));
     put("trace_parent", json!(event.trace_parent.as_deref()));
     Value::Object(object)
+}
+
+/// The same, with what the region's policy keeps back of it as `withheld`; absent when it is nothing.
+pub fn event_with(event: &Event, withheld: &[v1::Withheld]) -> Value {
+    let mut value = self::event(event);
+    if let Some(object) = value.as_object_mut().filter(|_| !withheld.is_empty()) {
+        object.insert("withheld".to_owned(), withheld.iter().map(|mark| withheld_name(*mark)).collect());
+    }
+    value
 }
 
 /// "ongoing", or "ended" and why.

@@ -95,7 +95,54 @@ fn freshness(report: &v1::RegionReport, now: Timestamp) -> String {
     if !report.missing.is_empty() {
         text = format!("{text}; INCOMPLETE: {}", report.missing);
     }
+    if let Some(withheld) = &report.withheld {
+        text = format!("{text}; {}", withheld_words(withheld));
+    }
     text
+}
+
+/// What a region's policy kept back, for people.
+pub fn withheld_words(withheld: &v1::WithheldReport) -> String {
+    let what: Vec<_> = withheld.what().map(withheld_name).collect();
+    let cameras = match withheld.cameras {
+        0 => String::new(),
+        1 => ", 1 camera left out".to_owned(),
+        more => format!(", {more} cameras left out"),
+    };
+    let mut text = format!("WITHHELD by policy {}: {}{cameras}", withheld.policy, what.join(", "));
+    for part in [&withheld.hint, &withheld.contact].into_iter().filter(|part| !part.is_empty()) {
+        text = format!("{text}; {part}");
+    }
+    text
+}
+
+/// The same for programs.
+pub fn withheld_json(withheld: &v1::WithheldReport) -> Value {
+    json!({
+        "region": withheld.region_id,
+        "cameras": withheld.cameras,
+        "what": withheld.what().map(withheld_name).collect::<Vec<_>>(),
+        "policy": withheld.policy,
+        "contact": withheld.contact,
+        "hint": withheld.hint,
+    })
+}
+
+/// What is withheld, in a word.
+pub fn withheld_name(mark: v1::Withheld) -> &'static str {
+    match mark {
+        v1::Withheld::Plate => "plate",
+        v1::Withheld::Appearance => "appearance",
+        v1::Withheld::Thumbnail => "thumbnail",
+        v1::Withheld::Position => "position",
+        v1::Withheld::Footage => "footage",
+        v1::Withheld::Events => "events",
+        v1::Withheld::History => "history",
+        v1::Withheld::Counts => "counts",
+        v1::Withheld::Live => "live",
+        v1::Withheld::Coverage => "coverage",
+        v1::Withheld::Unspecified => "something",
+    }
 }
 
 /// A region's report as JSON.
@@ -110,6 +157,7 @@ pub fn region_json(report: &v1::RegionReport) -> Value {
         "complete_until": complete.map(|at| at.to_string()),
         "edges_offline": report.edges_offline,
         "missing": report.missing,
+        "withheld": report.withheld.as_ref().map(withheld_json),
     })
 }
 

@@ -75,6 +75,8 @@ pub(super) struct Reader {
     place: Place,
     /// What the stream was last told of the region; none before anything was.
     told: Option<v1::RegionOutcome>,
+    /// What it was last told that the region's policy keeps back.
+    withheld: Option<v1::WithheldReport>,
     notes: mpsc::Sender<Note>,
     clock: SharedClock,
 }
@@ -87,7 +89,7 @@ impl Reader {
         notes: mpsc::Sender<Note>,
         clock: SharedClock,
     ) -> Self {
-        Self { link, wanted, place, told: None, notes, clock }
+        Self { link, wanted, place, told: None, withheld: None, notes, clock }
     }
 
     /// Reads until nobody wants the notes any more, or the region is no longer configured, which is told.
@@ -155,13 +157,17 @@ impl Reader {
             if let News::Delivery { cursor, .. } | News::Heartbeat { cursor, .. } = &news {
                 self.place = Place::Cursor(cursor.clone());
             }
-            let freshness =
-                if let News::Heartbeat { freshness, .. } = &news { freshness.clone() } else { Freshness::default() };
+            let freshness = if let News::Heartbeat { freshness, .. } = &news { Some(freshness.clone()) } else { None };
             if self.tell(news).await.is_err() {
                 return Stop::Unwanted;
             }
             // After the first message, a heartbeat, which brings the region's cursor: from now on its place is its own.
-            if !std::mem::replace(joined, true) && self.tell_joined(freshness, start).await.is_err() {
+            let is_first = !std::mem::replace(joined, true);
+            let of_first = || Freshness { withheld: self.withheld.clone(), ..Freshness::default() };
+            let heard = freshness.or_else(|| is_first.then(of_first));
+            if let Some(freshness) = heard
+                && self.tell_joined(freshness, start).await.is_err()
+            {
                 return Stop::Unwanted;
             }
         }
@@ -206,9 +212,10 @@ impl Reader {
     }
 
     async fn tell_joined(&mut self, freshness: Freshness, start: Duration) -> Result<(), ()> {
-        if self.told == Some(v1::RegionOutcome::Answered) {
+        if self.told == Some(v1::RegionOutcome::Answered) && self.withheld == freshness.withheld {
             return Ok(());
         }
+        self.withheld.clone_from(&freshness.withheld);
         self.told = Some(v1::RegionOutcome::Answered);
         self.tell(News::Joined(freshness, self.clock.monotonic().saturating_sub(start))).await
     }

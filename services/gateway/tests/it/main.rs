@@ -6,6 +6,7 @@ mod cameras;
 mod faults;
 mod insight;
 mod limits;
+mod policy;
 mod query;
 mod real_regions;
 mod reload;

@@ -28,7 +28,7 @@ impl Pass {
 
     /// Whether how every camera is, is given.
     pub(crate) fn shows_all_cameras(&self) -> bool {
-        self.restricted().is_none_or(|scope| scope.share(Grant::Coverage, Grants::NONE, &[]).left_out == 0)
+        self.restricted().is_none_or(|scope| scope.lacking(Grant::Coverage, &[]) == 0)
     }
 
     /// Only who is given all about a camera may change its entry.

@@ -75,7 +75,7 @@ impl<'q> Question<'q> {
             marks.extend(marks_of_events(Grants::all().without(self.needs)));
         }
         let reaches_back = |back| self.from.is_none_or(|from| from < now - back);
-        if self.access != Grant::Coverage && share.back.is_some_and(reaches_back) {
+        if share.back.is_some_and(reaches_back) {
             marks.push(v1::Withheld::History);
         }
         marks.sort_unstable();
@@ -88,7 +88,11 @@ impl Guard {
     /// What is kept back of the answer to a question; none when nothing is.
     pub(crate) fn kept_back(pass: &Pass, region: &RegionId, question: &Question<'_>) -> Option<v1::WithheldReport> {
         let scope = pass.restricted()?;
-        let share = scope.share(question.access, question.needs, question.cameras);
+        let share = match question.access {
+            // A camera has one entry, and one account of what was watched, whoever reads it.
+            Grant::Coverage => Share { left_out: scope.lacking(Grant::Coverage, question.cameras), ..Share::default() },
+            access => scope.share(access, question.needs, question.cameras),
+        };
         let left_out_for_needs = !question.needs.is_empty()
             && scope.share(question.access, Grants::NONE, question.cameras).left_out < share.left_out;
         let what = question.marks(&share, left_out_for_needs, pass.now);

@@ -86,7 +86,17 @@ impl Guarded {
     /// Has the region read this policy, which may be wrong.
     pub async fn offer(&self, policy: &str) {
         std::fs::write(self.policy_file(), policy).unwrap();
+        self.offer_what_is_there().await;
+    }
+
+    /// Has it read what the files say now.
+    pub async fn offer_what_is_there(&self) {
         self.requests.send(()).await.unwrap();
+    }
+
+    pub fn rewrite_config(&self, change: impl FnOnce(String) -> String) {
+        let file = self.folder.path().join("region.toml");
+        std::fs::write(&file, change(std::fs::read_to_string(&file).unwrap())).unwrap();
     }
 
     /// The same, and it is followed.

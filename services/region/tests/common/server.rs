@@ -59,6 +59,12 @@ impl TestRegion {
         http_get(address, "/metrics").await
     }
 
+    /// What is wrong with it.
+    pub async fn health(&self) -> String {
+        let address = self.server.as_ref().unwrap().ops_address();
+        http_get(address, "/healthz").await
+    }
+
     pub fn query(&self) -> EventQueryServiceClient<Channel> {
         EventQueryServiceClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
     }
@@ -215,6 +221,11 @@ pub struct Subscription {
 
 impl Subscription {
     pub async fn open(region: &TestRegion, request: v1::SubscribeRequest) -> Result<Self, Status> {
+        Self::open_with(region, tonic::Request::new(request)).await
+    }
+
+    /// The same for who says who it is.
+    pub async fn open_with(region: &TestRegion, request: tonic::Request<v1::SubscribeRequest>) -> Result<Self, Status> {
         let messages = region.stream().subscribe(request).await?.into_inner();
         let mut subscription = Self { messages, cursor: String::new() };
         let first = subscription.next().await?;

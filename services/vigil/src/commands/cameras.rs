@@ -133,6 +133,7 @@ async fn known(args: &CamerasArgs, cameras: &mut Cameras, named: &Named) -> anyh
 async fn list(args: &CamerasArgs, cameras: &mut Cameras, region: Option<&RegionId>) -> anyhow::Result<ExitCode> {
     let mut all = Vec::new();
     let mut failures = Vec::new();
+    let mut withheld = std::collections::BTreeMap::new();
     let mut page_token = String::new();
     loop {
         let region_id = region.map(ToString::to_string).unwrap_or_default();
@@ -141,12 +142,20 @@ async fn list(args: &CamerasArgs, cameras: &mut Cameras, region: Option<&RegionI
         let answer = answer.into_inner();
         all.extend(answer.cameras);
         failures.extend(answer.failures);
+        withheld.extend(answer.withheld.into_iter().map(|told| (told.region_id.clone(), told)));
         page_token = answer.next_page_token;
         if page_token.is_empty() {
             break;
         }
     }
     show(args.json, all)?;
+    for (region, told) in &withheld {
+        output::line(if args.json {
+            json!({"withheld": output::withheld_json(told)}).to_string()
+        } else {
+            format!("{region}: {}", output::withheld_words(told))
+        })?;
+    }
     for failure in &failures {
         output::line(if args.json {
             json!({"failure": failure}).to_string()
@@ -165,12 +174,13 @@ fn show(json: bool, cameras: Vec<v1::Camera>) -> anyhow::Result<()> {
             v1::CameraOrigin::Operator => "operator",
             v1::CameraOrigin::Unspecified => "unknown",
         };
+        let withheld: Vec<_> = camera.withheld().map(output::withheld_name).collect();
         if json {
             let location = camera.location.map(|p| json!({"latitude": p.latitude, "longitude": p.longitude}));
             output::line(json!({
                 "region": camera.region_id, "camera": camera.camera_id, "name": camera.display_name,
                 "edge": camera.edge_id, "location": location, "address": camera.address, "origin": origin,
-                "etag": camera.etag,
+                "etag": camera.etag, "withheld": withheld,
             }))?;
             continue;
         }

@@ -59,7 +59,9 @@ pub fn run(args: ConfigArgs) -> anyhow::Result<ExitCode> {
         Role::Region => {
             let config = vigil_region::RegionConfig::load(&file)?;
             check_tls(config.tls.as_ref(), &Owner::Exactly(Identity::Region(config.region_id.clone())))?;
-            format!("region {}", config.region_id)
+            let policy = config.policy.as_deref().map(vigil_region::load_policy).transpose()?;
+            let policy = policy.map_or("no policy".to_owned(), |policy| format!("policy {}", policy.version()));
+            format!("region {}, {policy}", config.region_id)
         }
         #[cfg(feature = "gateway")]
         Role::Gateway => {

@@ -2,6 +2,8 @@
 
 mod certificate;
 mod ledger;
+#[cfg(feature = "region")]
+mod policy;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,7 +51,7 @@ pub struct DoctorArgs {
     edge: Option<String>,
     #[command(flatten)]
     tls: TlsArgs,
-    /// Look at the certificates that this configuration file of an edge, region or gateway names.
+    /// Look at the certificates, and a region's policy, that this configuration file of an edge, region or gateway names.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Model manifest to try; the one that came with the product when absent.
@@ -106,6 +108,8 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     }
     if let Some(config) = &args.config {
         findings.extend(certificate::findings(config));
+        #[cfg(feature = "region")]
+        findings.extend(policy::finding(config));
     }
     let broken = findings.iter().any(|finding| matches!(finding.verdict, Verdict::Broken));
     let mut table = output::table(["what", "", "detail"]);

@@ -22,6 +22,8 @@ pub mod presence;
 pub mod query;
 #[cfg(feature = "region")]
 pub mod region;
+#[cfg(feature = "region")]
+pub mod region_policy;
 pub mod serve;
 pub mod sign_in;
 pub mod status;

@@ -98,8 +98,9 @@ async fn search(args: &QueryArgs, channel: Channel, now: Timestamp) -> anyhow::R
         let answer =
             queries.search(args.server.request(request)).await.map_err(|e| args.server.explain(&e))?.into_inner();
         for wire in answer.events {
+            let withheld: Vec<v1::Withheld> = wire.withheld().collect();
             let event = event_from_wire(wire).context("the server sent an event that breaks the contract")?;
-            show(args.json, &mut table, &event)?;
+            show(args.json, &mut table, &event, &withheld)?;
             shown += 1;
         }
         merge_reports(&mut reports, answer.regions);
@@ -123,9 +124,9 @@ async fn search(args: &QueryArgs, channel: Channel, now: Timestamp) -> anyhow::R
     Ok(reports)
 }
 
-fn show(json: bool, table: &mut comfy_table::Table, event: &Event) -> anyhow::Result<()> {
+fn show(json: bool, table: &mut comfy_table::Table, event: &Event, withheld: &[v1::Withheld]) -> anyhow::Result<()> {
     if json {
-        return output::line(event_json::event(event));
+        return output::line(event_json::event_with(event, withheld));
     }
     table.add_row(output::event_row(event));
     Ok(())
@@ -147,16 +148,22 @@ async fn get(args: &QueryArgs, channel: Channel, id: &str) -> anyhow::Result<Vec
     let answer =
         queries.get_event(args.server.request(request)).await.map_err(|e| args.server.explain(&e))?.into_inner();
     let wire = answer.event.context("the server answered without the event")?;
+    let withheld: Vec<v1::Withheld> = wire.withheld().collect();
     let event = event_from_wire(wire).context("the server sent an event that breaks the contract")?;
     if let Some(path) = &args.thumbnail {
-        let key = event.thumbnail_key.as_deref().context("the event has no thumbnail")?;
+        let why = if withheld.contains(&v1::Withheld::Thumbnail) {
+            "the region's policy withholds the event's thumbnail"
+        } else {
+            "the event has no thumbnail"
+        };
+        let key = event.thumbnail_key.as_deref().context(why)?;
         let request = v1::GetThumbnailRequest { thumbnail_key: key.to_owned(), region_id: event.region.to_string() };
         let request = args.server.request(request);
         let jpeg = queries.get_thumbnail(request).await.map_err(|e| args.server.explain(&e))?.into_inner().jpeg;
         ensure!(!jpeg.is_empty(), "the server answered with an empty thumbnail");
         tokio::fs::write(path, &jpeg).await.with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let shown = event_json::event(&event);
+    let shown = event_json::event_with(&event, &withheld);
     output::line(if args.json { shown.to_string() } else { serde_json::to_string_pretty(&shown)? })?;
     if let Some(path) = args.thumbnail.as_ref().filter(|_| !args.json) {
         output::line(format!("\nthumbnail written to {}", path.display()))?;

@@ -8,6 +8,7 @@ use vigil_region::RegionConfig;
 use vigil_region::index::IndexError;
 use vigil_region::index::sqlite::ReindexedSlice;
 
+use super::region_policy::{self, PolicyArgs};
 use super::serve;
 use crate::{exit, output};
 
@@ -28,10 +29,15 @@ enum Action {
     /// Build anew what is derived from the events, while the region does not run: their columns, counts, indexes, and the list of
     /// slices where region.db was lost. Tells what was put right; a damaged slice is left alone: exit status 1.
     Reindex,
+    /// Look at a policy file, without a region.
+    Policy(PolicyArgs),
 }
 
 /// Serves until SIGTERM or an interrupt, or does what is asked.
 pub async fn run(args: RegionArgs) -> anyhow::Result<ExitCode> {
+    if let Some(Action::Policy(policy)) = args.action {
+        return region_policy::run(&policy);
+    }
     let missing = || exit::wrong_use(anyhow::anyhow!("--config FILE is missing; vigil region --help shows the use"));
     let file = args.config.ok_or_else(missing)?;
     match args.action {
@@ -43,6 +49,8 @@ pub async fn run(args: RegionArgs) -> anyhow::Result<ExitCode> {
             output::line(format!("the index of region {region} is of this program's version"))?;
             Ok(ExitCode::SUCCESS)
         }
+        // Dealt with above: it needs no configuration.
+        Some(Action::Policy(_)) => Ok(ExitCode::SUCCESS),
         Some(Action::Reindex) => {
             let config = RegionConfig::load(&file)?;
             tokio::task::spawn_blocking(move || reindex(&config)).await?

@@ -109,6 +109,10 @@ fn as_text(status: &v1::RegionStatus) -> Vec<String> {
         status.index_bytes as f64 / 1e6,
         status.disk_free_bytes as f64 / 1e9
     )];
+    lines.push(match status.policy.as_str() {
+        "" => "  no policy is set: whoever may ask is given everything".to_owned(),
+        version => format!("  policy {version}"),
+    });
     lines.extend(status.problems.iter().map(|problem| format!("  problem: {problem}")));
     for edge in &status.edges {
         let state = if edge.connected { "connected" } else { "OFFLINE" };
@@ -137,6 +141,7 @@ fn as_json(status: &v1::RegionStatus) -> serde_json::Value {
         "index_bytes": status.index_bytes,
         "disk_free_bytes": status.disk_free_bytes,
         "problems": status.problems,
+        "policy": Some(&status.policy).filter(|policy| !policy.is_empty()),
         "edges": status.edges.iter().map(|edge| json!({
             "edge": edge.edge_id,
             "connected": edge.connected,

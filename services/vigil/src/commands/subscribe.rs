@@ -98,6 +98,8 @@ struct Subscription<'a> {
     seen: u32,
     /// Why the connection was lost last: each new reason is told once, not with every attempt.
     told: Option<String>,
+    /// What the region said last that it keeps back.
+    withheld: Option<v1::WithheldReport>,
 }
 
 impl<'a> Subscription<'a> {
@@ -113,7 +115,7 @@ impl<'a> Subscription<'a> {
             (None, None) => String::new(),
         };
         let filter = args.filter.resolve(SystemClock::new().now())?;
-        Ok(Self { args, filter, cursor, seen: 0, told: None })
+        Ok(Self { args, filter, cursor, seen: 0, told: None, withheld: None })
     }
 
     fn is_done(&self) -> bool {
@@ -168,24 +170,36 @@ impl<'a> Subscription<'a> {
         match message {
             Message::Delivery(delivery) => {
                 let wire = delivery.event.context("the server sent a delivery without its event")?;
+                let withheld: Vec<v1::Withheld> = wire.withheld().collect();
                 let event = event_from_wire(wire).context("the server sent an event that breaks the contract")?;
                 if self.args.json {
-                    output::line(event_json::event(&event))?;
+                    output::line(event_json::event_with(&event, &withheld))?;
                 } else {
                     output::line(output::event_row(&event).join("  "))?;
                 }
                 self.seen += 1;
                 self.keep_cursor(delivery.cursor)
             }
-            Message::Heartbeat(heartbeat) => self.keep_cursor(heartbeat.cursor),
+            Message::Heartbeat(heartbeat) => {
+                // A region's own stream says in its heartbeats what a gateway's says in a message of its own.
+                if let Some(report) = heartbeat.region.filter(|report| report.withheld != self.withheld) {
+                    self.withheld.clone_from(&report.withheld);
+                    self.tell_region(&report)?;
+                }
+                self.keep_cursor(heartbeat.cursor)
+            }
             Message::Gap(gap) => {
                 self.notice(&format!("events of region {} are gone: retention removed them", gap.region_id))
             }
-            Message::Region(report) if self.args.json => {
-                output::line(json!({"region_report": output::region_json(&report)}))
-            }
-            Message::Region(report) => self.notice(&region_words(&report)),
+            Message::Region(report) => self.tell_region(&report),
         }
+    }
+
+    fn tell_region(&self, report: &v1::RegionReport) -> anyhow::Result<()> {
+        if self.args.json {
+            return output::line(json!({"region_report": output::region_json(report)}));
+        }
+        self.notice(&region_words(report))
     }
 
     fn keep_cursor(&mut self, newer: String) -> anyhow::Result<()> {
@@ -226,7 +240,11 @@ fn is_about_cursor(status: &Status) -> bool {
 
 fn region_words(report: &v1::RegionReport) -> String {
     match report.outcome() {
-        v1::RegionOutcome::Answered => format!("region {} streams", report.region_id),
+        v1::RegionOutcome::Answered => {
+            let withheld = report.withheld.as_ref().map(output::withheld_words);
+            let withheld = withheld.map(|words| format!("; {words}")).unwrap_or_default();
+            format!("region {} streams{withheld}", report.region_id)
+        }
         other => format!("region {}: {}: {}", report.region_id, output::outcome(other), report.detail),
     }
 }

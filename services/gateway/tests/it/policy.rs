@@ -1,0 +1,192 @@
+//! Two real regions with policies of their own behind one gateway: each keeps back what it withholds, and says so.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tonic::Code;
+use vigil_base::{InstanceId, SystemClock};
+use vigil_proto::v1;
+use vigil_proto::v1::event_ingest_service_client::EventIngestServiceClient;
+use vigil_proto::v1::publish_request::Message as Publish;
+use vigil_proto::v1::publish_response::Message as Answer;
+use vigil_proto::v1::subscribe_response::Message;
+use vigil_region::{RegionConfig, RegionServer};
+use vigil_serve::Reloads;
+use vigil_serve::error::is_withheld;
+
+use crate::support::{ANY, Gateway, PATIENCE, nth_event, until};
+
+/// Seconds since 1970 of the first event.
+const START: i64 = 1_700_000_000;
+const NO_PLATES: &str =
+    "contact = 'desk north'\n[[rules]]\nid = 'x'\ngrants = ['events', 'live', 'counts', 'coverage']\n";
+const COUNTS_ALONE: &str = "contact = 'desk south'\n[[rules]]\nid = 'x'\ngrants = ['counts']\n";
+const EVERYTHING: &str = "[[rules]]\nid = 'x'\ngrants = ['everything']\n";
+
+struct Region {
+    id: &'static str,
+    folder: TempDir,
+    server: RegionServer,
+    requests: tokio::sync::mpsc::Sender<()>,
+}
+
+impl Region {
+    async fn start(id: &'static str, policy: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("region.toml");
+        let text = format!(
+            "region_id = '{id}'\nlisten = '{ANY}'\nops_listen = '{ANY}'\ndata_dir = 'data'\npolicy = 'policy.toml'\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        std::fs::write(folder.path().join("policy.toml"), policy).unwrap();
+        let config = RegionConfig::load(&file).unwrap();
+        // The events are some years old.
+        let started = RegionConfig { retention: Duration::from_hours(24 * 365 * 100), ..config.clone() };
+        let mut server = RegionServer::start_at(started, SystemClock::shared()).await.unwrap();
+        let (requests, receiver) = tokio::sync::mpsc::channel(1);
+        server.follow(config, Reloads { file, requests: receiver });
+        let region = Self { id, folder, server, requests };
+        let first = if id == "north" { 0 } else { 1 };
+        region.publish((0..3).map(|i| seen(id, first + 2 * i)).collect()).await;
+        region
+    }
+
+    async fn change(&self, policy: &str) {
+        std::fs::write(self.folder.path().join("policy.toml"), policy).unwrap();
+        self.requests.send(()).await.unwrap();
+    }
+
+    async fn publish(&self, events: Vec<v1::Event>) {
+        let address = format!("http://{}", self.server.grpc_address());
+        let mut client = EventIngestServiceClient::connect(address).await.unwrap();
+        let camera = v1::Camera { camera_id: "gate".into(), region_id: self.id.into(), ..Default::default() };
+        let hello = v1::PublishHello {
+            edge_id: "edge".into(),
+            instance_id: InstanceId::random().to_string(),
+            region_id: self.id.into(),
+            software_version: "test".into(),
+            cameras: vec![camera],
+        };
+        let record = |event| v1::EventRecord { event: Some(event), thumbnail_jpeg: vec![0xff, 0xd8, 0xff].into() };
+        let (accepted, records) = (events.len() as u32, events.into_iter().map(record).collect());
+        // The stream stays open until the answer is there.
+        let (requests, receiver) = tokio::sync::mpsc::channel(2);
+        for message in [Publish::Hello(hello), Publish::Batch(v1::EventBatch { sequence: 1, records })] {
+            requests.send(v1::PublishRequest { message: Some(message) }).await.unwrap();
+        }
+        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let mut answers = client.publish(stream).await.unwrap().into_inner();
+        loop {
+            match answers.message().await.unwrap().unwrap().message.unwrap() {
+                Answer::Ack(ack) => return assert_eq!((ack.accepted, ack.rejections), (accepted, Vec::new())),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// An event with a plate, as an edge sends it.
+fn seen(region: &str, second: i64) -> v1::Event {
+    let event = nth_event(region, START + second, 0);
+    let at = event.begin_time;
+    v1::Event {
+        state: v1::EventState::Ended.into(),
+        end_reason: v1::EndReason::Lost.into(),
+        kind: v1::EventKind::Object.into(),
+        confirm_time: at,
+        best_time: at,
+        best_box: Some(v1::Box { left: 0.1, top: 0.1, width: 0.2, height: 0.2 }),
+        confidence: 0.9,
+        time_source: v1::TimeSource::Ntp.into(),
+        model: Some(v1::ModelInfo { name: "model".into(), fingerprint: "0".repeat(64) }),
+        plate: Some(v1::Plate { text: "BAB12".into(), confidence: 0.9, looks: 3, model: None }),
+        receive_time: None,
+        ..event
+    }
+}
+
+fn withheld(reports: &[v1::RegionReport], region: &str) -> v1::WithheldReport {
+    let report = reports.iter().find(|report| report.region_id == region).expect("a report of that region");
+    report.withheld.clone().unwrap_or_default()
+}
+
+async fn two_regions() -> (Region, Region, Gateway) {
+    let (north, south) = (Region::start("north", NO_PLATES).await, Region::start("south", COUNTS_ALONE).await);
+    let named = [("north", north.server.grpc_address()), ("south", south.server.grpc_address())];
+    let gateway = Gateway::start(&named).await;
+    (north, south, gateway)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_region_keeps_back_what_its_own_policy_withholds_and_the_gateway_passes_that_on() {
+    let (_north, _south, gateway) = two_regions().await;
+    let page = gateway.page(10, "").await;
+    assert_eq!(page.events.len(), 3, "south gives none");
+    assert!(page.events.iter().all(|event| event.region_id == "north" && event.plate.is_none()));
+    assert!(page.events[0].withheld().any(|mark| mark == v1::Withheld::Plate));
+    let (of_north, of_south) = (withheld(&page.regions, "north"), withheld(&page.regions, "south"));
+    assert!(of_north.what().any(|mark| mark == v1::Withheld::Plate) && of_north.cameras == 0, "{of_north:?}");
+    assert_eq!((of_south.cameras, of_south.contact.as_str()), (1, "desk south"));
+    assert!(of_south.what().any(|mark| mark == v1::Withheld::Events), "{of_south:?}");
+
+    let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+    let filter = Some(v1::EventFilter { from: at(START), until: at(START + 100), ..Default::default() });
+    let counts = v1::AggregateRequest { filter, group_by: vec![v1::GroupBy::Region.into()] };
+    let counts = gateway.query().aggregate(counts).await.unwrap().into_inner();
+    let told: Vec<_> = counts.groups.iter().map(|group| (group.region_id.as_str(), group.count)).collect();
+    assert_eq!(told, [("north", 3), ("south", 3)], "both may be counted");
+
+    let get =
+        |region: &str, second| v1::GetEventRequest { event_id: seen(region, second).event_id, ..Default::default() };
+    assert!(gateway.query().get_event(get("north", 0)).await.unwrap().into_inner().event.unwrap().plate.is_none());
+    let refused = gateway.query().get_event(get("south", 1)).await.unwrap_err();
+    assert!(refused.code() == Code::PermissionDenied && is_withheld(&refused), "{refused}");
+    assert!(refused.message().contains("desk south"), "{refused}");
+    let key = format!("{}.1", seen("north", 0).event_id);
+    let thumbnail = v1::GetThumbnailRequest { thumbnail_key: key, region_id: "north".into() };
+    assert!(is_withheld(&gateway.query().get_thumbnail(thumbnail).await.unwrap_err()));
+    let list = gateway.cameras().list_cameras(v1::ListCamerasRequest::default()).await.unwrap().into_inner();
+    assert_eq!(list.cameras.iter().map(|camera| camera.region_id.as_str()).collect::<Vec<_>>(), ["north"]);
+    let told: Vec<_> = list.withheld.iter().map(|told| (told.region_id.as_str(), told.cameras)).collect();
+    assert_eq!(told, [("south", 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_over_both_is_told_when_a_region_begins_to_give_more() {
+    let (_north, south, gateway) = two_regions().await;
+    let request = v1::SubscribeRequest { start: v1::SubscribeStart::Oldest.into(), ..Default::default() };
+    let mut stream = gateway.stream().subscribe(request).await.unwrap().into_inner();
+    let follow = async {
+        let (mut joined, mut events) = (Vec::new(), 0);
+        while joined.len() < 2 || events < 3 {
+            match stream.message().await.unwrap().unwrap().message.unwrap() {
+                Message::Region(report) => joined.push((report.region_id.clone(), report.withheld.is_some())),
+                Message::Delivery(delivery) => {
+                    assert_eq!(delivery.event.unwrap().region_id, "north");
+                    events += 1;
+                }
+                _ => {}
+            }
+        }
+        joined.sort();
+        assert_eq!(joined, [("north".to_owned(), true), ("south".to_owned(), true)]);
+        south.change(EVERYTHING).await;
+        let told = loop {
+            if let Message::Region(report) = stream.message().await.unwrap().unwrap().message.unwrap() {
+                break report;
+            }
+        };
+        assert_eq!((told.region_id.as_str(), told.withheld), ("south", None));
+        south.publish(vec![seen("south", 9)]).await;
+        loop {
+            if let Message::Delivery(delivery) = stream.message().await.unwrap().unwrap().message.unwrap() {
+                let event = delivery.event.unwrap();
+                assert_eq!((event.region_id.as_str(), event.plate.is_some()), ("south", true));
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, follow).await.expect("all of it in time");
+    let is_whole = |page: &v1::SearchResponse| page.events.len() == 7;
+    until("south gives its events", || gateway.page(10, ""), is_whole).await;
+}
