@@ -136,6 +136,11 @@ pub(crate) struct Freshness {
 }
 
 impl Freshness {
+    /// Nothing is known but what is kept back.
+    pub(crate) fn unknown(withheld: Option<v1::WithheldReport>) -> Self {
+        Self { withheld, ..Self::default() }
+    }
+
     /// From the report that a region gives of itself, which also proves that it is the region it is taken for.
     pub(crate) fn of(region: &RegionId, reports: &[v1::RegionReport]) -> Result<Self, Failure> {
         match reports {

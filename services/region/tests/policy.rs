@@ -19,6 +19,7 @@ use vigil_policy::{Clearance, Grant, Grants, Policy, Rule};
 use vigil_proto::convert::time_to_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::coverage_service_client::CoverageServiceClient;
+use vigil_proto::v1::insight_service_client::InsightServiceClient;
 use vigil_proto::v1::publish_request::Message as Publish;
 use vigil_region::config::IndexConfig;
 
@@ -30,7 +31,7 @@ use common::{NOON, camera, class, event, found_by, jpeg, plate, secs};
 /// Random policies, of which two requesters ask everything.
 const POLICIES: u32 = 16;
 /// Every call that a region answers, and who looks at it here. A new one must be examined here, or it may leak.
-const EXAMINED: [&str; 11] = [
+const EXAMINED: [&str; 14] = [
     "EventQueryService.Search",
     "EventQueryService.GetEvent",
     "EventQueryService.Aggregate",
@@ -42,6 +43,9 @@ const EXAMINED: [&str; 11] = [
     "CameraService.DeleteCamera",
     "CoverageService.GetCoverage",
     "RegionService.GetStatus",
+    "InsightService.FindJourneys",
+    "InsightService.GetTrack",
+    "InsightService.GetPresence",
 ];
 /// Calls of edges, which are answered nothing of what is in the index.
 const OF_EDGES: [&str; 3] = ["EventIngestService.Publish", "EnrolmentService.Enrol", "RenewalService.Renew"];
@@ -183,6 +187,7 @@ impl Expected<'_> {
             (attributes.colours.is_empty(), attributes.colour_method == 0),
             (!has(Grant::Appearance), !has(Grant::Appearance))
         );
+        assert_eq!(given.appearance.is_some(), event.appearance.is_some() && has(Grant::Appearance));
         assert_eq!(given.thumbnail_key.is_empty(), !has(Grant::Thumbnails));
         let is_placed = [given.location.is_some(), !given.path.is_empty(), attributes.position.is_some()];
         assert_eq!(is_placed, [has(Grant::Position); 3]);
@@ -297,6 +302,55 @@ async fn one_by_one(guarded: &Guarded, who: Who, expected: &Expected<'_>) {
             [Grant::Events, Grant::Live].iter().any(|access| expected.gives(event, *access, &[Grant::Thumbnails]));
         assert_eq!(answer.is_ok(), given, "{answer:?}");
         assert!(given || reason(&answer.unwrap_err()).1 == "WITHHELD");
+    }
+}
+
+async fn insights(guarded: &Guarded, who: Who, expected: &Expected<'_>) {
+    let mut service = InsightServiceClient::new(guarded.region.channel());
+    let (from, until) = (Some(time_to_wire(NOON - Duration::from_hours(1))), Some(time_to_wire(guarded.now())));
+    let filter = Some(v1::EventFilter { from, until, ..Default::default() });
+    let request = v1::FindJourneysRequest {
+        filter,
+        sightings_alone: true,
+        min_cameras: 2,
+        span: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
+        ..Default::default()
+    };
+    let journeys = service.find_journeys(who.asks(request)).await.unwrap().into_inner().journeys;
+    let sighted: BTreeSet<String> = journeys
+        .iter()
+        .flat_map(|journey| journey.sightings.iter().map(|sighting| sighting.event_id.clone()))
+        .collect();
+    let plated = expected.ids(Grant::Events, &[Grant::Plates], |event| event.plate.is_some());
+    assert_eq!(sighted, plated.into_iter().collect(), "by plate");
+    for sighting in journeys.iter().flat_map(|journey| &journey.sightings) {
+        let event = expected.events.iter().find(|event| event.id.to_string() == sighting.event_id).unwrap();
+        assert_eq!(sighting.location.is_some(), expected.rule(event).unwrap().grants.has(Grant::Position));
+    }
+    for event in expected.events {
+        let request = v1::GetTrackRequest { event_id: event.id.to_string(), ..Default::default() };
+        match service.get_track(who.asks(request)).await {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                assert!(expected.gives(event, Grant::Events, &[]));
+                for told in answer.object.iter().chain(&answer.findings) {
+                    expected.check(told);
+                    let event = expected.events.iter().find(|event| event.id.to_string() == told.event_id).unwrap();
+                    assert!(expected.gives(event, Grant::Events, &[]), "{told:?}");
+                }
+                let is_placed = expected.rule(event).unwrap().grants.has(Grant::Position);
+                assert!(is_placed || (answer.path.is_empty() && answer.ground.is_empty()), "{answer:?}");
+            }
+            Err(status) => assert_eq!(reason(&status).1, "WITHHELD", "{status}"),
+        }
+    }
+    for name in ["gate-1", "gate-2", "lobby", "yard", "open"] {
+        let request =
+            v1::GetPresenceRequest { camera_id: name.into(), from, until, columns: 4, rows: 4, ..Default::default() };
+        let answer = service.get_presence(who.asks(request)).await.unwrap().into_inner();
+        let placed = expected
+            .ids(Grant::Events, &[Grant::Position], |event| event.camera.as_str() == name && event.finding.is_none());
+        assert_eq!(answer.classes.iter().map(|class| class.events).sum::<u64>(), placed.len() as u64, "{answer:?}");
     }
 }
 
@@ -439,6 +493,7 @@ async fn nothing_leaves_that_is_withheld(index: Option<IndexConfig>) {
             counts(&guarded, who, &expected).await;
             one_by_one(&guarded, who, &expected).await;
             streams(&guarded, who, &expected).await;
+            insights(&guarded, who, &expected).await;
             cameras(&guarded, who, &expected).await;
         }
     }

@@ -163,7 +163,7 @@ impl Reader {
             }
             // After the first message, a heartbeat, which brings the region's cursor: from now on its place is its own.
             let is_first = !std::mem::replace(joined, true);
-            let of_first = || Freshness { withheld: self.withheld.clone(), ..Freshness::default() };
+            let of_first = || Freshness::unknown(self.withheld.clone());
             let heard = freshness.or_else(|| is_first.then(of_first));
             if let Some(freshness) = heard
                 && self.tell_joined(freshness, start).await.is_err()
