@@ -70,8 +70,7 @@ fn every_call_of_a_region_is_examined_here() {
 }
 
 /// In the contract, and not answered by a region.
-const NOT_YET_SERVED: [&str; 3] =
-    ["InsightService.FindJourneys", "InsightService.GetTrack", "InsightService.GetPresence"];
+const NOT_YET_SERVED: [&str; 2] = ["AppearanceService.SearchByAppearance", "AppearanceService.FollowAppearance"];
 
 fn base(number: u64, cam: &str, edge: &str) -> Event {
     let made = camera(event(secs(number * 700)), cam);

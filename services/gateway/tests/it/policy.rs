@@ -66,6 +66,7 @@ impl Region {
             region_id: self.id.into(),
             software_version: "test".into(),
             cameras: vec![camera],
+            ..Default::default()
         };
         let record = |event| v1::EventRecord { event: Some(event), thumbnail_jpeg: vec![0xff, 0xd8, 0xff].into() };
         let (accepted, records) = (events.len() as u32, events.into_iter().map(record).collect());

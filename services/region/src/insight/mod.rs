@@ -111,8 +111,13 @@ impl InsightService {
             Found::Withheld => return Err(Guard::withheld(pass, &format!("event {id}"))),
             Found::Missing => return Err(not_found(&self.context, id)),
         };
+        // Of one camera and edge, so that of all its events the same is withheld.
+        let withheld = named.withheld.clone();
         let found = track(&self.visible(pass), named).await;
-        let found = found.map_err(|e| self.context.failure("reading a track", &e))?;
+        let mut found = found.map_err(|e| self.context.failure("reading a track", &e))?;
+        for event in found.object.iter_mut().chain(&mut found.findings) {
+            event.withheld.clone_from(&withheld);
+        }
         Ok(v1::GetTrackResponse { regions: vec![self.context.report(started)], ..found })
     }
 
