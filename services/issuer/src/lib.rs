@@ -1,4 +1,4 @@
-//! A small OpenID Connect issuer for demonstrations and tests. It listens on the loopback address alone, keeps its keys in memory
+//! A small `OpenID` Connect issuer for demonstrations and tests. It listens on the loopback address alone, keeps its keys in memory
 //! and is no product to run a city on: [docs/sign-in.md](../../../docs/sign-in.md) says how a real one is connected.
 //!
 //! - [`keys`]: keys that sign tokens, and how they are published.

@@ -170,7 +170,7 @@ impl Issuer {
     }
 }
 
-/// OpenID Connect Discovery 1.0, section 3.
+/// `OpenID` Connect Discovery 1.0, section 3.
 async fn discovery(State(state): State<Arc<Published>>) -> Json<Value> {
     let url = &state.url;
     Json(json!({

@@ -86,7 +86,7 @@ pub enum TokenKind {
     Access,
     /// Access tokens of an issuer that does not mark them, such as Keycloak and Entra: any type but that of another kind.
     UnmarkedAccess,
-    /// ID tokens (OpenID Connect Core 1.0), where the audience is the client.
+    /// ID tokens (`OpenID` Connect Core 1.0), where the audience is the client.
     Id,
 }
 

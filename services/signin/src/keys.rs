@@ -33,7 +33,7 @@ const MAX_KEYS: usize = 100;
 struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    public: DecodingKey,
 }
 
 /// All keys of the issuer that may sign tokens for us.
@@ -51,7 +51,7 @@ impl KeySet {
             if algorithms.is_empty() || !is_for_signatures {
                 return None;
             }
-            Some(Key { id: jwk.common.key_id.clone(), algorithms, key: DecodingKey::from_jwk(jwk).ok()? })
+            Some(Key { id: jwk.common.key_id.clone(), algorithms, public: DecodingKey::from_jwk(jwk).ok()? })
         });
         Self(keys.collect())
     }
@@ -60,8 +60,8 @@ impl KeySet {
     fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<&DecodingKey> {
         let mut fitting = self.0.iter().filter(|key| key.algorithms.contains(&algorithm));
         match id {
-            Some(id) => fitting.find(|key| key.id.as_deref() == Some(id)).map(|key| &key.key),
-            None => fitting.next().filter(|_| fitting.next().is_none()).map(|key| &key.key),
+            Some(id) => fitting.find(|key| key.id.as_deref() == Some(id)).map(|key| &key.public),
+            None => fitting.next().filter(|_| fitting.next().is_none()).map(|key| &key.public),
         }
     }
 }

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! - [`config`]: the `[sign_in]` section and the `[[rights]]` list.
-//! - [`verify`]: a bearer token (RFC 6750) that is a JWT (RFC 7519): an access token (RFC 9068) or an ID token (OpenID Connect Core
+//! - [`verify`]: a bearer token (RFC 6750) that is a JWT (RFC 7519): an access token (RFC 9068) or an ID token (`OpenID` Connect Core
 //!   1.0, section 2).
-//! - [`keys`]: the issuer's public keys (RFC 7517), found by OpenID Connect Discovery 1.0, kept while the issuer is away.
+//! - [`keys`]: the issuer's public keys (RFC 7517), found by `OpenID` Connect Discovery 1.0, kept while the issuer is away.
 //! - [`claims`]: what a token says, read strictly.
 //! - [`scope`]: which cameras somebody may ask about.
 //! - [`http`]: the only way out: bounded in time and size, over TLS, following no redirects.

@@ -40,6 +40,7 @@ enum Key {
     Point { bytes: Vec<u8>, how: &'static dyn sign::VerificationAlgorithm },
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // The library's form.
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     if key.family() != algorithm.family() {
         return Err(unfit(ErrorKind::InvalidKeyFormat));
@@ -82,7 +83,7 @@ fn point(algorithm: Algorithm) -> Option<&'static dyn sign::VerificationAlgorith
 impl Verifier<Vec<u8>> for PublicKey {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), SignatureError> {
         let verified = match &self.key {
-            Key::Rsa { n, e, how } => sign::RsaPublicKeyComponents { n, e }.verify(*how, message, signature),
+            Key::Rsa { n, e, how } => sign::RsaPublicKeyComponents { n, e }.verify(how, message, signature),
             Key::Point { bytes, how } => sign::UnparsedPublicKey::new(*how, bytes).verify(message, signature),
         };
         verified.map_err(|_| SignatureError::new())
@@ -101,6 +102,7 @@ enum PrivateKey {
     Ed25519(sign::Ed25519KeyPair),
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // The library's form.
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     let pair = match (algorithm, key.family()) {
         (Algorithm::ES256, AlgorithmFamily::Ec) => {
