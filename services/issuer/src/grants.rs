@@ -52,6 +52,17 @@ struct Refresh {
     is_used: bool,
 }
 
+/// What is known of a device code.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Polled {
+    /// This one signed in.
+    Approved(String),
+    /// Nobody did yet.
+    Pending,
+    /// No such code, or no longer.
+    Unknown,
+}
+
 /// What came of a refresh token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refreshed {
@@ -136,13 +147,12 @@ impl Grants {
         found.map(|grant| grant.what.user = Some(user.to_owned())).is_some()
     }
 
-    /// None: no such code, or no longer. Some(None): nobody has approved it yet.
-    pub(crate) fn poll_device(&mut self, key: &str, now: Duration) -> Option<Option<String>> {
-        let user = self.devices.get(key).filter(|grant| grant.ends > now)?.what.user.clone();
-        if user.is_some() {
-            self.devices.remove(key);
-        }
-        Some(user)
+    /// Who approved it; once.
+    pub(crate) fn poll_device(&mut self, key: &str, now: Duration) -> Polled {
+        let Some(grant) = self.devices.get(key).filter(|grant| grant.ends > now) else { return Polled::Unknown };
+        let Some(user) = grant.what.user.clone() else { return Polled::Pending };
+        self.devices.remove(key);
+        Polled::Approved(user)
     }
 
     pub(crate) fn refresh(&mut self, user: &str, family: Option<u64>, now: Duration) -> String {
@@ -199,10 +209,10 @@ mod tests {
         let late = grants.code(code.clone(), NOW);
         assert!(grants.take_code(&late, NOW + CODE_LIFETIME).is_none());
         let (device, user_code) = grants.device(NOW);
-        assert_eq!(grants.poll_device(&device, NOW), Some(None));
+        assert_eq!(grants.poll_device(&device, NOW), Polled::Pending);
         assert!(!grants.approve("AAAA-AAAA", "alice", NOW) && grants.approve(&user_code.to_lowercase(), "alice", NOW));
-        assert_eq!(grants.poll_device(&device, NOW), Some(Some("alice".to_owned())));
-        assert_eq!(grants.poll_device(&device, NOW), None);
+        assert_eq!(grants.poll_device(&device, NOW), Polled::Approved("alice".to_owned()));
+        assert_eq!(grants.poll_device(&device, NOW), Polled::Unknown);
         for _ in 0..MAX_GRANTS * 2 {
             grants.code(code.clone(), NOW);
         }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::{Host, Url};
 
-use crate::grants::{Code, DEVICE_LIFETIME, Refreshed, fingerprint};
+use crate::grants::{Code, DEVICE_LIFETIME, Polled, Refreshed, fingerprint};
 use crate::server::Published;
 use crate::users::{MAX_PASSWORD, User, verify};
 
@@ -117,9 +117,9 @@ pub(crate) async fn token(State(state): State<Arc<Published>>, Form(asked): Form
             Refreshed::Reused | Refreshed::Unknown => Err("invalid_grant"),
         },
         DEVICE_CODE => match state.grants.lock().poll_device(given("device_code"), now) {
-            Some(Some(user)) => Ok((user, None)),
-            Some(None) => Err("authorization_pending"),
-            None => Err("expired_token"),
+            Polled::Approved(user) => Ok((user, None)),
+            Polled::Pending => Err("authorization_pending"),
+            Polled::Unknown => Err("expired_token"),
         },
         _ => Err("unsupported_grant_type"),
     };

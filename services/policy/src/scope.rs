@@ -76,6 +76,9 @@ struct EdgeClass {
     edges: Vec<EdgeId>,
 }
 
+/// Whether a camera is open, given the edges that are known to read it.
+pub type Opens<'o> = dyn Fn(&CameraId, &BTreeSet<EdgeId>) -> bool + 'o;
+
 /// A clearance over a roster.
 #[derive(Debug)]
 pub struct Scope {
@@ -109,15 +112,11 @@ impl Scope {
 
     /// As [`Self::new`], but only of cameras that `opens` says are open, given the edges that are known to read them. Of others,
     /// and of those that are not known, nothing is given.
-    pub fn within(clearance: Clearance, roster: &Roster, opens: &dyn Fn(&CameraId, &BTreeSet<EdgeId>) -> bool) -> Self {
+    pub fn within(clearance: Clearance, roster: &Roster, opens: &Opens<'_>) -> Self {
         Self::laid(clearance, roster, Some(opens))
     }
 
-    fn laid(
-        clearance: Clearance,
-        roster: &Roster,
-        opens: Option<&dyn Fn(&CameraId, &BTreeSet<EdgeId>) -> bool>,
-    ) -> Self {
+    fn laid(clearance: Clearance, roster: &Roster, opens: Option<&Opens<'_>>) -> Self {
         let sole = clearance.sole().filter(|_| opens.is_none());
         let mut scope = Self {
             sole,

@@ -46,7 +46,7 @@ pub struct ServerArgs {
     pub case: Option<String>,
     #[command(flatten)]
     pub tls: TlsArgs,
-    /// File with the token that says who you are; absent: VIGIL_TOKEN, else the session of `vigil sign-in`.
+    /// File with the token that says who you are; absent: `VIGIL_TOKEN`, else the session of `vigil sign-in`.
     #[arg(long, global = true, env = "VIGIL_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// What goes with each request, as of the last connection.

@@ -178,9 +178,10 @@ impl Guard {
             known.scopes.clear();
         }
         let opens = |camera: &CameraId, edges: &BTreeSet<EdgeId>| within.holds_at(&self.region, edges, camera);
-        let scope = match within.covers(&self.region) {
-            true => Scope::new(clearance, &known.roster),
-            false => Scope::within(clearance, &known.roster, &opens),
+        let scope = if within.covers(&self.region) {
+            Scope::new(clearance, &known.roster)
+        } else {
+            Scope::within(clearance, &known.roster, &opens)
         };
         let scope = Arc::new(scope);
         known.scopes.push((Arc::clone(&scope), within.clone()));

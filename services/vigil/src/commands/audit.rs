@@ -84,7 +84,7 @@ struct SearchArgs {
     /// What stands somewhere in the question: a camera, a plate.
     #[arg(long)]
     text: Option<String>,
-    /// What came of it, as Ok or PermissionDenied.
+    /// What came of it, as `Ok` or `PermissionDenied`.
     #[arg(long)]
     outcome: Option<String>,
     /// Begin: a time, or how long ago (15m, 24h).
@@ -120,7 +120,7 @@ struct RemoteArgs {
     /// How long an answer may take.
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// File with your token; absent: VIGIL_TOKEN, else the session of `vigil sign-in`.
+    /// File with your token; absent: `VIGIL_TOKEN`, else the session of `vigil sign-in`.
     #[arg(long, env = "VIGIL_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
     #[command(flatten)]

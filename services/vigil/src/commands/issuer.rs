@@ -11,7 +11,7 @@ use vigil_serve::config::{ConfigError, load};
 
 use crate::{exit, output, signals};
 
-/// Serve a small `OpenID` Connect issuer for demonstrations and tests: on the loopback address alone, keys and sessions in memory. For
+/// Serve a small issuer for demonstrations and tests: on the loopback address alone, keys and sessions in memory. For
 /// work, use a real one: docs/sign-in.md.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

@@ -20,7 +20,7 @@ use crate::{output, when};
   vigil whoami
 Programs without a person show a token of their own: --token-file FILE, or VIGIL_TOKEN.")]
 pub struct SignInArgs {
-    /// The issuer, as it stands in the servers' [sign_in] section.
+    /// The issuer, as it stands in the servers' `[sign_in]` section.
     #[arg(long, env = "VIGIL_ISSUER", value_name = "URL")]
     issuer: String,
     /// Name of this program at the issuer: a public client with a loopback redirect.
