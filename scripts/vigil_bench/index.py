@@ -1,5 +1,6 @@
 """The region's index and the gateway over many regions, each against its floor in the same run."""
 import json
+import os
 import resource
 import subprocess
 
@@ -50,3 +51,11 @@ def fan_out(_options):
     tell("fan-out: a gateway over 2, 20, 100 and 500 regions")
     for figure in figures("vigil-gateway", "fan_out"):
         emit(bench="fan-out", **figure, **({"bar_added_p99_ms": 100} if "added_ms" in figure else {}))
+
+
+def appearance(_options):
+    """The most alike of half a million events, on one core."""
+    tell("appearance: 500,000 events")
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    for figure in figures("vigil-region", "appearance_scan", "500000"):
+        emit(**figure)

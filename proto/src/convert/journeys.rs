@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -74,7 +75,8 @@ pub fn journeys(question: &JourneyQuestion, sightings: impl IntoIterator<Item = 
             journeys.push(Journey { plate, sightings });
             continue;
         }
-        let stretches = stretches(&sightings, question.span, question.min_cameras);
+        let (begin, place) = (|s: &Sighting| s.begin_time, Sighting::place);
+        let stretches = stretches(&sightings, begin, place, question.span, question.min_cameras);
         journeys.extend(
             stretches.into_iter().map(|range| Journey { plate: plate.clone(), sightings: sightings[range].to_vec() }),
         );
@@ -84,22 +86,28 @@ pub fn journeys(question: &JourneyQuestion, sightings: impl IntoIterator<Item = 
 }
 
 /// Spans that begin with a sighting and hold enough cameras; those that share one are one.
-fn stretches(sightings: &[Sighting], span: Duration, min_cameras: usize) -> Vec<Range<usize>> {
+pub(super) fn stretches<'s, T, P: Eq + Hash>(
+    sightings: &'s [T],
+    begin: impl Fn(&'s T) -> Timestamp,
+    place: impl Fn(&'s T) -> P,
+    span: Duration,
+    min_cameras: usize,
+) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
     let mut inside: HashMap<_, usize> = HashMap::new();
     let mut end = 0;
-    for (begin, first) in sightings.iter().enumerate() {
-        while let Some(next) = sightings.get(end).filter(|next| next.begin_time <= first.begin_time + span) {
-            *inside.entry(next.place()).or_default() += 1;
+    for (start, first) in sightings.iter().enumerate() {
+        while let Some(next) = sightings.get(end).filter(|next| begin(next) <= begin(first) + span) {
+            *inside.entry(place(next)).or_default() += 1;
             end += 1;
         }
         if inside.len() >= min_cameras {
-            match found.last_mut().filter(|last| last.end > begin) {
+            match found.last_mut().filter(|last| last.end > start) {
                 Some(last) => last.end = end,
-                None => found.push(begin..end),
+                None => found.push(start..end),
             }
         }
-        if let Entry::Occupied(mut left) = inside.entry(first.place()) {
+        if let Entry::Occupied(mut left) = inside.entry(place(first)) {
             *left.get_mut() -= 1;
             if *left.get() == 0 {
                 left.remove();

@@ -11,6 +11,7 @@ mod filter;
 mod insight;
 mod journeys;
 mod plate;
+mod ways;
 
 pub use appearance::{
     AppearanceQuestion, Example, FollowQuestion, MAX_HITS, MAX_PICTURE_BYTES, appearance_from_wire,
@@ -28,6 +29,7 @@ pub use insight::{
 };
 pub use journeys::{Journey, Sighting, journeys, journeys_from_wire, journeys_to_wire, looked_from};
 pub use plate::{MIN_ONE_WRONG, PlateMatch, PlatePattern};
+pub use ways::ways;
 
 use prost_types::Timestamp as WireTime;
 use vigil_base::{GeoPoint, Timestamp};

@@ -25,6 +25,7 @@
 
 mod admission;
 mod aggregate;
+mod appearance;
 mod audit;
 mod cameras;
 pub mod config;

@@ -36,14 +36,6 @@ impl Query {
         Self { context }
     }
 
-    async fn find(&self, question: Question, request: v1::GetEventRequest) -> Result<v1::GetEventResponse, Status> {
-        let id: EventId = request.event_id.parse().map_err(|error| ServiceError::field("event_id", error))?;
-        let links = self.context.federation.route_or_all(&request.region_id, "region_id")?;
-        let ask = |link| ask_event(link, question.clone(), id);
-        let (event, regions) = first_found(&self.context, &links, id, ask).await?;
-        Ok(v1::GetEventResponse { event: Some(event), regions })
-    }
-
     async fn thumbnail(
         &self,
         question: Question,
@@ -60,6 +52,19 @@ impl Query {
         };
         link.ask(&question, request, send, Ok).await.map_err(|failure| failure.into_status(link.id()))
     }
+}
+
+/// One event, from whichever region has it.
+pub(crate) async fn find_event(
+    context: &Context,
+    question: &Question,
+    request: v1::GetEventRequest,
+) -> Result<v1::GetEventResponse, Status> {
+    let id: EventId = request.event_id.parse().map_err(|error| ServiceError::field("event_id", error))?;
+    let links = context.federation.route_or_all(&request.region_id, "region_id")?;
+    let ask = |link| ask_event(link, question.clone(), id);
+    let (event, regions) = first_found(context, &links, id, ask).await?;
+    Ok(v1::GetEventResponse { event: Some(event), regions })
 }
 
 /// What one region has about an event; none when it says that it does not have the event.
@@ -162,7 +167,11 @@ impl EventQueryService for Query {
 
     async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::GetEventResponse>, Status> {
         let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
-        let found = self.context.admission.serve("GetEvent", self.find(question, request.into_inner())).await?;
+        let found = self
+            .context
+            .admission
+            .serve("GetEvent", find_event(&self.context, &question, request.into_inner()))
+            .await?;
         trail.gave(1);
         Ok(found)
     }

@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vigil_audit::{AuditError, AuditLog};
 use vigil_base::{SharedClock, SystemClock};
+use vigil_proto::v1::appearance_service_server::AppearanceServiceServer;
 use vigil_proto::v1::audit_service_server::AuditServiceServer;
 use vigil_proto::v1::camera_service_server::CameraServiceServer;
 use vigil_proto::v1::coverage_service_server::CoverageServiceServer;
@@ -22,6 +23,7 @@ use vigil_trust::accept::Protocol;
 use vigil_trust::{CredentialsError, Keeper, Owner, Right, Role, Security};
 
 use crate::admission::Admission;
+use crate::appearance::Appearances;
 use crate::audit::Audit;
 use crate::cameras::Cameras;
 use crate::config::GatewayConfig;
@@ -185,12 +187,14 @@ fn add_services(
     let key = TokenKey::clone(&context.key);
     let own = AuditSearch::new(config.audit_dir.clone(), key, context.clock.clone(), None);
     let audit = AuditServiceServer::new(Audit::new(context.clone(), own));
+    let appearances = AppearanceServiceServer::new(Appearances::new(context.clone()));
     let right = Right::AskGateway;
     server
         .add_service(right, queries.max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, EventStreamServiceServer::new(streams).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, cameras.max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, insight.max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(right, appearances.max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, coverage.max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, audit.max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(right, regions.max_decoding_message_size(MAX_REQUEST_BYTES))

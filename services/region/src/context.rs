@@ -12,6 +12,7 @@ use vigil_proto::v1;
 use vigil_serve::error::chain;
 use vigil_serve::{ErrorCode, HealthBoard, ServiceError};
 
+use crate::appearance::AppearanceStore;
 use crate::config::Limits;
 use crate::edges::Edges;
 use crate::error::from_index;
@@ -32,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) retention: Duration,
     /// Before the index, which nobody else reaches.
     pub(crate) guard: Guard,
+    /// What the objects of its events looked like.
+    pub(crate) appearances: Arc<AppearanceStore>,
     pub(crate) tokens: Tokens,
     pub(crate) edges: Arc<Edges>,
     pub(crate) telemetry: Telemetry,

@@ -7,6 +7,7 @@
 //! - `stream`: events as they are committed, from a cursor.
 //! - `cameras`: the camera registry.
 //! - `enrolment`: certificates of edges, where the region holds the authority.
+//! - [`appearance`]: who looked like this, beside the index.
 //! - `status`: how the region is.
 //!
 //! Between them and the index stands the `guard`, which gives each requester what the region's policy grants it.
@@ -20,6 +21,7 @@
 //! - Tokens (pages, cursors) are authenticated, bound to region, index and filter, and never trusted before that is
 //!   checked.
 
+pub mod appearance;
 mod cameras;
 pub mod config;
 mod context;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::appearance;
 use crate::context::Context;
 use crate::index::IndexError;
 
@@ -42,6 +43,7 @@ async fn run_once(context: &Context) -> Result<u64, IndexError> {
             break;
         }
     }
+    appearance::purge(context, older_than).await?;
     while context.guard.unguarded().purge_coverage(older_than).await? > 0 {}
     context.edges.forget_unseen(older_than).await?;
     Ok(removed)

@@ -17,6 +17,7 @@ use vigil_serve::{AuditLayer, Door, GrpcServer, HealthBoard, Reloads, TokenKey, 
 use vigil_trust::accept::Protocol;
 use vigil_trust::{Identity, Keeper, Owner, Right, Security};
 
+use crate::appearance::{self, AppearanceStore, LooksService};
 use crate::cameras::RegistryService;
 use crate::config::{IndexConfig, RegionConfig};
 use crate::context::Context;
@@ -82,7 +83,7 @@ impl RegionServer {
     pub async fn start_at(config: RegionConfig, clock: SharedClock) -> Result<Self, RegionError> {
         let keeper = keeper(&config, &clock)?;
         let enrolment = Enrolment::open(&config, keeper.as_ref(), &clock).await?;
-        let (index, key, audit) = open(&config, &clock).await?;
+        let Opened { index, appearances, key, audit } = open(&config, &clock).await?;
         let guard = guard(&config, &index, &clock).await?;
         let required = Required { purpose: config.access.require_purpose, case: config.access.require_case };
         let shutdown = CancellationToken::new();
@@ -109,6 +110,7 @@ impl RegionServer {
             retention: config.retention,
             region: config.region_id.clone(),
             guard,
+            appearances: Arc::new(appearances),
             edges,
             board,
             clock,
@@ -129,6 +131,7 @@ impl RegionServer {
         let mut background = vec![
             tokio::spawn(retention::run(Arc::clone(&context), shutdown.clone())),
             tokio::spawn(figures::run(Arc::clone(&context), shutdown.clone())),
+            tokio::spawn(appearance::run(Arc::clone(&context), shutdown.clone())),
         ];
         background.push(tokio::spawn(door.follow(context.board.clone(), shutdown.clone())));
         background.extend(enrolment.map(|(_, task)| task));
@@ -202,14 +205,24 @@ fn keeper(config: &RegionConfig, clock: &SharedClock) -> Result<Option<Arc<Keepe
     Ok(Some(Keeper::open(files, owner, Arc::clone(clock))?))
 }
 
+/// What lies on the disk.
+struct Opened {
+    index: Arc<dyn Index>,
+    appearances: AppearanceStore,
+    key: TokenKey,
+    audit: AuditLog,
+}
+
 /// Opening may migrate, which takes long: not on the async runtime's threads.
-async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<(Arc<dyn Index>, TokenKey, AuditLog), RegionError> {
+async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<Opened, RegionError> {
     let (config, clock) = (config.clone(), Arc::clone(clock));
     let opening = tokio::task::spawn_blocking(move || {
         let index = open_index(&config, clock.clone())?;
+        let newest = *index.latest().borrow();
+        let appearances = AppearanceStore::open(&config.data_dir, config.slice, index.index_id(), newest)?;
         let key = TokenKey::load_or_create(&config.data_dir.join(TOKEN_KEY))?;
         let audit = AuditLog::open(&config.audit_dir, clock)?;
-        Ok((index, key, audit))
+        Ok(Opened { index, appearances, key, audit })
     });
     opening.await.unwrap_or(Err(RegionError::Index(IndexError::Closed)))
 }
@@ -243,7 +256,8 @@ fn embedded(config: &RegionConfig) -> SqliteConfig {
 }
 
 /// Builds anew what the embedded index derives from its events, while the region does not run; tells of each slice. Blocks for
-/// as long as that takes. False: the index is PostgreSQL's, which has that from its own REINDEX.
+/// as long as that takes. Appearances are derived anew when the region starts. False: the index is PostgreSQL's, which has the rest
+/// from its own REINDEX.
 ///
 /// # Errors
 /// As the engine's when it is opened, and those of `tell`.
@@ -252,8 +266,11 @@ pub fn reindex(
     tell: &mut dyn FnMut(ReindexedSlice) -> Result<(), IndexError>,
 ) -> Result<bool, IndexError> {
     match &config.index {
-        IndexConfig::Sqlite => SqliteIndex::reindex(&embedded(config), tell).map(|()| true),
-        IndexConfig::Postgres(_) => Ok(false),
+        IndexConfig::Sqlite => {
+            SqliteIndex::reindex(&embedded(config), tell)?;
+            AppearanceStore::forget(&config.data_dir).map(|()| true)
+        }
+        IndexConfig::Postgres(_) => AppearanceStore::forget(&config.data_dir).map(|()| false),
     }
 }
 
@@ -284,6 +301,7 @@ fn add_services(
         .add_service(Right::AskRegion, StreamService::server(shared(), shutdown.clone()))
         .add_service(Right::AskRegion, RegistryService::server(shared()))
         .add_service(Right::AskRegion, LedgerService::server(shared()))
+        .add_service(Right::AskRegion, LooksService::server(shared()))
         .add_service(Right::AskRegion, StatusService::server(shared()))
         .add_service(Right::AskRegion, AuditServiceServer::new(search))
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use http::{HeaderMap, Request};
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
 use serde_json::json;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
@@ -40,7 +40,8 @@ const PREFIX: usize = 5;
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Services whose calls are questions, or change what is asked about. What edges send and what machines ask of each other's state is
 /// not among them.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
+    "vigil.v1.AppearanceService",
     "vigil.v1.EventQueryService",
     "vigil.v1.EventStreamService",
     "vigil.v1.InsightService",
@@ -48,7 +49,8 @@ const SERVICES: [&str; 6] = [
     "vigil.v1.CoverageService",
     "vigil.v1.AuditService",
 ];
-
+/// Longest bytes of a question that are written down; of longer ones, as a picture or an appearance, their number and SHA-256.
+const MAX_BYTES_WRITTEN: usize = 64;
 /// What every question must say about itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Required {
@@ -281,11 +283,34 @@ fn asker(extensions: &http::Extensions) -> (String, Option<String>) {
 fn question(input: &MessageDescriptor, body: &Bytes) -> serde_json::Value {
     let undecoded = || json!({ "undecodable_bytes": body.len() });
     let Some(message) = body.get(PREFIX..) else { return undecoded() };
-    if message.len() > MAX_WRITTEN {
-        return json!({ "left_out_bytes": message.len(), "sha256": vigil_audit::Digest::of(message).to_string() });
+    let Ok(decoded) = DynamicMessage::decode(input.clone(), message) else {
+        return if message.len() > MAX_WRITTEN { left_out(message) } else { undecoded() };
+    };
+    let Ok(mut told) = serde_json::to_value(&decoded) else { return undecoded() };
+    let spared = spare_bytes(&decoded, &mut told);
+    if message.len() - spared > MAX_WRITTEN { left_out(message) } else { told }
+}
+
+/// What is not written down, to be recognised by whoever has it.
+fn left_out(bytes: &[u8]) -> serde_json::Value {
+    json!({ "left_out_bytes": bytes.len(), "sha256": vigil_audit::Digest::of(bytes).to_string() })
+}
+
+/// Leaves long bytes out of what is told of a message; how many.
+fn spare_bytes(message: &DynamicMessage, told: &mut serde_json::Value) -> usize {
+    let mut spared = 0;
+    for (field, value) in message.fields() {
+        let Some(told) = told.get_mut(field.json_name()) else { continue };
+        match value {
+            Value::Bytes(bytes) if bytes.len() > MAX_BYTES_WRITTEN => {
+                *told = left_out(bytes);
+                spared += bytes.len();
+            }
+            Value::Message(message) => spared += spare_bytes(message, told),
+            _ => {}
+        }
     }
-    let decoded = DynamicMessage::decode(input.clone(), message);
-    decoded.ok().and_then(|message| serde_json::to_value(message).ok()).unwrap_or_else(undecoded)
+    spared
 }
 
 /// What a response says came of the call. A service that fails says so in the headers; what fails later, in a live stream, is its end.
@@ -303,4 +328,36 @@ fn outcome(headers: &HeaderMap, items: u64) -> Outcome {
 
 fn refusal(error: ServiceError) -> Response {
     Status::from(error).into_http()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use vigil_proto::v1;
+
+    use super::*;
+
+    fn told(image: Vec<u8>) -> serde_json::Value {
+        let pool = DescriptorPool::decode(vigil_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let input = pool.get_message_by_name("vigil.v1.SearchByAppearanceRequest").unwrap();
+        let picture = v1::Picture { image: image.into(), r#box: None };
+        let example = Some(v1::appearance_example::Example::Picture(picture));
+        let request = v1::SearchByAppearanceRequest {
+            example: Some(v1::AppearanceExample { example }),
+            limit: 7,
+            ..Default::default()
+        };
+        question(&input, &Bytes::from([vec![0; PREFIX], request.encode_to_vec()].concat()))
+    }
+
+    #[test]
+    fn of_a_picture_its_hash_is_written_down_and_the_rest_of_the_question_whole() {
+        let image = vec![0x5a; 500_000];
+        let told = told(image.clone());
+        assert_eq!(told["limit"], 7);
+        let written = &told["example"]["picture"]["image"];
+        assert_eq!(written["left_out_bytes"], 500_000);
+        assert_eq!(written["sha256"], vigil_audit::Digest::of(&image).to_string());
+        assert!(told.to_string().len() < 500);
+    }
 }

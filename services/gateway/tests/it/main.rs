@@ -1,6 +1,7 @@
 //! The gateway over real sockets: regions that answer, fail, freeze, lie and come back.
 #![allow(clippy::unwrap_used)] // A test that fails here has failed.
 
+mod appearance;
 mod audit;
 mod cameras;
 mod faults;

@@ -10,6 +10,7 @@
 //! What the guard relies on: [`Roster`] holds every camera and edge of which the index has events. It is read from the index at
 //! the start, and [`Guard::commit`] adds to it before an event is stored.
 
+mod alike;
 mod clearing;
 mod policy_file;
 mod questions;

@@ -32,6 +32,11 @@ impl<'q> Question<'q> {
         Self::about(Grant::Events, filter)
     }
 
+    /// For events of the past that look alike.
+    pub(crate) fn alike(filter: &'q Filter) -> Self {
+        Self { needs: super::alike::needs_alike(filter), ..Self::search(filter) }
+    }
+
     /// For events as they happen.
     pub(crate) fn live(filter: &'q Filter) -> Self {
         Self::about(Grant::Live, filter)

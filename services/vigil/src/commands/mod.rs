@@ -14,6 +14,7 @@ pub mod demo;
 pub mod doctor;
 pub mod issuer;
 pub mod journeys;
+pub mod look;
 #[cfg(feature = "edge")]
 pub mod model;
 pub mod path;

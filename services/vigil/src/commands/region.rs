@@ -66,7 +66,8 @@ fn reindex(config: &RegionConfig) -> anyhow::Result<ExitCode> {
         output::line(in_words(&slice)).map_err(|_| IndexError::Cancelled)
     };
     if !vigil_region::reindex(config, &mut tell)? {
-        anyhow::bail!("the index of this region is in PostgreSQL, whose own REINDEX does this");
+        output::line("appearances are derived anew when the region starts")?;
+        anyhow::bail!("the index of this region is in PostgreSQL, whose own REINDEX does the rest");
     }
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
