@@ -165,11 +165,11 @@ mod tests {
 
     #[test]
     fn unbounded_questions_are_refused_by_the_name_of_the_field() {
-        let long = Some(hours(0, 32 * 24));
+        let long = hours(0, 32 * 24);
         let day = prost_types::Duration { seconds: 86_401, nanos: 0 };
         let cases = [
             (v1::FindJourneysRequest { filter: None, ..journeys() }, "filter.from"),
-            (v1::FindJourneysRequest { filter: long.clone(), ..journeys() }, "filter.until"),
+            (v1::FindJourneysRequest { filter: Some(long.clone()), ..journeys() }, "filter.until"),
             (v1::FindJourneysRequest { span: None, ..journeys() }, "span"),
             (v1::FindJourneysRequest { span: Some(day), ..journeys() }, "span"),
             (v1::FindJourneysRequest { min_cameras: 1, ..journeys() }, "min_cameras"),
@@ -181,7 +181,7 @@ mod tests {
         let cases = [
             (v1::GetPresenceRequest { camera_id: "' OR 1".into(), ..presence() }, "camera_id"),
             (v1::GetPresenceRequest { from: None, ..presence() }, "from"),
-            (v1::GetPresenceRequest { until: long.unwrap().until, ..presence() }, "until"),
+            (v1::GetPresenceRequest { until: long.until, ..presence() }, "until"),
             (v1::GetPresenceRequest { columns: u32::MAX, rows: u32::MAX, ..presence() }, "rows"),
             (v1::GetPresenceRequest { columns: 129, rows: 128, ..presence() }, "rows"),
         ];

@@ -18,7 +18,7 @@ pub fn ways(found: v1::SearchByAppearanceResponse, span: Duration, min_cameras: 
     let place = |hit: &v1::AppearanceHit| {
         hit.event.as_ref().map(|event| (event.region_id.clone(), event.camera_id.clone())).unwrap_or_default()
     };
-    let found_in = stretches(&sightings, |hit| begin(hit), place, span, min_cameras);
+    let found_in = stretches(&sightings, begin, place, span, min_cameras);
     let mut journeys: Vec<v1::AppearanceJourney> = found_in
         .into_iter()
         .map(|range| {

@@ -103,15 +103,7 @@ pub async fn run(config: EdgeConfig, reloads: Reloads, shutdown: CancellationTok
         move || open_outbox(&folder, max_bytes, clock, &board)
     })
     .await??;
-    let kept = blocking({
-        let kept = KeptConfig {
-            path: config.data_dir.join("outbox/acknowledged.db"),
-            keep: config.keep_acknowledged,
-            max_bytes: config.keep_acknowledged_bytes,
-        };
-        move || Arc::new(Kept::open(kept))
-    })
-    .await?;
+    let kept = open_kept(&config).await?;
     let model = blocking({
         let (model, data_dir, clock, board) =
             (config.model.clone(), config.data_dir.clone(), clock.clone(), board.clone());
@@ -189,6 +181,16 @@ fn keeper(config: &EdgeConfig, clock: &SharedClock) -> Result<Option<Arc<Keeper>
         None => Keeper::open(files, owner, clock),
     };
     Ok(Some(opened?))
+}
+
+/// What the region has acknowledged.
+async fn open_kept(config: &EdgeConfig) -> Result<Arc<Kept>, EdgeError> {
+    let kept = KeptConfig {
+        path: config.data_dir.join("outbox/acknowledged.db"),
+        keep: config.keep_acknowledged,
+        max_bytes: config.keep_acknowledged_bytes,
+    };
+    blocking(move || Arc::new(Kept::open(kept))).await
 }
 
 /// The plate models, loaded where a camera needs them.

@@ -168,6 +168,9 @@ const CAMERAS: [&str; 5] = ["gate-1", "gate-2", "station-1", "yard", "yard-9"];
 const EDGES: [&str; 3] = ["box-1", "box-2", "kiosk"];
 const NAMES: [&str; 8] = ["*", "gate-*", "gate-1", "station-?", "yard*", "box-*", "kiosk", "box-2"];
 
+/// Groups, grants, and whether a purpose must be named.
+type RuleParts<'a> = (Option<BTreeSet<usize>>, Vec<&'a str>, bool);
+
 fn some_policy() -> impl Strategy<Value = PolicyFile> {
     let names = || prop::collection::vec(prop::sample::select(&NAMES[..]), 0..3);
     let group = (names(), names()).prop_filter("holds something", |(a, b)| !a.is_empty() || !b.is_empty());
@@ -186,7 +189,7 @@ fn some_policy() -> impl Strategy<Value = PolicyFile> {
             .collect(),
         rules: (0..)
             .zip(rules)
-            .map(|(i, (cameras, grants, purpose)): (usize, (Option<BTreeSet<usize>>, Vec<&str>, bool))| RuleFile {
+            .map(|(i, (cameras, grants, purpose)): (usize, RuleParts)| RuleFile {
                 id: format!("r{i}"),
                 cameras: cameras.map(|groups| groups.into_iter().map(|at| format!("g{at}")).collect()),
                 grants: owned(grants),
@@ -214,7 +217,9 @@ proptest! {
         for (at, by) in known {
             roster.add_camera(&camera(CAMERAS[at]), by.map(|by| edge(EDGES[by])).as_ref());
         }
-        strays.into_iter().for_each(|at| roster.add_edge(&edge(EDGES[at])));
+        for at in strays {
+            roster.add_edge(&edge(EDGES[at]));
+        }
         let clearance = policy.clearance(&Asker { has_purpose, ..Asker::default() }, monday());
         let scope = Scope::new(clearance.clone(), &roster);
         let needs = if needs_position { Grants::NONE.with(Grant::Position) } else { Grants::NONE };

@@ -99,7 +99,7 @@ impl RegistryService {
         let last = entries.last().filter(|_| has_more);
         Ok(v1::ListCamerasResponse {
             next_page_token: last.map(|entry| self.context.tokens.camera_page(&entry.id)).unwrap_or_default(),
-            cameras: entries.into_iter().map(|entry| self.to_wire(pass, entry)).collect(),
+            cameras: entries.iter().map(|entry| self.to_wire(pass, entry)).collect(),
             failures: Vec::new(),
             withheld: Guard::kept_back(pass, &self.context.region, &Question::cameras(&[])).into_iter().collect(),
         })
@@ -109,7 +109,7 @@ impl RegistryService {
         let id = self.id(region_id, camera_id)?;
         let found = self.context.guard.camera(pass, &id).await;
         match found.map_err(|e| self.context.failure("reading a camera", &e))? {
-            Found::Given(entry) => Ok(self.to_wire(pass, entry)),
+            Found::Given(entry) => Ok(self.to_wire(pass, &entry)),
             Found::Withheld => Err(Guard::withheld(pass, &format!("camera {id}"))),
             Found::Missing => Err(self.missing(&id)),
         }
@@ -124,7 +124,7 @@ impl RegistryService {
         let id = entry.id.clone();
         let put = self.context.guard.put_camera(pass, entry, expected).await;
         match put.map_err(|e| self.context.failure("putting a camera", &e))? {
-            Found::Given(PutCamera::Stored(entry)) => Ok(self.to_wire(pass, entry)),
+            Found::Given(PutCamera::Stored(entry)) => Ok(self.to_wire(pass, &entry)),
             Found::Given(PutCamera::Conflict(current)) => Err(conflict(&id, expected, current)),
             Found::Withheld => Err(changing_withheld(pass, &id)),
             Found::Missing => Err(self.missing(&id)),
@@ -150,7 +150,7 @@ impl RegistryService {
         ServiceError::new(ErrorCode::NotFound, format!("region {} has no camera {id}", self.context.region))
     }
 
-    fn to_wire(&self, pass: &Pass, entry: CameraEntry) -> v1::Camera {
+    fn to_wire(&self, pass: &Pass, entry: &CameraEntry) -> v1::Camera {
         let origin = match entry.origin {
             CameraOrigin::Edge => v1::CameraOrigin::Edge,
             CameraOrigin::Operator => v1::CameraOrigin::Operator,
@@ -167,7 +167,7 @@ impl RegistryService {
             etag: entry.etag.0.to_string(),
             withheld: Vec::new(),
         };
-        pass.cleared_camera(&entry, wire)
+        pass.cleared_camera(entry, wire)
     }
 }
 

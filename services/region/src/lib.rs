@@ -41,6 +41,9 @@ mod server;
 mod status;
 mod stream;
 mod telemetry;
+#[cfg(test)]
+#[path = "../tests/common/events.rs"]
+mod test_events;
 mod tokens;
 
 pub use config::{EnrolmentConfig, Limits, RegionConfig};

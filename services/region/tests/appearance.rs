@@ -30,6 +30,7 @@ fn looking(event: Event, degrees: f32) -> Event {
     Event { appearance: Some(look(degrees)), ..event }
 }
 
+#[allow(clippy::unnecessary_wraps)] // As requests take it.
 fn example(degrees: f32) -> Option<v1::AppearanceExample> {
     let example = v1::appearance_example::Example::Appearance(appearance_to_wire(&look(degrees)));
     Some(v1::AppearanceExample { example: Some(example) })
@@ -54,6 +55,7 @@ fn ids(answer: &v1::SearchByAppearanceResponse) -> Vec<&str> {
     answer.hits.iter().map(|hit| hit.event.as_ref().unwrap().event_id.as_str()).collect()
 }
 
+#[allow(clippy::unnecessary_wraps)] // As requests take it.
 fn within(cameras: &[&str]) -> Option<v1::EventFilter> {
     let camera_ids = cameras.iter().map(|camera| (*camera).to_owned()).collect();
     Some(v1::EventFilter { camera_ids, ..Default::default() })
@@ -123,7 +125,7 @@ async fn an_event_counts_once_as_of_its_last_revision() {
     let last = looking(ended(&first), 0.0);
     let rule = looking(found_by(event(secs(5)), RuleKind::Entered, "in", None), 0.0);
     let mut edge = region.edge("edge-1").await;
-    edge.publish(&[first.clone()]).await;
+    edge.publish(std::slice::from_ref(&first)).await;
     assert!(search(&region, asked(0.0)).await.hits[0].similarity < 0.2);
     edge.publish(&[last, rule.clone()]).await;
     edge.publish(&[first]).await;
@@ -159,7 +161,7 @@ async fn hostile_pictures_and_examples_are_refused() {
     let temp = tempfile::tempdir().unwrap();
     let region = TestRegion::start(temp.path()).await;
     let plain = event(secs(0));
-    region.edge("edge-1").await.publish(&[plain.clone()]).await;
+    region.edge("edge-1").await.publish(std::slice::from_ref(&plain)).await;
     let picture = |image: &[u8]| {
         let picture = v1::Picture { image: image.to_vec().into(), r#box: None };
         let example = Some(v1::appearance_example::Example::Picture(picture));

@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,7 +123,7 @@ fn some_policy() -> impl Strategy<Value = String> {
     prop::collection::vec(rule, count).prop_map(move |rules| {
         let mut text = "contact = 'the desk'\n".to_owned() + OPEN;
         for (number, group) in (0..).zip(&groups) {
-            text += &format!("[[groups]]\nid = 'g{number}'\n{group}\n");
+            writeln!(text, "[[groups]]\nid = 'g{number}'\n{group}").unwrap();
         }
         for (number, (mut grants, limits, who, of, gives)) in (0..).zip(rules) {
             let has_events = gives == "events";
@@ -134,7 +135,7 @@ fn some_policy() -> impl Strategy<Value = String> {
             let limits = if has_events { limits } else { "" };
             let of = of.map(|of| of.into_iter().map(|at| format!("g{at}")).collect::<Vec<_>>());
             let cameras = of.map_or(String::new(), |of| format!("cameras = {of:?}"));
-            text += &format!("[[rules]]\nid = 'r{number}'\ngrants = {grants:?}\n{limits}\n{who}\n{cameras}\n");
+            writeln!(text, "[[rules]]\nid = 'r{number}'\ngrants = {grants:?}\n{limits}\n{who}\n{cameras}").unwrap();
         }
         text
     })
@@ -225,7 +226,9 @@ fn ids(events: &[v1::Event]) -> Vec<String> {
 async fn searches(guarded: &Guarded, who: Who, expected: &Expected<'_>) {
     let (all, report) = found(guarded, who, v1::EventFilter::default()).await;
     assert_eq!(ids(&all), expected.ids(Grant::Events, &[], |_| true));
-    all.iter().for_each(|event| expected.check(event));
+    for event in &all {
+        expected.check(event);
+    }
     let marks: Vec<v1::Withheld> = report.withheld.iter().flat_map(v1::WithheldReport::what).collect();
     if all.len() < expected.events.len() {
         let told = [v1::Withheld::Events, v1::Withheld::History];

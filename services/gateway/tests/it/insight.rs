@@ -8,6 +8,7 @@ use vigil_proto::v1::insight_service_client::InsightServiceClient;
 use crate::real_regions::{START, event};
 use crate::support::{Gateway, Region, outcomes};
 
+#[allow(clippy::unnecessary_wraps)] // As requests take it.
 fn time(second: i64) -> Option<prost_types::Timestamp> {
     Some(prost_types::Timestamp { seconds: START + second, nanos: 0 })
 }

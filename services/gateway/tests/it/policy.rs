@@ -46,7 +46,7 @@ impl Region {
         let (requests, receiver) = tokio::sync::mpsc::channel(1);
         server.follow(config, Reloads { file, requests: receiver });
         let region = Self { id, folder, server, requests };
-        let first = if id == "north" { 0 } else { 1 };
+        let first = i64::from(id != "north");
         region.publish((0..3).map(|i| seen(id, first + 2 * i)).collect()).await;
         region
     }
@@ -78,9 +78,8 @@ impl Region {
         let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
         let mut answers = client.publish(stream).await.unwrap().into_inner();
         loop {
-            match answers.message().await.unwrap().unwrap().message.unwrap() {
-                Answer::Ack(ack) => return assert_eq!((ack.accepted, ack.rejections), (accepted, Vec::new())),
-                _ => {}
+            if let Answer::Ack(ack) = answers.message().await.unwrap().unwrap().message.unwrap() {
+                return assert_eq!((ack.accepted, ack.rejections), (accepted, Vec::new()));
             }
         }
     }

@@ -15,7 +15,7 @@ use super::follow::blocking;
 use super::scan::{Best, Candidate};
 use super::store::Scanned;
 use crate::context::Context;
-use crate::guard::Pass;
+use crate::guard::{Guard, Pass};
 use crate::index::{IndexError, Result};
 
 /// How long a question waits until what was committed before it came is there.
@@ -43,7 +43,7 @@ pub(super) struct Asked {
 #[derive(Debug, Default)]
 pub(super) struct Hits {
     /// Most alike first.
-    pub(super) hits: Vec<(v1::Event, f32)>,
+    pub(super) events: Vec<(v1::Event, f32)>,
     pub(super) compared: u64,
     pub(super) not_comparable: Vec<(AppearanceMethod, u64)>,
     /// What the answer lacks, for people.
@@ -53,12 +53,12 @@ pub(super) struct Hits {
 /// Answers a question, as far as `pass` goes.
 pub(super) async fn find(context: &Arc<Context>, pass: &Pass, asked: Asked) -> Result<Hits> {
     let mut found = Hits { missing: lacking(context).await, ..Hits::default() };
-    let parts = context.guard.parts_alike(pass, &asked.filter);
+    let parts = Guard::parts_alike(pass, &asked.filter);
     for filter in parts {
         find_part(context, pass, &Asked { filter, ..asked.clone() }, &mut found).await?;
     }
-    found.hits.sort_by(|(a, a_like), (b, b_like)| b_like.total_cmp(a_like).then_with(|| newer_first(a, b)));
-    found.hits.truncate(asked.limit);
+    found.events.sort_by(|(a, a_like), (b, b_like)| b_like.total_cmp(a_like).then_with(|| newer_first(a, b)));
+    found.events.truncate(asked.limit);
     found.missing.sort();
     found.missing.dedup();
     Ok(found)
@@ -112,7 +112,7 @@ async fn find_part(context: &Arc<Context>, pass: &Pass, asked: &Asked, found: &m
                     && seen.insert(event.event_id.clone())
                 {
                     hits += 1;
-                    found.hits.push((event, similarity));
+                    found.events.push((event, similarity));
                 }
             }
             if hits >= asked.limit {

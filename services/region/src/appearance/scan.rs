@@ -69,7 +69,9 @@ impl Sieve {
     pub(super) fn new(filter: &Filter, catalogue: &Catalogue) -> Self {
         let marked = |numbers: Vec<usize>| {
             let mut marks = vec![false; numbers.iter().max().map_or(0, |most| most + 1)];
-            numbers.into_iter().for_each(|number| marks[number] = true);
+            for number in numbers {
+                marks[number] = true;
+            }
             marks
         };
         let cameras = filter.cameras.iter().filter_map(|camera| catalogue.camera(camera.as_str()));

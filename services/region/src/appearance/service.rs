@@ -73,7 +73,7 @@ impl LooksService {
             events,
         };
         v1::SearchByAppearanceResponse {
-            hits: found.hits.into_iter().map(hit).collect(),
+            hits: found.events.into_iter().map(hit).collect(),
             regions: vec![report],
             asked,
             compared: found.compared,

@@ -76,7 +76,7 @@ impl AppearanceStore {
         // An index that was restored from a backup gives numbers again that mean something else now.
         let usable = known.filter(|known| known.index_id == index_id && known.followed <= newest.0);
         let mut catalogue = usable.unwrap_or_else(|| Catalogue::new(index_id, newest.0));
-        let whole = check(&folder, &mut catalogue).map_err(failed)?;
+        let whole = check(&folder, &mut catalogue);
         if !whole {
             (catalogue.followed, catalogue.rebuilt_at) = (0, newest.0);
         }
@@ -367,7 +367,7 @@ fn unreadable(entry: &Entry, error: &io::Error) -> String {
 
 /// Mends the files that were in use, and looks into the newest of the others; false when one is missing or damaged, which is
 /// then no longer in the catalogue.
-fn check(folder: &Path, catalogue: &mut Catalogue) -> io::Result<bool> {
+fn check(folder: &Path, catalogue: &mut Catalogue) -> bool {
     let (mut left, before) = (CHECKED_AT_START, catalogue.files.len());
     let methods = catalogue.methods.clone();
     catalogue.files.sort_by_key(|entry| std::cmp::Reverse(entry.time));
@@ -398,7 +398,7 @@ fn check(folder: &Path, catalogue: &mut Catalogue) -> io::Result<bool> {
         }
         sound
     });
-    Ok(catalogue.files.len() == before)
+    catalogue.files.len() == before
 }
 
 /// Removes what the catalogue does not know: a file that was being made, or one that is no longer good.
@@ -406,7 +406,7 @@ fn remove_unknown(folder: &Path, catalogue: &Catalogue) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        let known = name == super::catalogue::CATALOGUE || catalogue.files.iter().any(|file| name == &*file.name);
+        let known = name == super::catalogue::CATALOGUE || catalogue.files.iter().any(|file| *name == *file.name);
         if !known {
             std::fs::remove_file(entry.path())?;
         }

@@ -16,8 +16,8 @@ pub(super) fn needs_alike(filter: &Filter) -> Grants {
 
 impl Guard {
     /// The filters within which the pass lets events be compared.
-    pub(crate) fn parts_alike(&self, pass: &Pass, filter: &Filter) -> Vec<Filter> {
-        self.parts(pass, Grant::Events, needs_alike(filter), filter)
+    pub(crate) fn parts_alike(pass: &Pass, filter: &Filter) -> Vec<Filter> {
+        Self::parts(pass, Grant::Events, needs_alike(filter), filter)
     }
 
     /// The event of a hit, as it is given; none where it is gone or withheld.

@@ -117,7 +117,9 @@ impl Guard {
         let mut after = None;
         loop {
             let page = index.cameras(after, REGISTRY_PAGE).await?;
-            page.iter().for_each(|entry| roster.add_camera(&entry.id, entry.edge.as_ref()));
+            for entry in &page {
+                roster.add_camera(&entry.id, entry.edge.as_ref());
+            }
             match page.last().filter(|_| page.len() == REGISTRY_PAGE) {
                 Some(last) => after = Some(last.id.clone()),
                 None => break,

@@ -17,7 +17,7 @@ const VERSION: usize = 12;
 pub fn load_policy(path: &Path) -> Result<Arc<Policy>, ConfigError> {
     let text = read(path)?;
     let file: PolicyFile = parse(path, &text)?;
-    let digest = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digest = format!("{:x}", Sha256::digest(text.as_bytes()));
     let policy = Policy::resolve(&file, &digest[..VERSION]);
     policy.map(Arc::new).map_err(|error| ConfigError::invalid(path, error.key, error.problem))
 }

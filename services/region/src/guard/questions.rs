@@ -57,7 +57,7 @@ impl Guard {
     /// The filters with which the index is asked, one after the other, for what this filter asks for and the pass gives by `access`.
     /// No event matches two of them. `extra` is what the question needs beside what its filter does. What comes out still goes
     /// through [`Pass::cleared`].
-    pub(crate) fn parts(&self, pass: &Pass, access: Grant, extra: Grants, filter: &Filter) -> Vec<Filter> {
+    pub(crate) fn parts(pass: &Pass, access: Grant, extra: Grants, filter: &Filter) -> Vec<Filter> {
         let Some(scope) = pass.restricted() else { return vec![filter.clone()] };
         narrowed(filter, &scope.share(access, needs(filter).or(extra), &filter.cameras), pass.now)
     }
@@ -68,7 +68,7 @@ impl Guard {
             return self.index.search(query).await;
         }
         let mut pages = Vec::new();
-        for filter in self.parts(pass, Grant::Events, Grants::NONE, &query.filter) {
+        for filter in Self::parts(pass, Grant::Events, Grants::NONE, &query.filter) {
             pages.push(self.index.search(SearchQuery { filter, ..query.clone() }).await?);
         }
         let page = merged(pages, query.after, query.max_events);
@@ -80,7 +80,7 @@ impl Guard {
     /// How many events match, by group.
     pub(crate) async fn count(&self, pass: &Pass, query: CountQuery) -> Result<Counts> {
         let mut parts = Vec::new();
-        for filter in self.parts(pass, Grant::Counts, Grants::NONE, &query.filter) {
+        for filter in Self::parts(pass, Grant::Counts, Grants::NONE, &query.filter) {
             parts.push(self.index.count(CountQuery { filter, ..query.clone() }).await?);
         }
         Ok(added_up(parts, &query.group_by, query.max_groups))

@@ -1,7 +1,6 @@
 //! Events for the module's own tests.
 
-#[path = "../../tests/common/events.rs"]
-mod events;
+use crate::test_events as events;
 
 use vigil_base::event::Event;
 

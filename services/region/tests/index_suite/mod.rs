@@ -230,6 +230,7 @@ pub async fn each_condition_restricts_a_search(engine: &dyn Engine) {
     }
 }
 
+#[allow(clippy::unnecessary_wraps)] // As requests take it.
 fn plates(text: &str, how: PlateMatch) -> Option<PlatePattern> {
     Some(PlatePattern::new(text, how).unwrap())
 }

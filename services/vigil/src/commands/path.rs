@@ -39,7 +39,7 @@ enum Format {
     Table,
     /// One object.
     Json,
-    /// A GeoJSON feature collection (RFC 7946; longitude first): the way on the ground where the camera's marks are on the map, else
+    /// A `GeoJSON` feature collection (RFC 7946; longitude first): the way on the ground where the camera's marks are on the map, else
     /// where the camera stands.
     Geojson,
 }

@@ -33,10 +33,11 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of its own.
 struct ExplainArgs {
     /// The policy file.
     file: PathBuf,
-    /// The requester's name, as vigil://operator/alice.
+    /// The requester's name, as `vigil://operator/alice`.
     #[arg(long, default_value = "anonymous", value_name = "NAME")]
     subject: String,
     /// Its department; when absent, none is known.

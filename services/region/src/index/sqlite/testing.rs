@@ -1,7 +1,6 @@
 //! Events and an open index, for the engine's own tests.
 
-#[path = "../../../tests/common/events.rs"]
-mod events;
+use crate::test_events as events;
 
 use std::path::Path;
 use std::sync::Arc;
