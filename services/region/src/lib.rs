@@ -29,6 +29,7 @@ mod coverage;
 mod edges;
 mod enrolment;
 mod error;
+pub mod export;
 mod figures;
 mod guard;
 pub mod index;

@@ -246,7 +246,7 @@ fn open_index(config: &RegionConfig, clock: SharedClock) -> Result<Arc<dyn Index
 }
 
 /// Where the embedded index lies, and how it is used.
-fn embedded(config: &RegionConfig) -> SqliteConfig {
+pub(crate) fn embedded(config: &RegionConfig) -> SqliteConfig {
     SqliteConfig {
         data_dir: config.data_dir.clone(),
         region: config.region_id.clone(),

@@ -66,6 +66,7 @@ mod plates;
 mod purge;
 mod readers;
 mod rows;
+mod scan;
 mod schema;
 mod search;
 mod status;
@@ -88,6 +89,8 @@ use vigil_base::coverage::CoverageReport;
 use vigil_base::{CameraId, EdgeId, EventId, RegionId, SharedClock, Timestamp};
 use vigil_proto::convert::{CoverageQuestion, CoverageSums, Filter};
 use vigil_proto::v1;
+
+pub use self::scan::scan;
 
 use self::connect::Server;
 use self::days::Days;

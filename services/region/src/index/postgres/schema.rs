@@ -69,6 +69,16 @@ pub(super) async fn open(
     read_state(connection, region).await
 }
 
+/// Refuses a schema that is not of this region, or not of this program's version, for who only reads it.
+pub(super) async fn check(connection: &Connection, region: &RegionId) -> Result<(), Failure> {
+    let (found, known) = (version(connection).await?, MIGRATIONS.len());
+    if found == known {
+        return read_state(connection, region).await.map(drop);
+    }
+    let problem = format!("its tables have version {found}, this program needs {known}");
+    Err(IndexError::Unfit { index: connection.index_name().to_owned(), problem }.into())
+}
+
 /// A standby cannot be written, and a database of another encoding than UTF-8 does not take every text.
 async fn check_server(connection: &Connection) -> Result<(), Failure> {
     let sql = "SELECT pg_is_in_recovery(), current_setting('server_encoding')";

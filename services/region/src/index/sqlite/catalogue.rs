@@ -138,6 +138,29 @@ fn entries(region: &Connection) -> rusqlite::Result<Vec<Entry>> {
     region.prepare(&sql)?.query_map([], Entry::read)?.collect()
 }
 
+/// Slices of which events may begin within a time, as the list has them, and what is wrong with those that cannot be read. Looks at
+/// the list alone, and changes nothing.
+pub(super) fn readable(
+    region: &Connection,
+    folder: &Path,
+    time: &std::ops::Range<i64>,
+) -> rusqlite::Result<(Vec<Arc<Slice>>, Vec<String>)> {
+    let (mut slices, mut problems) = (Vec::new(), Vec::new());
+    for entry in entries(region)? {
+        let may_hold = entry.kind == SliceKind::Stray || (entry.from_us < time.end && time.start < entry.until_us);
+        if entry.is_dropping || entry.seq_bound == 0 || !may_hold {
+            continue;
+        }
+        let damage = entry.damage.clone();
+        let slice = entry.into_slice(folder, None, None);
+        match damage {
+            Some(damage) => problems.push(format!("{}: {damage}", slice.path.display())),
+            None => slices.push(slice),
+        }
+    }
+    Ok((slices, problems))
+}
+
 /// Slices that were being made: their numbers and files.
 pub(super) fn never_written(region: &Connection, folder: &Path) -> rusqlite::Result<Vec<(i64, PathBuf)>> {
     let unfinished = entries(region)?.into_iter().filter(|entry| entry.seq_bound == 0);

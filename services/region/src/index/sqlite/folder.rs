@@ -49,7 +49,7 @@ impl DataFolder {
 
     /// The region's own file.
     pub(super) fn region(&self) -> PathBuf {
-        self.path.join(REGION)
+        region_of(&self.path)
     }
 
     /// The file of an index that was made before there were slices.
@@ -66,6 +66,11 @@ impl DataFolder {
     pub(super) fn sync(&self) -> Result<(), IndexError> {
         sync(&self.path)
     }
+}
+
+/// The region's own file in a data folder that somebody else may have open.
+pub(super) fn region_of(folder: &Path) -> PathBuf {
+    folder.join(REGION)
 }
 
 /// As [`DataFolder::sync`].
