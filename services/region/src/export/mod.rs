@@ -1,4 +1,4 @@
-//! `vigil region export`: the index as Parquet files, which DuckDB, Spark, pandas and others read.
+//! `vigil region export`: the index as Parquet files, which `DuckDB`, Spark, pandas and others read.
 //!
 //! # Layout
 //! ```text

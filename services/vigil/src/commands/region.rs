@@ -35,7 +35,7 @@ enum Action {
     Reindex,
     /// Look at a policy file, without a region.
     Policy(PolicyArgs),
-    /// Write the index as Parquet files, a folder for each UTC day, which DuckDB, Spark and pandas read; the region may be running.
+    /// Write the index as Parquet files, a folder for each UTC day, which `DuckDB`, Spark and pandas read; the region may be running.
     /// Goes into an audit log of its own, in the region's. Ends with status 3 when a part of the index could not be read.
     Export(ExportArgs),
 }
