@@ -172,7 +172,7 @@ impl Policy {
         self.rules.len()
     }
 
-    /// The rules that the requester meets now, and what it could say to meet more. Some hundred nanoseconds a rule at the most.
+    /// The rules that the requester meets now, and what it could say to meet more.
     pub fn clearance(self: &Arc<Self>, asker: &Asker<'_>, now: Timestamp) -> Clearance {
         let (mut met, mut hint) = (Vec::new(), Hint::default());
         for (at, rule) in self.rules.iter().enumerate() {

@@ -105,7 +105,7 @@ struct CameraRules {
 }
 
 impl Scope {
-    /// Lays a clearance over the cameras and edges that are known. Takes some microseconds a camera.
+    /// Lays a clearance over the cameras and edges that are known.
     pub fn new(clearance: Clearance, roster: &Roster) -> Self {
         Self::laid(clearance, roster, None)
     }

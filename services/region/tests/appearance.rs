@@ -8,23 +8,15 @@ use std::time::Duration;
 
 use common::postgres::PostgresServer;
 use common::server::{TestRegion, eventually};
-use common::{afternoon, camera, class, ended, event, found_by, region, secs};
+use common::{afternoon, camera, class, ended, event, found_by, look, region, secs};
 use tonic::Code;
-use vigil_base::event::{Appearance, AppearanceMethod, AppearanceVector, Event};
+use vigil_base::event::Event;
 use vigil_base::{RuleKind, SimClock};
 use vigil_proto::convert::appearance_to_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::appearance_service_client::AppearanceServiceClient;
 use vigil_region::config::IndexConfig;
 use vigil_region::{RegionConfig, reindex};
-
-/// A look that turns with `degrees`: two are as alike as the cosine of what lies between them.
-fn look(degrees: f32) -> Appearance {
-    let (sin, cos) = degrees.to_radians().sin_cos();
-    let values: Vec<f32> = (0..128).map(|i| if i % 2 == 0 { cos } else { sin }).collect();
-    let method = AppearanceMethod { name: "hsv-stripes".into(), version: "1".into() };
-    Appearance { vector: AppearanceVector::quantise(&values).unwrap(), method, looks: 3, quality: 0.5 }
-}
 
 fn looking(event: Event, degrees: f32) -> Event {
     Event { appearance: Some(look(degrees)), ..event }

@@ -139,7 +139,7 @@ impl Guard {
 }
 
 impl Pass {
-    /// The event as it is given by `access` to a question that needs `needs`; none when it is withheld. Some hundred nanoseconds.
+    /// The event as it is given by `access` to a question that needs `needs`; none when it is withheld.
     pub(crate) fn cleared(&self, access: Grant, needs: Grants, event: v1::Event) -> Option<v1::Event> {
         let Some(scope) = self.restricted() else { return Some(event) };
         is_given(scope, access, needs, &event, self.now)

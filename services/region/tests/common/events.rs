@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vigil_base::event::{
-    Attributes, Colour, ColourMethod, ColourShare, EndReason, Event, EventState, Finding, GroundPosition, ModelRef,
-    MotionMethod, Part, PathPoint, Plate, Speed,
+    Appearance, AppearanceMethod, AppearanceVector, Attributes, Colour, ColourMethod, ColourShare, EndReason, Event,
+    EventState, Finding, GroundPosition, ModelRef, MotionMethod, Part, PathPoint, Plate, Speed,
 };
 use vigil_base::evidence::Spot;
 use vigil_base::ground::GroundPoint;
@@ -35,6 +35,14 @@ pub fn afternoon() -> Arc<SimClock> {
 
 pub fn secs(seconds: u64) -> Timestamp {
     at(Duration::from_secs(seconds))
+}
+
+/// A look that turns with `degrees`: two are as alike as the cosine of what lies between them.
+pub fn look(degrees: f32) -> Appearance {
+    let (sin, cos) = degrees.to_radians().sin_cos();
+    let values: Vec<f32> = (0..128).map(|i| if i % 2 == 0 { cos } else { sin }).collect();
+    let method = AppearanceMethod { name: "hsv-stripes".into(), version: "1".into() };
+    Appearance { vector: AppearanceVector::quantise(&values).unwrap(), method, looks: 3, quality: 0.5 }
 }
 
 /// An event of camera `gate-1` that lasts ten seconds.
