@@ -35,6 +35,8 @@ fn decode(data: &[u8]) -> usize {
     for (n, unit) in units(stream, codec).into_iter().take(MAX_UNITS).enumerate() {
         let packet = packet(codec, n, unit);
         let run = match packets.take(packet.clone()) {
+            // Its turn comes at once.
+            Step::Look(_) if packets.is_new() => packets.open(),
             Step::Decode(packet) | Step::Look(packet) => vec![packet],
             Step::Hold => Vec::new(),
             Step::Wake(packets, _) => packets,

@@ -44,7 +44,13 @@ fn the_configurations_in_the_readme_are_good() {
     let name_of = |example: &str| example.trim_start_matches("# ").split([':', '\n']).next().unwrap().to_owned();
     let (examples, sections): (Vec<&str>, Vec<&str>) =
         examples.into_iter().partition(|example| !name_of(example).contains([',', '[']));
-    assert_eq!(examples.len(), 4);
+    // A line that stands before the first table, and the file that it names.
+    let (policies, examples): (Vec<&str>, Vec<&str>) =
+        examples.into_iter().partition(|example| name_of(example) == "policy.toml");
+    std::fs::write(folder.path().join("policy.toml"), policies[0]).unwrap();
+    let policy = folder.path().join("policy.toml");
+    assert_eq!(run(vigil().args(["region", "policy", "check"]).arg(policy)).0, Some(0));
+    assert_eq!((examples.len(), policies.len()), (4, 1));
     let (rules, configurations): (Vec<&str>, Vec<&str>) =
         examples.into_iter().partition(|example| name_of(example).ends_with(".rules.toml"));
     std::fs::write(folder.path().join(name_of(rules[0])), rules[0]).unwrap();
@@ -71,7 +77,11 @@ fn assert_good_with(folder: &Path, region: &str, sections: &[&str]) {
         std::fs::copy(pki.join(file), own.join(file)).unwrap();
     }
     std::fs::write(own.join("region-db.url"), "postgres://vigil:password@127.0.0.1:5432/vigil\n").unwrap();
-    let (status, _, stderr) = check(&own, "region.toml", &format!("{region}{}", sections.concat()));
+    std::fs::copy(folder.join("policy.toml"), own.join("policy.toml")).unwrap();
+    let (tables, lines): (Vec<&str>, Vec<&str>) =
+        sections.iter().partition(|section| section.starts_with('[') || section.contains("\n["));
+    let whole = format!("{}{region}{}", lines.concat(), tables.concat());
+    let (status, _, stderr) = check(&own, "region.toml", &whole);
     assert_eq!(status, Some(0), "{sections:?}: {stderr}");
 }
 

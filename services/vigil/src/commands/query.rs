@@ -65,13 +65,15 @@ enum CountBy {
 /// Runs the command.
 pub async fn run(args: QueryArgs) -> anyhow::Result<ExitCode> {
     let now = SystemClock::new().now();
+    // What is wrong with the question is said whether or not somebody answers.
+    let filter = args.filter.resolve(now)?;
     let channel = args.server.connect().await?;
     let reports = if let Some(id) = &args.id {
         get(&args, channel, &id.to_string()).await?
     } else if args.count_by.is_empty() {
-        search(&args, channel, now).await?
+        search(&args, filter, channel).await?
     } else {
-        count(&args, channel, now).await?
+        count(&args, filter, channel).await?
     };
     if args.json {
         output::line(json!({"regions": reports.iter().map(output::region_json).collect::<Vec<_>>()}))?;
@@ -85,8 +87,7 @@ pub async fn run(args: QueryArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Pages through the answer up to the limit; reports are those of the last page that asked each region.
-async fn search(args: &QueryArgs, channel: Channel, now: Timestamp) -> anyhow::Result<Vec<v1::RegionReport>> {
-    let filter = args.filter.resolve(now)?;
+async fn search(args: &QueryArgs, filter: v1::EventFilter, channel: Channel) -> anyhow::Result<Vec<v1::RegionReport>> {
     let mut queries = client::queries(channel);
     let mut page_token = args.page_token.clone().unwrap_or_default();
     let (mut shown, limit) = (0, args.limit as usize);
@@ -171,9 +172,9 @@ async fn get(args: &QueryArgs, channel: Channel, id: &str) -> anyhow::Result<Vec
     Ok(answer.regions)
 }
 
-async fn count(args: &QueryArgs, channel: Channel, now: Timestamp) -> anyhow::Result<Vec<v1::RegionReport>> {
+async fn count(args: &QueryArgs, filter: v1::EventFilter, channel: Channel) -> anyhow::Result<Vec<v1::RegionReport>> {
     let group_by = args.count_by.iter().map(|by| i32::from(wire_group(*by))).collect();
-    let request = v1::AggregateRequest { filter: Some(args.filter.resolve(now)?), group_by };
+    let request = v1::AggregateRequest { filter: Some(filter), group_by };
     let mut queries = client::queries(channel);
     let answer =
         queries.aggregate(args.server.request(request)).await.map_err(|e| args.server.explain(&e))?.into_inner();
