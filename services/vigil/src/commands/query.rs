@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tonic::transport::Channel;
-use vigil_base::{Clock, Event, SystemClock, Timestamp};
+use vigil_base::{Clock, Event, SystemClock};
 use vigil_proto::convert::{event_from_wire, time_from_wire};
 use vigil_proto::v1;
 
