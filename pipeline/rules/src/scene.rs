@@ -164,12 +164,16 @@ mod tests {
             }
         }
 
-        /// One sample of sensor noise anywhere on the lattice makes another fingerprint.
+        /// One sample of sensor noise anywhere on the lattice makes another fingerprint, whatever the picture's size.
         #[test]
-        fn a_picture_is_told_from_its_neighbour(x in 0u32..128, y in 0u32..96) {
+        fn a_picture_is_told_from_its_neighbour(
+            (width, height) in (2u32..400, 2u32..300),
+            (column, row) in (0..GRID_COLUMNS * SAMPLES, 0..GRID_ROWS * SAMPLES),
+        ) {
+            let (x, y) = (lattice(width, GRID_COLUMNS)(0, column), lattice(height, GRID_ROWS)(0, row));
             let still = |px: u32, py: u32| (px * 3 + py * 5) as u8;
-            let a = measure(130, 98, still);
-            let b = measure(130, 98, |px, py| still(px, py) ^ u8::from(px == x && py == y));
+            let a = measure(width, height, still);
+            let b = measure(width, height, |px, py| still(px, py) ^ u8::from(px == x && py == y));
             prop_assert_ne!(a.fingerprint, b.fingerprint);
         }
     }

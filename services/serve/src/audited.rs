@@ -4,13 +4,9 @@
 //! only then lets the answer go. When the log cannot be written, the answer is UNAVAILABLE. A live stream is written down when it is
 //! opened, before its first message, and again when it ends, with what was delivered.
 
-use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -21,11 +17,11 @@ use serde_json::json;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower_layer::Layer;
-use tower_service::Service;
 use vigil_audit::{AuditError, AuditLog, Entry, Outcome};
 use vigil_trust::{Identity, PeerInfo, Role};
 
 use crate::access::Access;
+use crate::around::{Around, Inside, Surrounded};
 use crate::error::chain;
 use crate::requester::{ANONYMOUS, Requester, certified};
 use crate::{ErrorCode, ServiceError};
@@ -158,51 +154,25 @@ impl AuditLayer {
 }
 
 impl<S> Layer<S> for AuditLayer {
-    type Service = Audited<S>;
+    type Service = Surrounded<S, Self>;
 
-    fn layer(&self, inner: S) -> Audited<S> {
-        Audited { inner, layer: self.clone() }
+    fn layer(&self, inside: S) -> Self::Service {
+        Surrounded { inside, around: self.clone() }
     }
 }
 
-/// A service whose calls are written down.
-#[derive(Debug, Clone)]
-pub struct Audited<S> {
-    inner: S,
-    layer: AuditLayer,
-}
-
-impl<S> Service<Request<Body>> for Audited<S>
-where
-    S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The one that is ready, not its clone (tower's rule).
-        let fresh = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, fresh);
-        let methods = self.layer.methods.clone();
-        let Some(at) = methods.iter().position(|method| method.path == request.uri().path()) else {
-            return Box::pin(inner.call(request));
-        };
-        let layer = self.layer.clone();
-        Box::pin(async move { Ok(layer.serve(&methods[at], inner, request).await) })
+impl Around for AuditLayer {
+    async fn serve<S: Inside>(&self, mut inside: S, request: Request<Body>) -> Response {
+        if let Some(method) = self.methods.iter().find(|method| method.path == request.uri().path()) {
+            return self.answer(method, inside, request).await;
+        }
+        let Ok(response) = inside.call(request).await;
+        response
     }
 }
 
 impl AuditLayer {
-    async fn serve<S>(&self, method: &Method, mut inner: S, request: Request<Body>) -> Response
-    where
-        S: Service<Request<Body>, Response = Response, Error = Infallible>,
-    {
+    async fn answer<S: Inside>(&self, method: &Method, mut inside: S, request: Request<Body>) -> Response {
         let (mut parts, body) = request.into_parts();
         let Ok(body) = axum::body::to_bytes(body, MAX_QUESTION).await else {
             let message =
@@ -224,7 +194,7 @@ impl AuditLayer {
         let trail = Trail::new(at_end);
         parts.extensions.insert(access);
         parts.extensions.insert(trail.clone());
-        let Ok(response) = inner.call(Request::from_parts(parts, Body::from(body))).await;
+        let Ok(response) = inside.call(Request::from_parts(parts, Body::from(body))).await;
         entry.outcome = outcome(response.headers(), trail.items());
         self.written(entry, response).await
     }

@@ -16,6 +16,7 @@
 //! - [`tls`]: certificates that are followed while a process runs, and what is wrong with them.
 
 pub mod access;
+mod around;
 pub mod audit_search;
 pub mod audited;
 pub mod config;

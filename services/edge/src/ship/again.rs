@@ -33,8 +33,10 @@ impl Again {
         let place = marks.get(lost as usize).map_or(0, |held| held.place);
         let again = Self { kept, place: Some(place) };
         let records = again.run(move |kept| kept.count_after(place)).await?;
-        let since = if place == 0 { "all that is kept" } else { "what it lacks" };
-        tracing::warn!(%region, records, "the region has lost what it had acknowledged: {since} is sent again");
+        tracing::warn!(%region, records, "the region has lost what it had acknowledged; it is sent again");
+        if place == 0 {
+            tracing::warn!(%region, "the region may lack events that are no longer kept here: it is older than all that is");
+        }
         Ok(again)
     }
 

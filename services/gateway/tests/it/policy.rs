@@ -1,20 +1,18 @@
 //! Two real regions with policies of their own behind one gateway: each keeps back what it withholds, and says so.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tonic::Code;
-use vigil_base::{InstanceId, SystemClock};
+use vigil_base::SystemClock;
 use vigil_proto::v1;
-use vigil_proto::v1::event_ingest_service_client::EventIngestServiceClient;
-use vigil_proto::v1::publish_request::Message as Publish;
-use vigil_proto::v1::publish_response::Message as Answer;
 use vigil_proto::v1::subscribe_response::Message;
 use vigil_region::{RegionConfig, RegionServer};
 use vigil_serve::Reloads;
 use vigil_serve::error::is_withheld;
 
-use crate::support::{ANY, Gateway, PATIENCE, nth_event, until};
+use crate::support::{ANY, Gateway, PATIENCE, publish, until, whole_event};
 
 /// Seconds since 1970 of the first event.
 const START: i64 = 1_700_000_000;
@@ -47,62 +45,24 @@ impl Region {
         server.follow(config, Reloads { file, requests: receiver });
         let region = Self { id, folder, server, requests };
         let first = i64::from(id != "north");
-        region.publish((0..3).map(|i| seen(id, first + 2 * i)).collect()).await;
+        publish(region.named(), (0..3).map(|i| seen(id, first + 2 * i)).collect()).await;
         region
+    }
+
+    fn named(&self) -> (&str, SocketAddr) {
+        (self.id, self.server.grpc_address())
     }
 
     async fn change(&self, policy: &str) {
         std::fs::write(self.folder.path().join("policy.toml"), policy).unwrap();
         self.requests.send(()).await.unwrap();
     }
-
-    async fn publish(&self, events: Vec<v1::Event>) {
-        let address = format!("http://{}", self.server.grpc_address());
-        let mut client = EventIngestServiceClient::connect(address).await.unwrap();
-        let camera = v1::Camera { camera_id: "gate".into(), region_id: self.id.into(), ..Default::default() };
-        let hello = v1::PublishHello {
-            edge_id: "edge".into(),
-            instance_id: InstanceId::random().to_string(),
-            region_id: self.id.into(),
-            software_version: "test".into(),
-            cameras: vec![camera],
-            ..Default::default()
-        };
-        let record = |event| v1::EventRecord { event: Some(event), thumbnail_jpeg: vec![0xff, 0xd8, 0xff].into() };
-        let (accepted, records) = (events.len() as u32, events.into_iter().map(record).collect());
-        // The stream stays open until the answer is there.
-        let (requests, receiver) = tokio::sync::mpsc::channel(2);
-        for message in [Publish::Hello(hello), Publish::Batch(v1::EventBatch { sequence: 1, records })] {
-            requests.send(v1::PublishRequest { message: Some(message) }).await.unwrap();
-        }
-        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
-        let mut answers = client.publish(stream).await.unwrap().into_inner();
-        loop {
-            if let Answer::Ack(ack) = answers.message().await.unwrap().unwrap().message.unwrap() {
-                return assert_eq!((ack.accepted, ack.rejections), (accepted, Vec::new()));
-            }
-        }
-    }
 }
 
 /// An event with a plate, as an edge sends it.
 fn seen(region: &str, second: i64) -> v1::Event {
-    let event = nth_event(region, START + second, 0);
-    let at = event.begin_time;
-    v1::Event {
-        state: v1::EventState::Ended.into(),
-        end_reason: v1::EndReason::Lost.into(),
-        kind: v1::EventKind::Object.into(),
-        confirm_time: at,
-        best_time: at,
-        best_box: Some(v1::Box { left: 0.1, top: 0.1, width: 0.2, height: 0.2 }),
-        confidence: 0.9,
-        time_source: v1::TimeSource::Ntp.into(),
-        model: Some(v1::ModelInfo { name: "model".into(), fingerprint: "0".repeat(64) }),
-        plate: Some(v1::Plate { text: "BAB12".into(), confidence: 0.9, looks: 3, model: None }),
-        receive_time: None,
-        ..event
-    }
+    let plate = Some(v1::Plate { text: "BAB12".into(), confidence: 0.9, looks: 3, model: None });
+    v1::Event { plate, ..whole_event(region, START + second) }
 }
 
 fn withheld(reports: &[v1::RegionReport], region: &str) -> v1::WithheldReport {
@@ -112,8 +72,7 @@ fn withheld(reports: &[v1::RegionReport], region: &str) -> v1::WithheldReport {
 
 async fn two_regions() -> (Region, Region, Gateway) {
     let (north, south) = (Region::start("north", NO_PLATES).await, Region::start("south", COUNTS_ALONE).await);
-    let named = [("north", north.server.grpc_address()), ("south", south.server.grpc_address())];
-    let gateway = Gateway::start(&named).await;
+    let gateway = Gateway::start(&[north.named(), south.named()]).await;
     (north, south, gateway)
 }
 
@@ -177,7 +136,7 @@ async fn a_stream_over_both_is_told_when_a_region_begins_to_give_more() {
             }
         };
         assert_eq!((told.region_id.as_str(), told.withheld), ("south", None));
-        south.publish(vec![seen("south", 9)]).await;
+        publish(south.named(), vec![seen("south", 9)]).await;
         loop {
             if let Message::Delivery(delivery) = stream.message().await.unwrap().unwrap().message.unwrap() {
                 let event = delivery.event.unwrap();

@@ -11,11 +11,7 @@ mod limits;
 mod sign_in;
 
 use std::collections::HashSet;
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::response::Response;
@@ -26,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 use tower_layer::Layer;
-use tower_service::Service;
 use vigil_base::{RegionId, SharedClock};
 use vigil_signin::CameraScope;
 use vigil_signin::http::HttpError;
@@ -37,6 +32,7 @@ use held::Held;
 use limits::Limiter;
 use sign_in::SignIn;
 
+use crate::around::{Around, Inside, Surrounded};
 use crate::health::HealthBoard;
 use crate::requester::{Requester, certified, shown_certificate};
 use crate::{ErrorCode, ServiceError};
@@ -142,47 +138,15 @@ fn streams() -> HashSet<String> {
 }
 
 impl<S> Layer<S> for Door {
-    type Service = Guarded<S>;
+    type Service = Surrounded<S, Self>;
 
-    fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { inner, door: self.clone() }
+    fn layer(&self, inside: S) -> Self::Service {
+        Surrounded { inside, around: self.clone() }
     }
 }
 
-/// A service behind a door.
-#[derive(Debug, Clone)]
-pub struct Guarded<S> {
-    inner: S,
-    door: Door,
-}
-
-impl<S> Service<Request<Body>> for Guarded<S>
-where
-    S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The one that is ready, not its clone (tower's rule).
-        let fresh = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, fresh);
-        let door = self.door.clone();
-        Box::pin(async move { Ok(door.serve(inner, request).await) })
-    }
-}
-
-impl Door {
-    async fn serve<S>(&self, mut inner: S, request: Request<Body>) -> Response
-    where
-        S: Service<Request<Body>, Response = Response, Error = Infallible>,
-    {
+impl Around for Door {
+    async fn serve<S: Inside>(&self, mut inside: S, request: Request<Body>) -> Response {
         let (mut parts, body) = request.into_parts();
         let bearer = Bearer::of(&parts);
         let mut requester = Requester::of_connection(&parts.extensions, &parts.headers);
@@ -204,11 +168,13 @@ impl Door {
         if let Some(bearer) = bearer {
             parts.extensions.insert(bearer);
         }
-        let Ok(response) = inner.call(Request::from_parts(parts, body)).await;
+        let Ok(response) = inside.call(Request::from_parts(parts, body)).await;
         let left = ends_at.map(|end| end.since(self.0.clock.now()));
         response.map(|body| Body::new(Held::new(body, place, left)))
     }
+}
 
+impl Door {
     /// A place for a question of this requester, where it may have one more.
     fn place(&self, request: &Parts, requester: &Requester) -> Result<Option<limits::Place>, ServiceError> {
         let Some(limiter) = &self.0.limiter else { return Ok(None) };

@@ -25,7 +25,7 @@ use vigil_serve::Reloads;
 
 pub use fake::{Behaviour, FakeRegion};
 pub use raw::{RawServer, free_address};
-pub use real::{Region, whole_event};
+pub use real::{Region, publish, whole_event};
 pub use subscriber::Subscriber;
 
 /// A free port of this machine.

@@ -58,43 +58,52 @@ impl Region {
 
     /// Publishes as an edge does, and waits for the acknowledgement.
     pub async fn publish(&self, events: Vec<v1::Event>) {
-        let count = events.len() as u32;
-        let record = |event| v1::EventRecord { event: Some(event), thumbnail_jpeg: vec![0xff, 0xd8, 0xff].into() };
-        let batch = v1::EventBatch { sequence: 1, records: events.into_iter().map(record).collect() };
-        let Answer::Ack(ack) = self.tell(Publish::Batch(batch)).await else { panic!("no acknowledgement") };
-        assert_eq!((ack.accepted, ack.rejections), (count, Vec::new()));
+        publish(self.named(), events).await;
     }
 
     /// Says one thing as an edge does; the answer to it.
     pub async fn tell(&self, message: Publish) -> Answer {
-        let channel = Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap();
-        let mut client = EventIngestServiceClient::new(channel);
-        let camera = v1::Camera { camera_id: "gate".into(), region_id: self.id.clone(), ..Default::default() };
-        let hello = v1::PublishHello {
-            edge_id: "edge".into(),
-            instance_id: InstanceId::random().to_string(),
-            region_id: self.id.clone(),
-            software_version: "test".into(),
-            cameras: vec![camera],
-            marks: Vec::new(),
-        };
-        // The stream stays open until the answer is there.
-        let (requests, receiver) = tokio::sync::mpsc::channel(2);
-        for message in [Publish::Hello(hello), message] {
-            requests.send(v1::PublishRequest { message: Some(message) }).await.unwrap();
-        }
-        let requests_stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
-        let mut answers = client.publish(requests_stream).await.unwrap().into_inner();
-        let answered = async {
-            loop {
-                match answers.next().await.unwrap().unwrap().message.unwrap() {
-                    Answer::Welcome(_) => {}
-                    answer => return answer,
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, answered).await.unwrap()
+        tell(self.named(), message).await
     }
+}
+
+/// Publishes to a region as its edge does, and waits for the acknowledgement.
+pub async fn publish(region: (&str, SocketAddr), events: Vec<v1::Event>) {
+    let count = events.len() as u32;
+    let record = |event| v1::EventRecord { event: Some(event), thumbnail_jpeg: vec![0xff, 0xd8, 0xff].into() };
+    let batch = v1::EventBatch { sequence: 1, records: events.into_iter().map(record).collect() };
+    let Answer::Ack(ack) = tell(region, Publish::Batch(batch)).await else { panic!("no acknowledgement") };
+    assert_eq!((ack.accepted, ack.rejections), (count, Vec::new()));
+}
+
+async fn tell((id, address): (&str, SocketAddr), message: Publish) -> Answer {
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let mut client = EventIngestServiceClient::new(channel);
+    let camera = v1::Camera { camera_id: "gate".into(), region_id: id.to_owned(), ..Default::default() };
+    let hello = v1::PublishHello {
+        edge_id: "edge".into(),
+        instance_id: InstanceId::random().to_string(),
+        region_id: id.to_owned(),
+        software_version: "test".into(),
+        cameras: vec![camera],
+        marks: Vec::new(),
+    };
+    // The stream stays open until the answer is there.
+    let (requests, receiver) = tokio::sync::mpsc::channel(2);
+    for message in [Publish::Hello(hello), message] {
+        requests.send(v1::PublishRequest { message: Some(message) }).await.unwrap();
+    }
+    let requests_stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = client.publish(requests_stream).await.unwrap().into_inner();
+    let answered = async {
+        loop {
+            match answers.next().await.unwrap().unwrap().message.unwrap() {
+                Answer::Welcome(_) => {}
+                answer => return answer,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.unwrap()
 }
 
 /// A whole event, as an edge sends it.
