@@ -11,6 +11,9 @@ use crate::{Descriptor, TrackerConfig};
 pub const MAX_DETECTIONS: usize = 512;
 /// Boxes beyond this are no boxes, pixels: the largest pictures have some 10,000, and squares must stay finite.
 const MAX_COORDINATE: f32 = 1e6;
+/// Boxes with a shorter side are no boxes, pixels: next to a coordinate of some thousand their area drowns in rounding,
+/// and two that are the same no longer overlap.
+const MIN_SIDE: f32 = 0.01;
 /// A detection that another sure one overlaps more shows parts of both objects; its appearance is not learnt.
 /// Intersection over union.
 const CROWDED: f64 = 0.25;
@@ -64,7 +67,7 @@ pub(crate) fn sift(detections: &Detections, config: &TrackerConfig, found: &mut 
 fn is_box(detection: &Detection) -> bool {
     let BoxPx { left, top, width, height } = detection.bbox;
     let bounded = [left, top, width, height].iter().all(|v| v.abs() <= MAX_COORDINATE);
-    bounded && width > 0.0 && height > 0.0 && detection.confidence.is_finite()
+    bounded && width >= MIN_SIDE && height >= MIN_SIDE && detection.confidence.is_finite()
 }
 
 fn sighting(detection: &Detection, log_odds: f64, order: usize) -> Sighting {
@@ -130,8 +133,9 @@ mod tests {
         let mut items = vec![found(0.0, 0.9), found(f32::NAN, 0.9), found(200.0, f32::NAN), found(1e9, 0.9)];
         items.push(Detection { bbox: BoxPx::new(1.0, 1.0, -5.0, 10.0), class: 0, confidence: 0.9 });
         items.push(Detection { bbox: BoxPx::new(1.0, 1.0, 0.0, 10.0), class: 0, confidence: 0.9 });
+        items.push(Detection { bbox: BoxPx::new(385.0, 1.0, 5e-27, 413.0), class: 0, confidence: 0.9 });
         let (sightings, malformed) = sift(&frame(items), &TrackerConfig::default());
-        assert_eq!((sightings.len(), malformed), (1, 5));
+        assert_eq!((sightings.len(), malformed), (1, 6));
     }
 
     #[test]
