@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::interceptor::InterceptedService;
@@ -15,10 +13,11 @@ use tonic::transport::Server;
 use tonic::{Request, Status};
 use tonic_health::ServingStatus;
 use vigil_base::SystemClock;
-use vigil_trust::accept::{self, Connection};
+use vigil_trust::accept;
 use vigil_trust::{Identity, PeerInfo, Right, Security};
 
 use crate::audited::AuditLayer;
+use crate::connections;
 use crate::door::{self, Door};
 use crate::health::HealthBoard;
 use crate::{ErrorCode, ServiceError};
@@ -146,7 +145,8 @@ impl GrpcServer {
         self
     }
 
-    /// Serves until `shutdown`, then refuses new calls (GOAWAY) and lets open ones end within [`DRAIN`].
+    /// Serves until `shutdown`, then refuses new calls (GOAWAY) and lets open ones end within [`DRAIN`]. One connection ends
+    /// so when the certificate by which it was taken is over ([`vigil_trust::ending`]).
     ///
     /// gRPC health of the server (the empty name) and of each service follows the board.
     pub fn spawn(mut self, shutdown: CancellationToken) -> JoinHandle<()> {
@@ -164,22 +164,17 @@ impl GrpcServer {
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .max_concurrent_streams(Some(MAX_STREAMS_PER_CONNECTION))
-            .add_routes(routes);
+            .max_concurrent_streams(Some(MAX_STREAMS_PER_CONNECTION));
         let address = self.address;
         let connections = accept::serve(self.listener, self.security, shutdown.clone());
-        let incoming = ReceiverStream::new(connections).map(Ok::<Connection, std::io::Error>);
         tokio::spawn(async move {
-            let serving = server.serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+            let serving = connections::serve(server, routes, connections, shutdown.clone());
             let drained = async {
                 shutdown.cancelled().await;
                 tokio::time::sleep(DRAIN).await;
             };
             tokio::select! {
-                served = serving => match served {
-                    Ok(()) => tracing::debug!(%address, "gRPC server ended"),
-                    Err(error) => tracing::error!(%address, error = %crate::error::chain(&error), "gRPC server failed"),
-                },
+                () = serving => tracing::debug!(%address, "gRPC server ended"),
                 () = drained => tracing::warn!(%address, "calls still open after {DRAIN:?} were cut off"),
             }
         })

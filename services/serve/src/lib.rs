@@ -20,6 +20,7 @@ mod around;
 pub mod audit_search;
 pub mod audited;
 pub mod config;
+mod connections;
 pub mod door;
 pub mod error;
 pub mod grpc;

@@ -85,7 +85,7 @@ mod tests {
     use std::sync::Arc;
 
     use vigil_base::Timestamp;
-    use vigil_trust::Peer;
+    use vigil_trust::{Ending, Peer};
 
     use super::*;
 
@@ -95,7 +95,7 @@ mod tests {
             let (identity, fingerprint) = (who.parse().unwrap(), Fingerprint::from_bytes([7; 32]));
             Arc::new(Peer { identity, fingerprint, not_after: Timestamp::MAX })
         });
-        extensions.insert(PeerInfo { address: None, peer });
+        extensions.insert(PeerInfo { address: None, peer, ending: Ending::default() });
         let mut metadata = MetadataMap::new();
         access.write(&mut metadata);
         Requester::of_connection(&extensions, &metadata.into_headers())

@@ -2,93 +2,20 @@
 //! certificates change.
 #![allow(clippy::unwrap_used)] // A test ends where it cannot go on.
 
+mod common;
+
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use vigil_base::error::chain;
-use vigil_base::{SharedClock, SystemClock};
 use vigil_serve::{GrpcServer, HealthBoard, ops, tls};
-use vigil_trust::accept::Protocol;
-use vigil_trust::{Authority, Dialer, Expect, Identity, Keeper, Owner, Refresh, Right, Security, TlsFiles, dial};
+use vigil_trust::{Authority, Dialer, Expect, Keeper, Owner, Refresh, Security, TlsFiles};
 
-const PATIENCE: Duration = Duration::from_secs(30);
-const DAY: Duration = Duration::from_hours(24);
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-fn id(text: &str) -> Identity {
-    text.parse().unwrap()
-}
-
-fn clock() -> SharedClock {
-    SystemClock::shared()
-}
-
-/// An authority in a folder of its own.
-struct Pki {
-    folder: tempfile::TempDir,
-    authority: Authority,
-}
-
-impl Pki {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::create(&folder.path().join("pki"), "Test", DAY, clock().now()).unwrap();
-        Self { folder, authority }
-    }
-
-    /// Files of `who`, good until `until` from now, or ended so long ago.
-    fn files(&self, who: &str, hosts: &[&str], from: vigil_base::Timestamp, lifetime: Duration) -> TlsFiles {
-        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let out = (self.folder.path(), true);
-        self.authority.issue_files(&id(who), &hosts, lifetime, from, out).unwrap().0
-    }
-
-    fn keeper(&self, who: &str) -> Arc<Keeper> {
-        let files = self.files(who, &["localhost", "127.0.0.1"], clock().now(), DAY);
-        Keeper::open(files, Owner::Exactly(id(who)), clock()).unwrap()
-    }
-}
-
-/// A server of `keeper` that answers about its health.
-async fn serve(keeper: &Arc<Keeper>, shutdown: &CancellationToken) -> SocketAddr {
-    let security = Security::of(Some(keeper), Right::Connect, Protocol::Grpc);
-    let server = GrpcServer::bind(ANY, security, HealthBoard::new()).await.unwrap();
-    let address = server.address();
-    server.spawn(shutdown.clone());
-    address
-}
-
-fn endpoint(scheme: &str, address: SocketAddr) -> Endpoint {
-    Endpoint::from_shared(format!("{scheme}://{address}")).unwrap().connect_timeout(PATIENCE)
-}
-
-async fn connect(address: SocketAddr, keeper: Arc<Keeper>, expect: Expect) -> Result<Channel, String> {
-    let dialer = Dialer::new(endpoint("https", address), Some(keeper), expect);
-    dialer.connect().await.map_err(|error| dial::fault_in(&error).map_or_else(|| chain(&error), chain_of))
-}
-
-fn chain_of(fault: &dial::DialError) -> String {
-    chain(fault)
-}
-
-/// Asks once: well, or why not.
-async fn ask(channel: Channel) -> Result<(), String> {
-    let mut client = HealthClient::new(channel);
-    let asked = client.check(HealthCheckRequest { service: String::new() });
-    let answer = tokio::time::timeout(PATIENCE, asked).await.expect("an answer");
-    answer.map(|_| ()).map_err(|status| dial::fault_in(&status).map_or_else(|| format!("{status:?}"), chain_of))
-}
-
-fn region() -> Expect {
-    Expect::Identity(id("vigil://region/north"))
-}
+use common::{ANY, DAY, PATIENCE, Pki, ask, clock, connect, endpoint, eventually, id, region, serve};
 
 #[tokio::test]
 async fn who_has_a_certificate_of_the_authority_is_let_in() {
@@ -232,15 +159,6 @@ async fn new_files_are_used_for_new_connections_and_old_connections_stay_up() {
     eventually("the board is clear", || board.problems().is_empty()).await;
     ask(old).await.unwrap();
     shutdown.cancel();
-}
-
-async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let waiting = async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what} did not come"));
 }
 
 #[test]

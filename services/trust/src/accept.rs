@@ -5,27 +5,23 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use metrics::{Counter, counter};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Connected;
-use vigil_base::Timestamp;
 
-use crate::certificate::{CertificateInfo, Fingerprint};
+use crate::certificate::CertificateInfo;
+use crate::connection::{Connection, Peer};
 use crate::credentials::Credentials;
-use crate::identity::Identity;
+use crate::ending::{self, Ending, Standing};
 use crate::keeper::Keeper;
 use crate::rights::Right;
 use crate::suite;
@@ -95,46 +91,6 @@ impl Security {
     }
 }
 
-/// Somebody who showed a certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// Who it is.
-    pub identity: Identity,
-    /// Of the certificate it showed.
-    pub fingerprint: Fingerprint,
-    /// When that ends.
-    pub not_after: Timestamp,
-}
-
-/// Who is at the other end of a connection; an extension of each request.
-#[derive(Debug, Clone)]
-pub struct PeerInfo {
-    /// Where it is.
-    pub address: Option<SocketAddr>,
-    /// Who it is, where it had to show that.
-    pub peer: Option<Arc<Peer>>,
-}
-
-/// A connection that was taken.
-#[derive(Debug)]
-pub struct Connection {
-    stream: Stream,
-    info: PeerInfo,
-}
-
-#[derive(Debug)]
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Connection {
-    /// Who is at the other end.
-    pub fn peer(&self) -> &PeerInfo {
-        &self.info
-    }
-}
-
 /// Takes connections until `shutdown` or until nobody takes them from here.
 pub fn serve(listener: TcpListener, security: Security, shutdown: CancellationToken) -> mpsc::Receiver<Connection> {
     let (ready, connections) = mpsc::channel(READY);
@@ -150,6 +106,9 @@ pub fn serve(listener: TcpListener, security: Security, shutdown: CancellationTo
     });
     connections
 }
+
+/// What a handshake gave; without the peer where that shows nothing.
+type Shaken = (TlsStream<TcpStream>, Option<(Peer, Ending)>);
 
 struct Gate {
     security: Security,
@@ -185,18 +144,14 @@ impl Gate {
 
     async fn admit(&self, stream: TcpStream, address: SocketAddr) -> Option<Connection> {
         let shaken = match &self.security {
-            Security::Plain => {
-                let info = PeerInfo { address: Some(address), peer: None };
-                return Some(Connection { stream: Stream::Plain(stream), info });
-            }
+            Security::Plain => return Some(Connection::plain(stream, address)),
             Security::Mutual { keeper, right, protocol } => self.mutual(stream, keeper, *right, *protocol).await,
             Security::Pinned { keeper, authority } => self.pinned(stream, keeper, authority).await,
         };
         match shaken {
             Ok((stream, peer)) => {
                 self.telemetry.taken.increment(1);
-                let info = PeerInfo { address: Some(address), peer: peer.map(Arc::new) };
-                Some(Connection { stream: Stream::Tls(Box::new(stream)), info })
+                Some(Connection::tls(stream, address, peer))
             }
             Err(reason) => {
                 self.telemetry.refused.increment(1);
@@ -209,18 +164,23 @@ impl Gate {
     async fn mutual(
         &self,
         stream: TcpStream,
-        keeper: &Keeper,
+        keeper: &Arc<Keeper>,
         right: Right,
         protocol: Protocol,
-    ) -> Result<(TlsStream<TcpStream>, Option<Peer>), String> {
+    ) -> Result<Shaken, String> {
+        // Before what is in use is looked at: no change is missed.
+        let changes = keeper.changes();
         let credentials = keeper.current().map_err(|error| error.to_string())?;
         let builder = suite::server(Arc::clone(&credentials.clock));
         let builder = builder.with_client_cert_verifier(Arc::clone(&credentials.clients));
         let config = builder.with_cert_resolver(credentials.resolver());
         let stream = shake_hands(stream, config, protocol).await?;
-        let peer = peer_of(&stream)?;
+        let (peer, chain) = peer_of(&stream)?;
         peer.identity.may(right).map_err(|forbidden| forbidden.to_string())?;
-        Ok((stream, Some(peer)))
+        let (keeper, ending) = (Arc::clone(keeper), Ending::default());
+        let Peer { identity: who, not_after, .. } = peer.clone();
+        tokio::spawn(ending.clone().follow(Standing { keeper, changes, chain, who, not_after }));
+        Ok((stream, Some((peer, ending))))
     }
 
     async fn pinned(
@@ -228,7 +188,7 @@ impl Gate {
         stream: TcpStream,
         keeper: &Keeper,
         authority: &CertificateDer<'static>,
-    ) -> Result<(TlsStream<TcpStream>, Option<Peer>), String> {
+    ) -> Result<Shaken, String> {
         let credentials: Arc<Credentials> = keeper.current().map_err(|error| error.to_string())?;
         let builder = suite::server(Arc::clone(&credentials.clock)).with_no_client_auth();
         let config = builder.with_cert_resolver(credentials.resolver_with(authority));
@@ -253,28 +213,23 @@ async fn shake_hands(
     }
 }
 
-fn peer_of(stream: &TlsStream<TcpStream>) -> Result<Peer, String> {
+/// The peer, and the certificates it showed.
+fn peer_of(stream: &TlsStream<TcpStream>) -> Result<(Peer, Vec<CertificateDer<'static>>), String> {
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let own = chain.first().ok_or("it shows no certificate")?;
     let info = CertificateInfo::of(own).map_err(|fault| format!("what it shows {fault}"))?;
     let identity = info.identity.map_err(|error| format!("its certificate is not one of Vigil's: {error}"))?;
-    Ok(Peer { identity, fingerprint: info.fingerprint, not_after: info.not_after })
+    let peer = Peer { identity, fingerprint: info.fingerprint, not_after: info.not_after };
+    Ok((peer, chain.iter().map(|one| one.clone().into_owned()).collect()))
 }
 
 /// Why a handshake failed, in the terms of who runs the server.
 fn explain(error: &io::Error) -> String {
-    use rustls::{CertificateError as Fault, Error};
+    use rustls::Error;
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     let text = match inner {
         Some(Error::NoCertificatesPresented) => "it shows no certificate",
-        Some(Error::InvalidCertificate(Fault::Expired | Fault::ExpiredContext { .. })) => "its certificate has ended",
-        Some(Error::InvalidCertificate(Fault::NotValidYet | Fault::NotValidYetContext { .. })) => {
-            "its certificate has not begun: is this machine's clock right?"
-        }
-        Some(Error::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature)) => {
-            "its certificate was not signed by an authority of ours"
-        }
-        Some(Error::InvalidCertificate(_)) => "its certificate is not one that may call",
+        Some(invalid @ Error::InvalidCertificate(_)) => return format!("its certificate {}", ending::refusal(invalid)),
         Some(Error::AlertReceived(alert)) => return format!("it refuses this server's certificate ({alert:?})"),
         Some(Error::InvalidMessage(_)) => "it does not speak TLS",
         Some(Error::PeerIncompatible(_)) => "it does not speak TLS 1.3",
@@ -292,63 +247,5 @@ impl Telemetry {
     fn new() -> Self {
         let handshakes = |outcome: &'static str| counter!("vigil_tls_handshakes_total", "outcome" => outcome);
         Self { taken: handshakes("taken"), refused: handshakes("refused") }
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = PeerInfo;
-
-    fn connect_info(&self) -> PeerInfo {
-        self.info.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
     }
 }

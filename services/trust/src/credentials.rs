@@ -275,6 +275,12 @@ impl Credentials {
         }
     }
 
+    /// Whether who calls with `chain`, its own certificate first, would be let in now.
+    pub(crate) fn check_caller(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+        let (own, between) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        self.clients.verify_client_cert(own, between, suite::unix_time(self.clock.now())).map(|_| ())
+    }
+
     /// The certificate and key, as rustls asks for them.
     pub(crate) fn resolver(&self) -> Arc<SingleCertAndKey> {
         Arc::new(SingleCertAndKey::from(Arc::clone(&self.key)))

@@ -1,8 +1,8 @@
 //! The credentials in use, read again when their files change.
 //!
-//! Connections that are up stay up; the next handshake uses what is here then. Files that cannot be used leave what was
-//! good in use. What is compared is the files' bytes: times of change lie where files are replaced through links, or twice
-//! within a second.
+//! Connections that are up stay up, for as long as what is in use believes their peers ([`crate::ending`]); the next handshake
+//! uses what is here then. Files that cannot be used leave what was good in use. What is compared is the files' bytes: times
+//! of change lie where files are replaced through links, or twice within a second.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge};
 use parking_lot::RwLock;
+use tokio::sync::watch;
 use vigil_base::{SharedClock, Timestamp};
 
 use crate::authority::BACKDATE;
@@ -69,6 +70,8 @@ pub struct Keeper {
     owner: Owner,
     clock: SharedClock,
     held: RwLock<Held>,
+    /// Told whenever new credentials are in use.
+    changes: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -116,7 +119,7 @@ impl Keeper {
     }
 
     fn empty(files: TlsFiles, owner: Owner, clock: SharedClock) -> Arc<Self> {
-        Arc::new(Self { files, owner, clock, held: RwLock::default() })
+        Arc::new(Self { files, owner, clock, held: RwLock::default(), changes: watch::Sender::default() })
     }
 
     /// The files.
@@ -131,6 +134,15 @@ impl Keeper {
     pub fn current(&self) -> Result<Arc<Credentials>, NotYet> {
         let held = self.held.read().credentials.clone();
         held.ok_or_else(|| NotYet { file: self.files.certificate.display().to_string() })
+    }
+
+    /// Tells of each change of what is in use from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn clock(&self) -> &SharedClock {
+        &self.clock
     }
 
     /// Looks at the files, and uses them where they are new and good. Blocks on the disk.
@@ -172,6 +184,7 @@ impl Keeper {
         held.seen = Some(contents);
         held.credentials = Some(Arc::new(checked?));
         drop(held);
+        self.changes.send_replace(());
         self.show();
         Ok(())
     }

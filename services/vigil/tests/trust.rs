@@ -4,62 +4,15 @@
 mod common;
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
+use common::pki::{file, found, issue, pki, secure, secure_region, secure_source, tls_section};
 use common::{Process, free_address, run, ship_all, take_ids, vigil};
 
 /// Events made before and after each replacement.
 const EVENTS: usize = 200;
 /// Times all certificates are replaced.
 const ROUNDS: usize = 3;
-
-fn pki(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    run(vigil().arg("pki").args(args).arg("--dir").arg(folder.join("pki")))
-}
-
-fn issue(folder: &Path, role: &str, name: &str) {
-    let (status, shown, stderr) = pki(folder, &["issue", role, name, "--replace", "--host", "127.0.0.1"]);
-    assert_eq!(status, Some(0), "{stderr}");
-    assert!(shown.contains(&format!("vigil://{role}/{name}")) && shown.contains("fingerprint"), "{shown}");
-}
-
-fn file(folder: &Path, stem: &str, ending: &str) -> PathBuf {
-    folder.join("pki").join(format!("{stem}.{ending}"))
-}
-
-fn tls_section(folder: &Path, stem: &str) -> String {
-    format!(
-        "[tls]\ncertificate = \"{}\"\nkey = \"{}\"\nauthority = \"{}\"\n",
-        file(folder, stem, "pem").display(),
-        file(folder, stem, "key").display(),
-        file(folder, "authority", "pem").display()
-    )
-}
-
-/// A region's or gateway's configuration, with certificates.
-fn secure(config: &Path, tls: &str) {
-    let text = std::fs::read_to_string(config).unwrap().replace("http://", "https://");
-    // Before the first table: what follows a table belongs to it.
-    let (head, tables) = text.split_once("[[").map_or((text.as_str(), String::new()), |(h, t)| (h, format!("[[{t}")));
-    std::fs::write(config, format!("{head}{tls}{tables}")).unwrap();
-}
-
-fn operator(folder: &Path, server: SocketAddr, args: &[&str]) -> Command {
-    let mut command = vigil();
-    command.args(args).arg("--server").arg(format!("https://{server}"));
-    command.arg("--certificate").arg(file(folder, "operator-alice", "pem"));
-    command
-}
-
-/// Ids of all events a server has.
-fn found(folder: &Path, server: SocketAddr) -> Vec<String> {
-    let (status, shown, stderr) = run(&mut operator(folder, server, &["query", "--json", "--limit", "10000000"]));
-    assert_eq!(status, Some(0), "{stderr}");
-    let events = shown.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    events.filter_map(|event| Some(event.get("event_id")?.as_str()?.to_owned())).collect()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_certificates_are_replaced_while_events_flow_and_none_is_lost() {
@@ -70,17 +23,12 @@ async fn all_certificates_are_replaced_while_events_flow_and_none_is_lost() {
         issue(folder, role, name);
     }
     let (address, front) = (free_address(), free_address());
-    let region = common::region_command(folder, "north", address);
-    secure(&folder.join("north/region.toml"), &tls_section(folder, "region-north"));
-    let _region = Process::start(region, &folder.join("north/log"));
-    let serves = async || tokio::net::TcpStream::connect(address).await.ok();
-    common::look::eventually("the region serves", serves).await;
+    let _region = secure_region(folder, address, "").await;
     let gateway = common::gateway_command(folder, front, &[("north", address)]);
     secure(&folder.join("gateway/gateway.toml"), &tls_section(folder, "gateway-city"));
     let _gateway = Process::start(gateway, &folder.join("gateway/log"));
 
-    let mut source = common::event_source(folder, "box-7", ("north", address));
-    source_over_tls(&mut source, folder, address);
+    let source = secure_source(folder, folder, "box-7", ("north", address));
     let (mut source, lines) = Process::start_with_lines(source, &folder.join("source.log"));
     let mut told = HashSet::new();
     for _ in 0..ROUNDS {
@@ -100,16 +48,6 @@ async fn all_certificates_are_replaced_while_events_flow_and_none_is_lost() {
     // The edge was connected once: nobody hung up on it.
     let log = std::fs::read_to_string(folder.join("source.log")).unwrap();
     assert!(!log.contains("not connected"), "{log}");
-}
-
-fn source_over_tls(source: &mut Command, folder: &Path, region: SocketAddr) {
-    let plain: Vec<_> = source.get_args().map(std::ffi::OsStr::to_owned).collect();
-    let program = source.get_program().to_owned();
-    *source = Command::new(program);
-    let url = format!("https://{region}");
-    source.arg(&plain[0]).arg(url).args(&plain[2..]);
-    let (certificate, key) = (file(folder, "edge-box-7", "pem"), file(folder, "edge-box-7", "key"));
-    source.arg(certificate).arg(key).arg(file(folder, "authority", "pem"));
 }
 
 /// Until each log tells of one more taking over than before it was last looked at.

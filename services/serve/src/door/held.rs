@@ -1,4 +1,5 @@
-//! The body of an answer, which holds its requester's place until it has gone out, and ends with its token.
+//! The body of an answer, which holds its requester's place until it has gone out, and ends with the token or certificate of
+//! whoever asked.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,27 +7,71 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::{Sleep, sleep};
 use tonic::Status;
+use vigil_trust::{Ending, Over};
 
 use super::limits::Place;
 use crate::{ErrorCode, ServiceError};
 
 /// Longest time that is waited for: beyond it the timer's own range ends, and no token lives so long.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
+/// When whoever has a renewed certificate may come back.
+const RETRY_RENEWED: Duration = Duration::from_secs(1);
+
+/// What ends an answer before it is whole.
+#[derive(Debug, Default)]
+pub(super) struct Until {
+    /// Time until the requester's token ends, where it showed one.
+    pub(super) token: Option<Duration>,
+    /// Of the connection, where there is a certificate that may end.
+    pub(super) connection: Option<Ending>,
+    /// The answer goes on and on: it ends with a certificate, where one that is at hand still goes out.
+    pub(super) is_stream: bool,
+}
+
+impl Until {
+    async fn over(self) -> ServiceError {
+        let token = async {
+            match self.token {
+                Some(left) => tokio::time::sleep(left.min(LONGEST)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let connection = async {
+            let Some(ending) = &self.connection else { return std::future::pending().await };
+            ending.told().await;
+            match ending.over() {
+                Some(over) if self.is_stream || !matches!(over, Over::Ended { .. }) => refusal(over),
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = token => ServiceError::new(ErrorCode::Unauthenticated, "the token has ended: sign in again, and resume"),
+            refusal = connection => refusal,
+        }
+    }
+}
+
+/// What is said on a connection whose certificate is over. Whose certificate has merely ended may come back with the next.
+pub(super) fn refusal(over: &Over) -> ServiceError {
+    match over {
+        Over::Ended { .. } => ServiceError::unavailable(over.to_string(), RETRY_RENEWED),
+        Over::Refused { .. } => ServiceError::new(ErrorCode::Unauthenticated, over.to_string()),
+    }
+}
 
 /// An answer on its way out.
 pub(super) struct Held {
     /// None once it has ended.
     body: Option<Body>,
     _place: Option<Place>,
-    end: Option<Pin<Box<Sleep>>>,
+    end: Option<Pin<Box<dyn Future<Output = ServiceError> + Send>>>,
 }
 
 impl Held {
-    /// `left` is the time until the requester's token ends.
-    pub(super) fn new(body: Body, place: Option<Place>, left: Option<Duration>) -> Self {
-        Self { body: Some(body), _place: place, end: left.map(|left| Box::pin(sleep(left.min(LONGEST)))) }
+    pub(super) fn new(body: Body, place: Option<Place>, until: Until) -> Self {
+        let ends = until.token.is_some() || until.connection.is_some();
+        Self { body: Some(body), _place: place, end: ends.then(|| Box::pin(until.over()) as _) }
     }
 }
 
@@ -38,9 +83,11 @@ impl HttpBody for Held {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if self.body.is_some() && self.end.as_mut().is_some_and(|end| end.as_mut().poll(context).is_ready()) {
-            self.body = None;
-            return Poll::Ready(Some(Ok(Frame::trailers(ended()))));
+        if self.body.is_some()
+            && let Some(Poll::Ready(error)) = self.end.as_mut().map(|end| end.as_mut().poll(context))
+        {
+            (self.body, self.end) = (None, None);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers(error)))));
         }
         match &mut self.body {
             Some(body) => Pin::new(body).poll_frame(context),
@@ -57,8 +104,7 @@ impl HttpBody for Held {
     }
 }
 
-fn ended() -> http::HeaderMap {
-    let error = ServiceError::new(ErrorCode::Unauthenticated, "the token has ended: sign in again, and resume");
+fn trailers(error: ServiceError) -> http::HeaderMap {
     let (mut parts, ()) = Status::from(error).into_http::<()>().into_parts();
     parts.headers.remove(http::header::CONTENT_TYPE);
     parts.headers

@@ -17,7 +17,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderValue, Request};
-use prost_reflect::DescriptorPool;
+use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
@@ -25,10 +25,10 @@ use tower_layer::Layer;
 use vigil_base::{RegionId, SharedClock};
 use vigil_signin::CameraScope;
 use vigil_signin::http::HttpError;
-use vigil_trust::{Fingerprint, Identity};
+use vigil_trust::{Ending, Fingerprint, Identity, PeerInfo};
 
 pub use config::{DoorConfig, DoorSections, LimitsSection, SubjectLimits};
-use held::Held;
+use held::{Held, Until};
 use limits::Limiter;
 use sign_in::SignIn;
 
@@ -85,6 +85,8 @@ struct Inner {
     clock: SharedClock,
     /// Paths of methods whose answers are live streams.
     streams: HashSet<String>,
+    /// The same, and of those that take a stream as well.
+    open_ended: HashSet<String>,
 }
 
 impl std::fmt::Debug for Door {
@@ -96,7 +98,7 @@ impl std::fmt::Debug for Door {
 impl Door {
     /// A door where nobody signs in and nothing is counted.
     pub fn open(clock: SharedClock) -> Self {
-        Self(Arc::new(Inner { sign_in: None, limiter: None, clock, streams: streams() }))
+        Self::of(None, None, clock)
     }
 
     /// The door of a region, or of a gateway where there is none.
@@ -106,7 +108,13 @@ impl Door {
     pub fn new(config: &DoorConfig, region: Option<RegionId>, clock: SharedClock) -> Result<Self, HttpError> {
         let sign_in = config.sign_in.clone().map(|sign_in| SignIn::new(sign_in, config, region, &clock)).transpose()?;
         let limiter = Some(Arc::new(Limiter::new(config.limits, Arc::clone(&clock))));
-        Ok(Self(Arc::new(Inner { sign_in, limiter, clock, streams: streams() })))
+        Ok(Self::of(sign_in, limiter, clock))
+    }
+
+    fn of(sign_in: Option<SignIn>, limiter: Option<Arc<Limiter>>, clock: SharedClock) -> Self {
+        let streams = methods(|method| method.is_server_streaming() && !method.is_client_streaming());
+        let open_ended = methods(MethodDescriptor::is_server_streaming);
+        Self(Arc::new(Inner { sign_in, limiter, clock, streams, open_ended }))
     }
 
     /// Follows the issuer's keys until `shutdown`, and tells the board when they cannot be had.
@@ -129,12 +137,14 @@ impl Door {
     }
 }
 
-/// Paths of all methods of the contract whose answers are live streams.
-fn streams() -> HashSet<String> {
-    let pool = DescriptorPool::decode(vigil_proto::FILE_DESCRIPTOR_SET).expect("the contract is compiled in");
+/// Paths of those methods of the contract, and of gRPC's health, that are wanted.
+fn methods(is_wanted: impl Fn(&MethodDescriptor) -> bool) -> HashSet<String> {
+    const COMPILED_IN: &str = "the contracts are compiled in";
+    let mut pool = DescriptorPool::decode(vigil_proto::FILE_DESCRIPTOR_SET).expect(COMPILED_IN);
+    pool.decode_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET).expect(COMPILED_IN);
     let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
-    let streams = methods.filter(|method| method.is_server_streaming() && !method.is_client_streaming());
-    streams.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name())).collect()
+    let wanted = methods.filter(is_wanted);
+    wanted.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name())).collect()
 }
 
 impl<S> Layer<S> for Door {
@@ -151,6 +161,8 @@ impl Around for Door {
         let bearer = Bearer::of(&parts);
         let mut requester = Requester::of_connection(&parts.extensions, &parts.headers);
         let (mut scope, mut ends_at) = (CameraScope::everything(), None);
+        let connection = parts.extensions.get::<PeerInfo>().filter(|info| info.peer.is_some());
+        let connection = connection.map(|info| info.ending.clone());
         if let Some(sign_in) = &self.0.sign_in
             && let Some(question) = SignIn::question(&parts)
         {
@@ -158,6 +170,9 @@ impl Around for Door {
                 Ok(admitted) => (scope, ends_at) = (admitted.scope, admitted.ends_at),
                 Err(refusal) => _ = parts.extensions.insert(Refused(refusal)),
             }
+        }
+        if let Some(over) = connection.as_ref().and_then(Ending::over) {
+            parts.extensions.insert(Refused(held::refusal(over)));
         }
         let place = match self.place(&parts, &requester) {
             Ok(place) => place,
@@ -168,9 +183,10 @@ impl Around for Door {
         if let Some(bearer) = bearer {
             parts.extensions.insert(bearer);
         }
+        let is_stream = self.0.open_ended.contains(parts.uri.path());
         let Ok(response) = inside.call(Request::from_parts(parts, body)).await;
-        let left = ends_at.map(|end| end.since(self.0.clock.now()));
-        response.map(|body| Body::new(Held::new(body, place, left)))
+        let token = ends_at.map(|end| end.since(self.0.clock.now()));
+        response.map(|body| Body::new(Held::new(body, place, Until { token, connection, is_stream })))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod edge;
 pub mod fake_rtsp;
 pub mod footprint;
 pub mod look;
+pub mod pki;
 pub mod publish;
 
 use std::collections::{HashMap, HashSet};
