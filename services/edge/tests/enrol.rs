@@ -37,7 +37,8 @@ fn enrolment(
     board: &HealthBoard,
 ) -> Enrolment {
     let file = |name: &str| own.join(name);
-    let files = TlsFiles { certificate: file("edge.pem"), key: file("edge.key"), authority: file("authority.pem") };
+    let (certificate, key, authority) = (file("edge.pem"), file("edge.key"), file("authority.pem"));
+    let files = TlsFiles { certificate, key, authority, revoked: None };
     let edge = EdgeId::new("box-7").unwrap();
     Enrolment {
         keeper: Keeper::open_or_wait(files, Owner::Exactly(Identity::Edge(edge.clone())), clock.clone()).unwrap(),

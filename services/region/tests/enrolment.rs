@@ -16,6 +16,7 @@ use vigil_proto::v1::renewal_service_client::RenewalServiceClient;
 use vigil_region::{EnrolmentConfig, RegionConfig, RegionServer};
 use vigil_trust::ledger::Ledger;
 use vigil_trust::request::OwnKey;
+use vigil_trust::revocation::Reason;
 use vigil_trust::token::EnrolToken;
 use vigil_trust::{Authority, CertificateInfo, Dialer, Expect, Fingerprint, Identity, Keeper, Owner, certificate};
 
@@ -214,4 +215,38 @@ fn keeper(city: &City, who: &str) -> Arc<Keeper> {
     let who: Identity = who.parse().unwrap();
     let issued = city.authority.issue_files(&who, &[], DAY, city.clock.now(), (city.folder.path(), true)).unwrap();
     Keeper::open(issued.0, Owner::Exactly(who), city.clock.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn who_was_revoked_gets_no_further_certificate_but_by_a_new_token() {
+    let city = City::start().await;
+    let (first, unused) = (city.token("box-7", DAY), city.token("box-7", DAY));
+    let given = city.enrol(&first, city.request("a.key", "box-7")).await.unwrap();
+    let connected = keeper(&city, "vigil://edge/box-7");
+    let endpoint = Endpoint::from_shared(format!("https://{}", city.server.grpc_address())).unwrap();
+    let dialer = Dialer::new(endpoint, Some(connected.clone()), Expect::Identity(Identity::Region(region())));
+    let mut renewals = RenewalServiceClient::new(dialer.connect().await.unwrap());
+    let mut renew = async || {
+        let certificate_request = city.request("a.key", "box-7");
+        renewals.renew(v1::RenewRequest { certificate_request }).await
+    };
+    renew().await.unwrap();
+
+    // This region's own configuration names no list: the authority's counts.
+    let now = city.clock.now();
+    let serials = city.authority.issued_to(&edge("box-7"), now).unwrap();
+    assert!(serials.contains(&info(&given).serial) && serials.contains(&connected.current().unwrap().info.serial));
+    city.authority.revoke(&serials, Reason::KeyCompromise, DAY, now).unwrap();
+    assert_eq!(Ledger::open(city.authority.folder()).unwrap().withdraw(&edge("box-7")).unwrap(), 1);
+    let status = renew().await.unwrap_err();
+    assert!(status.code() == Code::PermissionDenied && status.message().contains("was revoked"), "{status:?}");
+    let status = city.enrol(&first, city.request("a.key", "box-7")).await.unwrap_err();
+    assert!(status.code() == Code::PermissionDenied && status.message().contains("was revoked"), "{status:?}");
+    let status = city.enrol(&unused, city.request("b.key", "box-7")).await.unwrap_err();
+    assert!(status.code() == Code::PermissionDenied && status.message().contains("not known"), "{status:?}");
+
+    let again = city.token("box-7", DAY);
+    let restored = info(&city.enrol(&again, city.request("b.key", "box-7")).await.unwrap());
+    assert!(!city.authority.list().unwrap().unwrap().holds(&restored.serial));
+    city.server.stop().await;
 }

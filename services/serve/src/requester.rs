@@ -85,7 +85,7 @@ mod tests {
     use std::sync::Arc;
 
     use vigil_base::Timestamp;
-    use vigil_trust::{Ending, Peer};
+    use vigil_trust::{Ending, Peer, Serial};
 
     use super::*;
 
@@ -93,7 +93,7 @@ mod tests {
         let mut extensions = Extensions::new();
         let peer = who.map(|who| {
             let (identity, fingerprint) = (who.parse().unwrap(), Fingerprint::from_bytes([7; 32]));
-            Arc::new(Peer { identity, fingerprint, not_after: Timestamp::MAX })
+            Arc::new(Peer { identity, fingerprint, serial: Serial::default(), not_after: Timestamp::MAX })
         });
         extensions.insert(PeerInfo { address: None, peer, ending: Ending::default() });
         let mut metadata = MetadataMap::new();

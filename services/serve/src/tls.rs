@@ -9,7 +9,8 @@ use vigil_trust::{Keeper, Refresh};
 
 use crate::health::HealthBoard;
 
-/// Between two looks at the files: as long as for a change of models. Three files of some kilobytes are read.
+/// Between two looks at the files: as long as for a change of models. Three files of some kilobytes are read, and a list of
+/// at most a megabyte.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The component's name on the health board.
 const COMPONENT: &str = "certificate";
@@ -34,6 +35,12 @@ pub async fn follow(keeper: Arc<Keeper>, board: HealthBoard, shutdown: Cancellat
                     tracing::error!("{text}");
                 }
                 refusal = Some(text);
+            }
+            // On the board by the keeper, for as long as it lasts.
+            Refresh::OldLists(error) => {
+                refusal = None;
+                let error = chain(&error);
+                tracing::error!(%error, "the new list of what was revoked is not taken, and the one before stays in force");
             }
         }
         match refusal.clone().or_else(|| keeper.problem()) {

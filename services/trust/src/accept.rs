@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::certificate::CertificateInfo;
 use crate::connection::{Connection, Peer};
 use crate::credentials::Credentials;
-use crate::ending::{self, Ending, Standing};
+use crate::ending::{self, Ending, Side, Standing};
 use crate::keeper::Keeper;
 use crate::rights::Right;
 use crate::suite;
@@ -179,7 +179,8 @@ impl Gate {
         peer.identity.may(right).map_err(|forbidden| forbidden.to_string())?;
         let (keeper, ending) = (Arc::clone(keeper), Ending::default());
         let Peer { identity: who, not_after, .. } = peer.clone();
-        tokio::spawn(ending.clone().follow(Standing { keeper, changes, chain, who, not_after }));
+        let standing = Standing { keeper, changes, chain, who, not_after, side: Side::Calls };
+        tokio::spawn(ending.clone().follow(standing));
         Ok((stream, Some((peer, ending))))
     }
 
@@ -219,7 +220,8 @@ fn peer_of(stream: &TlsStream<TcpStream>) -> Result<(Peer, Vec<CertificateDer<'s
     let own = chain.first().ok_or("it shows no certificate")?;
     let info = CertificateInfo::of(own).map_err(|fault| format!("what it shows {fault}"))?;
     let identity = info.identity.map_err(|error| format!("its certificate is not one of Vigil's: {error}"))?;
-    let peer = Peer { identity, fingerprint: info.fingerprint, not_after: info.not_after };
+    let CertificateInfo { fingerprint, serial, not_after, .. } = info;
+    let peer = Peer { identity, fingerprint, serial, not_after };
     Ok((peer, chain.iter().map(|one| one.clone().into_owned()).collect()))
 }
 

@@ -1,8 +1,11 @@
 //! A private authority: one root that signs the certificates of a city's processes and people.
 //!
 //! It is a folder of two files, `authority.pem` (its certificate, for everybody) and `authority.key` (its key, for its
-//! owner alone). Keys are ECDSA on P-256 (FIPS 186-5), which every TLS library takes. Serial numbers are 127 random bits
+//! owner alone), and beside them what it signed and its revocation list. Keys are ECDSA on P-256 (FIPS 186-5), which every TLS library takes. Serial numbers are 127 random bits
 //! (RFC 5280, section 4.1.2.2 asks for at most 160 and positive).
+
+mod issued;
+mod revoking;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +24,9 @@ use crate::TlsFiles;
 use crate::certificate::{self, CertificateFault, CertificateInfo, Fingerprint};
 use crate::files::{self, FileError, Readers};
 use crate::identity::{Identity, Role};
+use crate::revocation::ListFault;
+
+pub use revoking::{LIST_FILE, RevokedHolder};
 
 /// The authority's certificate, in its folder.
 pub const CERTIFICATE_FILE: &str = "authority.pem";
@@ -90,6 +96,20 @@ pub enum AuthorityError {
         what: String,
         /// What is wrong, and what would be right.
         problem: String,
+    },
+    /// Its revocation list cannot be used.
+    #[error("{} {fault}: put back a copy of the authority's last list", path.display())]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: ListFault,
+    },
+    /// A record of what it issued is damaged.
+    #[error("{} is damaged: remove it, and revoke what it told of by certificate or serial number", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
     },
     /// The cryptography failed.
     #[error("cannot sign")]
@@ -199,10 +219,12 @@ impl Authority {
     }
 
     /// Signs a certificate for `identity`, whose public key is `public_key` (`SubjectPublicKeyInfo` in DER), good for
-    /// `hosts` and for `lifetime`, but never longer than the authority itself.
+    /// `hosts` and for `lifetime`, but never longer than the authority itself. It is noted in the authority's folder first; blocks
+    /// on the disk.
     ///
     /// # Errors
-    /// A host is neither name nor address, the key is of a kind that nobody here uses, or the authority is over.
+    /// A host is neither name nor address, the key is of a kind that nobody here uses, the authority is over, or what it signed
+    /// cannot be noted.
     pub fn issue(
         &self,
         identity: &Identity,
@@ -221,7 +243,10 @@ impl Authority {
         let public_key = SubjectPublicKeyInfo::from_der(public_key).map_err(unknown)?;
         let certificate = params.signed_by(&public_key, &self.issuer).map_err(AuthorityError::Signing)?;
         let own_words = |fault| AuthorityError::Certificate { path: self.folder.join(CERTIFICATE_FILE), fault };
-        Ok(Issued { certificate: certificate.pem(), info: CertificateInfo::of(certificate.der()).map_err(own_words)? })
+        let info = CertificateInfo::of(certificate.der()).map_err(own_words)?;
+        // Before it leaves: what nobody knows of could only be revoked by whoever has it.
+        issued::note(&self.folder, identity, &info, now)?;
+        Ok(Issued { certificate: certificate.pem(), info })
     }
 
     /// Makes a key and signs its certificate, as files in `folder`: `ROLE-NAME.key` and `ROLE-NAME.pem`. Files that are there
@@ -251,7 +276,7 @@ impl Authority {
         files::replace(&key_path, key.serialize_pem().as_bytes(), Readers::Owner)?;
         files::replace(&certificate_path, issued.certificate.as_bytes(), Readers::All)?;
         let authority = self.folder.join(CERTIFICATE_FILE);
-        Ok((TlsFiles { certificate: certificate_path, key: key_path, authority }, issued.info))
+        Ok((TlsFiles { certificate: certificate_path, key: key_path, authority, revoked: None }, issued.info))
     }
 }
 

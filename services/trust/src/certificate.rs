@@ -1,7 +1,9 @@
 //! What a certificate says, for checks and for people.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -14,6 +16,8 @@ use crate::identity::{Identity, IdentityError};
 
 /// Most certificates of one file: an authority's old and new one are two.
 const MAX_IN_FILE: usize = 64;
+/// Longest serial number (RFC 5280, section 4.1.2.2), in bytes.
+const MAX_SERIAL: usize = 20;
 
 /// SHA-256 of a certificate in DER (FIPS 180-4): what tools such as openssl call its fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +43,77 @@ impl Fingerprint {
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The number that an authority gave to a certificate, or to a list: positive, of any length.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Serial(Vec<u8>);
+
+impl Serial {
+    /// From its bytes, the most significant first.
+    pub fn new(bytes: &[u8]) -> Self {
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        Self(bytes[zeros..].to_vec())
+    }
+
+    /// Its bytes, the most significant first, without leading zeros.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The number after it.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        let mut bytes = [&[0], self.0.as_slice()].concat();
+        for byte in bytes.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                break;
+            }
+        }
+        Self::new(&bytes)
+    }
+}
+
+impl Ord for Serial {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.len().cmp(&other.0.len()).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for Serial {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Serial {
+    /// Hexadecimal with colons, as openssl and others write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        write!(f, "{first:02x}")?;
+        rest.iter().try_for_each(|byte| write!(f, ":{byte:02x}"))
+    }
+}
+
+/// A text is no serial number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is no serial number: one is written in hexadecimal, as 4f:3a:90")]
+pub struct NotASerial;
+
+impl FromStr for Serial {
+    type Err = NotASerial;
+
+    fn from_str(text: &str) -> Result<Self, NotASerial> {
+        let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
+        // Of an odd number of digits, the first stands alone.
+        let (first, rest) = digits.split_at(digits.len() % 2);
+        let byte = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+        let bytes = (!first.is_empty()).then_some(first).into_iter().chain(rest.chunks(2)).map(byte);
+        let bytes: Vec<u8> = bytes.collect::<Option<_>>().ok_or(NotASerial)?;
+        let is_plain = digits.iter().all(u8::is_ascii_hexdigit);
+        if is_plain && (1..=MAX_SERIAL).contains(&bytes.len()) { Ok(Self::new(&bytes)) } else { Err(NotASerial) }
     }
 }
 
@@ -86,8 +161,8 @@ pub struct CertificateInfo {
     pub not_before: Timestamp,
     /// Good until here.
     pub not_after: Timestamp,
-    /// Serial number in hexadecimal.
-    pub serial: String,
+    /// The number that its authority gave it.
+    pub serial: Serial,
     /// May sign others.
     pub is_authority: bool,
     /// May be shown by who calls.
@@ -121,7 +196,7 @@ impl CertificateInfo {
             hosts: names.iter().filter_map(host).collect(),
             not_before: seconds(parsed.validity().not_before.timestamp()),
             not_after: seconds(parsed.validity().not_after.timestamp()),
-            serial: parsed.raw_serial_as_string(),
+            serial: Serial::new(parsed.raw_serial()),
             is_authority: is_authority(&parsed),
             client_auth,
             server_auth,
@@ -134,7 +209,7 @@ fn is_authority(certificate: &X509Certificate<'_>) -> bool {
     certificate.basic_constraints().ok().flatten().is_some_and(|extension| extension.value.ca)
 }
 
-fn seconds(since_1970: i64) -> Timestamp {
+pub(crate) fn seconds(since_1970: i64) -> Timestamp {
     Timestamp::from_micros(since_1970.saturating_mul(1_000_000))
 }
 
@@ -146,5 +221,34 @@ fn host(name: &GeneralName<'_>) -> Option<String> {
             v4.or_else(|_| <[u8; 16]>::try_from(*octets).map(|octets| Ipv6Addr::from(octets).to_string())).ok()
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_serial_number_is_read_as_people_write_it() {
+        let serial = Serial::new(&[0, 0x4f, 0x0a]);
+        for text in ["4f:0a", "4F0A", "004f0a", "4f0a"] {
+            assert_eq!(text.parse(), Ok(serial.clone()), "{text}");
+        }
+        for bad in ["", ":", "0x4f", "+4f", "-1", "4g", &"ff".repeat(21)] {
+            assert_eq!(bad.parse::<Serial>(), Err(NotASerial), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn serial_numbers_count_as_numbers_do(number in any::<u64>()) {
+            let serial = Serial::new(&number.to_be_bytes());
+            prop_assert_eq!(serial.to_string().parse(), Ok(serial.clone()));
+            let next = Serial::new(&(u128::from(number) + 1).to_be_bytes());
+            prop_assert!(serial < next);
+            prop_assert_eq!(serial.next(), next);
+        }
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 use vigil_base::Timestamp;
 
-use crate::certificate::Fingerprint;
+use crate::certificate::{Fingerprint, Serial};
 use crate::ending::Ending;
 use crate::identity::Identity;
 
@@ -24,6 +24,8 @@ pub struct Peer {
     pub identity: Identity,
     /// Of the certificate it showed.
     pub fingerprint: Fingerprint,
+    /// The number that the authority gave to that.
+    pub serial: Serial,
     /// When that ends.
     pub not_after: Timestamp,
 }

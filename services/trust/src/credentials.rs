@@ -1,6 +1,7 @@
 //! A process's own certificate and key, and the authorities it believes: read from files and checked.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use vigil_base::{SharedClock, Timestamp};
 use crate::certificate::{self, CertificateFault, CertificateInfo};
 use crate::files::{self, FileError};
 use crate::keeper::Owner;
+use crate::revocation::{ListFault, RevocationLists};
 use crate::token::{EnrolToken, NotAToken};
 use crate::{suite, verify};
 
@@ -30,6 +32,8 @@ pub struct TlsSection {
     pub key: PathBuf,
     /// The authorities whose certificates are believed (PEM, one or more).
     pub authority: PathBuf,
+    /// The authorities' lists of what they have revoked (PEM); absent: none is looked at.
+    pub revoked: Option<PathBuf>,
     /// For an edge without a certificate: the one-time token by which it gets its first.
     pub enrol_token: Option<Secret>,
     /// The same, in a file.
@@ -45,6 +49,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// See [`TlsSection`].
     pub authority: PathBuf,
+    /// See [`TlsSection`].
+    pub revoked: Option<PathBuf>,
 }
 
 impl TlsSection {
@@ -54,6 +60,7 @@ impl TlsSection {
             certificate: folder.join(self.certificate),
             key: folder.join(self.key),
             authority: folder.join(self.authority),
+            revoked: self.revoked.map(|file| folder.join(file)),
         }
     }
 
@@ -142,6 +149,14 @@ pub enum CredentialsError {
         /// The authority's file.
         authority: PathBuf,
     },
+    /// The list of what was revoked cannot be used.
+    #[error("{} {fault}: bring the authority's newest list here (vigil pki revoked --renew)", path.display())]
+    Lists {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: ListFault,
+    },
     /// The certificate is over.
     #[error("{} ended at {not_after}: issue it anew", path.display())]
     Ended {
@@ -166,6 +181,8 @@ pub(crate) struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
     authority: Vec<u8>,
+    /// None where no lists are looked at; an error where they cannot be read, which must hold up nothing else.
+    revoked: Option<Result<Vec<u8>, io::ErrorKind>>,
 }
 
 impl Contents {
@@ -174,7 +191,26 @@ impl Contents {
             certificate: files::read(&files.certificate)?,
             key: files::read(&files.key)?,
             authority: files::read(&files.authority)?,
+            revoked: files.revoked.as_deref().map(|path| files::read(path).map_err(|error| error.source.kind())),
         })
+    }
+
+    /// The lists, which may not be older than `before`.
+    pub(crate) fn lists(
+        &self,
+        files: &TlsFiles,
+        before: Option<&RevocationLists>,
+    ) -> Result<Option<Arc<RevocationLists>>, CredentialsError> {
+        let (Some(read), Some(path)) = (&self.revoked, &files.revoked) else { return Ok(None) };
+        let pem = read.as_ref().map_err(|kind| FileError::new("read", path, (*kind).into()))?;
+        let unfit = |fault| CredentialsError::Certificate { path: files.authority.clone(), fault };
+        let authorities = certificate::from_pem(&self.authority).map_err(unfit)?;
+        let read = || {
+            let lists = RevocationLists::read(pem, &authorities)?;
+            before.map_or(Ok(()), |before| lists.check_newer(before, &authorities))?;
+            Ok(lists)
+        };
+        read().map(|lists| Some(Arc::new(lists))).map_err(|fault| CredentialsError::Lists { path: path.clone(), fault })
     }
 }
 
@@ -186,6 +222,8 @@ pub struct Credentials {
     pub identity: crate::Identity,
     /// What the authorities' certificates say; at least one.
     pub authorities: Vec<CertificateInfo>,
+    /// What the authorities have revoked, where that is looked at.
+    pub lists: Option<Arc<RevocationLists>>,
     pub(crate) key: Arc<CertifiedKey>,
     pub(crate) roots: Arc<RootCertStore>,
     pub(crate) clients: Arc<dyn ClientCertVerifier>,
@@ -204,11 +242,14 @@ impl Credentials {
     /// # Errors
     /// Which file cannot be used, and why.
     pub fn load(files: &TlsFiles, owner: &Owner, clock: SharedClock) -> Result<Self, CredentialsError> {
-        Self::of(&Contents::read(files)?, files, owner, clock)
+        let contents = Contents::read(files)?;
+        let lists = contents.lists(files, None)?;
+        Self::of(&contents, lists, files, owner, clock)
     }
 
     pub(crate) fn of(
         contents: &Contents,
+        lists: Option<Arc<RevocationLists>>,
         files: &TlsFiles,
         owner: &Owner,
         clock: SharedClock,
@@ -230,8 +271,12 @@ impl Credentials {
             path: files.authority.clone(),
             fault: CertificateFault::Empty,
         })?;
-        let credentials = Self { info, identity, authorities, key: Arc::new(key), roots, clients, clock };
+        let mut credentials = Self { info, identity, authorities, lists, key: Arc::new(key), roots, clients, clock };
         credentials.check_authority(files)?;
+        if let Some(lists) = credentials.lists.clone() {
+            // After the own one was checked: that it was revoked is told, and is for others to refuse.
+            credentials.clients = Arc::new(verify::Callers { chain: credentials.clients, lists });
+        }
         Ok(credentials)
     }
 
@@ -279,6 +324,18 @@ impl Credentials {
     pub(crate) fn check_caller(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
         let (own, between) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
         self.clients.verify_client_cert(own, between, suite::unix_time(self.clock.now())).map(|_| ())
+    }
+
+    /// Whether who answers with `chain` would be believed now.
+    pub(crate) fn check_answerer(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+        let (own, between) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        verify::check_chain(own, between, &self.roots, suite::unix_time(self.clock.now()))?;
+        verify::check_lists(own, between, self.lists.as_deref())
+    }
+
+    /// Whether the own certificate was revoked.
+    pub fn is_revoked(&self) -> bool {
+        self.lists.as_ref().is_some_and(|lists| self.key.cert.iter().any(|one| lists.holds(one)))
     }
 
     /// The certificate and key, as rustls asks for them.

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::client::{Resumption, verify_server_name};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, Error as TlsError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,9 +22,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
-use vigil_base::SharedClock;
+use vigil_base::{SharedClock, Timestamp};
 
 use crate::certificate::{CertificateInfo, Fingerprint};
+use crate::ending::{Over, Side, Standing};
 use crate::identity::Identity;
 use crate::keeper::Keeper;
 use crate::suite;
@@ -186,6 +187,11 @@ impl SecureConnector {
         let host = uri.host().ok_or_else(no_address)?.trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().unwrap_or(443);
         let name = ServerName::try_from(host.clone()).map_err(|_| no_address())?;
+        // Before what is in use is looked at: no change is missed.
+        let watched = match &self.shows {
+            Shows::Keeper(keeper) => Some((Arc::clone(keeper), keeper.changes())),
+            Shows::Nothing { .. } | Shows::Unset => None,
+        };
         let (config, shown) = self.config()?;
         let connect_error = |source| DialError::Connect { address: address.clone(), source };
         let stream = TcpStream::connect((host.as_str(), port)).await.map_err(connect_error)?;
@@ -193,8 +199,11 @@ impl SecureConnector {
         let shaken = TlsConnector::from(Arc::new(config)).connect(name.clone(), stream).await;
         let place = Place { address, shown };
         let stream = shaken.map_err(|error| place.explain(error))?;
-        self.check_peer(&stream, &name, &place.address)?;
-        Ok(Secured { stream: Box::new(stream), place })
+        let (who, not_after, chain) = self.check_peer(&stream, &name, &place.address)?;
+        let standing =
+            watched.map(|(keeper, changes)| Standing { keeper, changes, chain, who, not_after, side: Side::Answers });
+        let refused = standing.map(|standing| Box::pin(standing.refused()) as _);
+        Ok(Secured { stream: Box::new(stream), place, refused })
     }
 
     /// The configuration of one connection, and which certificate it shows.
@@ -205,7 +214,8 @@ impl SecureConnector {
                 let credentials = keeper.current().map_err(|error| unfit(error.to_string()))?;
                 // Said here, where it can be said which file it is: the server would only hang up.
                 credentials.check_time(keeper.files()).map_err(|error| unfit(error.to_string()))?;
-                let verifier = Verifier { anchors: Anchors::Roots(Arc::clone(&credentials.roots)) };
+                let (roots, lists) = (Arc::clone(&credentials.roots), credentials.lists.clone());
+                let verifier = Verifier { anchors: Anchors::Roots(roots, lists) };
                 let builder = suite::client(Arc::clone(&credentials.clock)).dangerous();
                 let builder = builder.with_custom_certificate_verifier(Arc::new(verifier));
                 let config = builder.with_client_cert_resolver(credentials.resolver());
@@ -229,16 +239,22 @@ impl SecureConnector {
         Ok((config, shown))
     }
 
-    fn check_peer(&self, stream: &TlsStream<TcpStream>, name: &ServerName<'_>, address: &str) -> Result<(), DialError> {
+    /// Who answers, until when its certificate is good, and all that it showed.
+    fn check_peer(
+        &self,
+        stream: &TlsStream<TcpStream>,
+        name: &ServerName<'_>,
+        address: &str,
+    ) -> Result<(Identity, Timestamp, Vec<CertificateDer<'static>>), DialError> {
         let wrong = |problem: String| DialError::Server { address: address.to_owned(), problem };
-        let own = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let own = own.ok_or_else(|| wrong("shows no certificate".to_owned()))?;
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let own = chain.first().ok_or_else(|| wrong("shows no certificate".to_owned()))?;
         let info = CertificateInfo::of(own).map_err(|fault| wrong(format!("shows a certificate that {fault}")))?;
         let found = info.identity.map_err(|error| wrong(format!("has no certificate of Vigil: {error}")))?;
         match &self.expect {
-            Expect::Identity(expected) if *expected == found => Ok(()),
+            Expect::Identity(expected) if *expected == found => {}
             Expect::Identity(expected) => {
-                Err(wrong(format!("is {found}, but {expected} is expected there: is it the right address?")))
+                return Err(wrong(format!("is {found}, but {expected} is expected there: is it the right address?")));
             }
             Expect::Host => {
                 let parsed = ParsedCertificate::try_from(own).and_then(|own| verify_server_name(&own, name));
@@ -247,9 +263,10 @@ impl SecureConnector {
                     "is {found}, whose certificate names {hosts}: issue it with --host {}, or use a name that it carries",
                     name.to_str()
                 );
-                parsed.map_err(|_| wrong(told))
+                parsed.map_err(|_| wrong(told))?;
             }
         }
+        Ok((found, info.not_after, chain.iter().map(|one| one.clone().into_owned()).collect()))
     }
 }
 
@@ -278,6 +295,9 @@ impl Place {
             TlsError::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature) => {
                 "has a certificate that was not signed by an authority of ours".to_owned()
             }
+            TlsError::InvalidCertificate(Fault::Revoked) => {
+                "has a certificate that its authority has revoked: do not trust it before you know why".to_owned()
+            }
             TlsError::InvalidCertificate(_) => "has a certificate that is not made for answering".to_owned(),
             TlsError::InvalidMessage(_) => {
                 "speaks no TLS: is it the right address, and is TLS set up there?".to_owned()
@@ -293,6 +313,7 @@ impl Place {
             // Two authorities of one name: the signature is tried, and does not fit.
             "UnknownCA" | "DecryptError" => "it was not signed by an authority of the server's".to_owned(),
             "CertificateRequired" => "the server asks for one".to_owned(),
+            "CertificateRevoked" => "it was revoked".to_owned(),
             other => format!("{other}; the server's log says more"),
         };
         DialError::Refused { address: self.address.clone(), shown: self.shown.clone(), problem }
@@ -301,13 +322,25 @@ impl Place {
 
 /// A connection over TLS. In TLS 1.3 a server refuses a client's certificate only after the client believes all is well, so
 /// the refusal comes out of a read, and is explained there.
-#[derive(Debug)]
 pub struct Secured {
     stream: Box<TlsStream<TcpStream>>,
     place: Place,
+    /// Comes when the server is not believed any more.
+    refused: Option<Pin<Box<dyn Future<Output = Over> + Send>>>,
+}
+
+impl fmt::Debug for Secured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secured({:?})", self.place)
+    }
 }
 
 impl Secured {
+    fn cut(&self, over: &Over) -> io::Error {
+        let problem = format!("is not believed any more: {over}");
+        io::Error::other(DialError::Server { address: self.place.address.clone(), problem })
+    }
+
     fn explained(&self, error: io::Error) -> io::Error {
         let is_alert = error
             .get_ref()
@@ -320,6 +353,10 @@ impl Secured {
 impl AsyncRead for Secured {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(Poll::Ready(over)) = this.refused.as_mut().map(|refused| refused.as_mut().poll(cx)) {
+            this.refused = None;
+            return Poll::Ready(Err(this.cut(&over)));
+        }
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         read.map_err(|error| this.explained(error))
     }

@@ -6,7 +6,7 @@
 //!
 //! 1. [`Ending::told`]: no new calls are taken, and open streams end with a status that says why. What was asked before may
 //!    still be answered where a certificate has merely ended; its holder comes back with a renewed one.
-//! 2. [`GRACE`] later the socket is cut, whatever is open.
+//! 2. [`GRACE`] later the socket is cut, whatever is open; [`GRACE_REFUSED`] later where the certificate is not believed.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -23,6 +23,8 @@ use crate::keeper::Keeper;
 
 /// Between the end of a certificate and that of its connection: a question that was just asked is answered within it.
 pub const GRACE: Duration = Duration::from_secs(2);
+/// The same where the certificate is not believed any more: long enough to be told why.
+pub const GRACE_REFUSED: Duration = Duration::from_millis(250);
 /// Between two looks at the clock, which may be put forward.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -98,17 +100,24 @@ impl Ending {
     /// Watches a connection of `standing` until it is over, or nobody uses it any more.
     pub(crate) async fn follow(self, standing: Standing) {
         let Some(over) = self.0.gone.run_until_cancelled(standing.over()).await else { return };
-        let reason = match &over {
-            Over::Ended { .. } => "ended",
-            Over::Refused { .. } => "refused",
+        let (reason, grace) = match &over {
+            Over::Ended { .. } => ("ended", GRACE),
+            Over::Refused { .. } => ("refused", GRACE_REFUSED),
         };
         counter!("vigil_tls_connections_cut_total", "reason" => reason).increment(1);
         tracing::warn!(reason = %over, "an open connection is ended");
         let _ = self.0.over.set(over);
         self.0.told.cancel();
-        let _ = self.0.gone.run_until_cancelled(tokio::time::sleep(GRACE)).await;
+        let _ = self.0.gone.run_until_cancelled(tokio::time::sleep(grace)).await;
         self.0.cut.cancel();
     }
+}
+
+/// Which side of a connection the peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Calls,
+    Answers,
 }
 
 /// The certificate by which a peer was let in, and what tells whether it would be let in now.
@@ -119,9 +128,23 @@ pub(crate) struct Standing {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) who: Identity,
     pub(crate) not_after: Timestamp,
+    pub(crate) side: Side,
 }
 
 impl Standing {
+    /// Until it is not believed any more, by the own credentials or lists. Its end is another matter: whoever answers is asked
+    /// for a new one by the next connection.
+    pub(crate) async fn refused(mut self) -> Over {
+        loop {
+            if self.changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            if let Some(problem) = self.problem() {
+                return Over::Refused { who: self.who, problem };
+            }
+        }
+    }
+
     /// Until it is no longer good. Signatures are only looked at when the own credentials change.
     async fn over(mut self) -> Over {
         loop {
@@ -142,11 +165,15 @@ impl Standing {
     /// What is wrong with the certificate by the credentials in use now.
     fn problem(&self) -> Option<String> {
         let credentials = self.keeper.current().ok()?;
-        credentials.check_caller(&self.chain).err().map(|error| refusal(&error))
+        let checked = match self.side {
+            Side::Calls => credentials.check_caller(&self.chain),
+            Side::Answers => credentials.check_answerer(&self.chain),
+        };
+        checked.err().map(|error| refusal(&error))
     }
 }
 
-/// What a peer is told of its certificate that is refused.
+/// What is wrong with a peer's certificate.
 pub(crate) fn refusal(error: &rustls::Error) -> String {
     use rustls::{CertificateError as Fault, Error};
     let text = match error {
@@ -157,6 +184,7 @@ pub(crate) fn refusal(error: &rustls::Error) -> String {
         Error::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature) => {
             "was not signed by an authority of ours"
         }
+        Error::InvalidCertificate(Fault::Revoked) => "was revoked",
         Error::InvalidCertificate(_) => "is not one that may call",
         other => return other.to_string(),
     };

@@ -93,6 +93,16 @@ pub fn make_folder(path: &Path) -> Result<(), FileError> {
     made.map_err(|source| FileError::new("make the folder", path, source))
 }
 
+/// Held until the file is closed, which the end of the process does too.
+pub(crate) fn lock(path: &Path) -> Result<File, FileError> {
+    let lock = || {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    lock().map_err(|source| FileError::new("lock", path, source))
+}
+
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use metrics::{counter, gauge};
 use parking_lot::RwLock;
 use tokio::sync::watch;
+use vigil_base::error::chain;
 use vigil_base::{SharedClock, Timestamp};
 
 use crate::authority::BACKDATE;
@@ -60,6 +61,8 @@ pub enum Refresh {
     Same,
     /// New ones are in use.
     Taken,
+    /// New ones are in use, or none were there, but the list of what was revoked cannot be used: the one before stays in force.
+    OldLists(CredentialsError),
     /// They cannot be used; what was in use still is.
     Refused(CredentialsError),
 }
@@ -79,6 +82,8 @@ struct Held {
     credentials: Option<Arc<Credentials>>,
     /// What was looked at last, used or refused.
     seen: Option<Contents>,
+    /// What is wrong with the lists that were looked at last.
+    unfit_lists: Option<String>,
 }
 
 impl fmt::Debug for Keeper {
@@ -158,10 +163,13 @@ impl Keeper {
             return Refresh::Same;
         }
         match self.take(contents) {
-            Ok(()) => {
+            Ok(None) => {
                 read("taken");
-                self.show();
                 Refresh::Taken
+            }
+            Ok(Some(error)) => {
+                read("old_lists");
+                Refresh::OldLists(error)
             }
             Err(error) => {
                 read("refused");
@@ -170,8 +178,18 @@ impl Keeper {
         }
     }
 
-    fn take(&self, contents: Contents) -> Result<(), CredentialsError> {
-        let read = Credentials::of(&contents, &self.files, &self.owner, Arc::clone(&self.clock));
+    /// Uses what was read. Lists of what was revoked that cannot be used are returned, where there were others before, and hold
+    /// up nothing else: a list that was damaged on its way must not keep a new certificate out. Where there were none, nothing is
+    /// used: a process does not start that lets in who was shut out.
+    fn take(&self, contents: Contents) -> Result<Option<CredentialsError>, CredentialsError> {
+        let before = self.held.read().credentials.as_ref().and_then(|old| old.lists.clone());
+        let (lists, unfit) = match contents.lists(&self.files, before.as_deref()) {
+            Ok(lists) => (Ok(lists), None),
+            Err(error) if before.is_some() => (Ok(before), Some(error)),
+            Err(error) => (Err(error), None),
+        };
+        let read = |lists| Credentials::of(&contents, lists, &self.files, &self.owner, Arc::clone(&self.clock));
+        let read = lists.and_then(read);
         let mut held = self.held.write();
         let checked = read.and_then(|new| {
             // One that is over replaces none that is not.
@@ -183,10 +201,11 @@ impl Keeper {
         });
         held.seen = Some(contents);
         held.credentials = Some(Arc::new(checked?));
+        held.unfit_lists = unfit.as_ref().map(|error| chain(error));
         drop(held);
         self.changes.send_replace(());
         self.show();
-        Ok(())
+        Ok(unfit)
     }
 
     /// Exports the seconds until what is in use ends; below zero it has ended. The handles are not kept: a keeper is opened
@@ -198,19 +217,44 @@ impl Keeper {
         if let Some(first) = credentials.authorities.iter().map(left).min_by(f64::total_cmp) {
             gauge!("vigil_certificate_expiry_seconds", "of" => "authority").set(first);
         }
+        let ends = credentials.lists.iter().flat_map(|lists| lists.lists()).filter_map(|list| list.next_update);
+        if let Some(first) = ends.min() {
+            let left = first.seconds_since(self.clock.now());
+            gauge!("vigil_certificate_expiry_seconds", "of" => "revocation_list").set(left);
+        }
     }
 
-    /// What is wrong with what is in use, for people: it has ended, or ends soon.
+    /// What is wrong with what is in use, for people: it has ended, or ends soon, or was revoked.
     pub fn problem(&self) -> Option<String> {
         let credentials = self.current().ok()?;
         if let Err(error) = credentials.check_time(&self.files) {
             return Some(error.to_string());
         }
+        if let Some(unfit) = &self.held.read().unfit_lists {
+            return Some(format!(
+                "the new list of what was revoked is not taken, and the one before stays in force: {unfit}"
+            ));
+        }
+        if credentials.is_revoked() {
+            return Some(format!(
+                "{} was revoked, and others refuse it: issue another",
+                self.files.certificate.display()
+            ));
+        }
         let own = (&self.files.certificate, &credentials.info);
         let authorities = credentials.authorities.iter().map(|info| (&self.files.authority, info));
         let now = self.clock.now();
-        let (path, info) = std::iter::once(own).chain(authorities).find(|(_, info)| is_late(info, now))?;
-        Some(format!("{} ends at {}: issue it anew", path.display(), info.not_after))
+        if let Some((path, info)) = std::iter::once(own).chain(authorities).find(|(_, info)| is_late(info, now)) {
+            return Some(format!("{} ends at {}: issue it anew", path.display(), info.not_after));
+        }
+        let (path, lists) = (self.files.revoked.as_ref()?, credentials.lists.as_ref()?);
+        let late = lists.lists().iter().find(|list| list.is_late(now))?;
+        Some(format!(
+            "{} is to be followed by a newer list by {}; whom the authority has shut out since it was made is still let in \
+             (vigil pki revoked --renew)",
+            path.display(),
+            late.next_update?
+        ))
     }
 
     /// From when on the own certificate is to be renewed: two thirds of its lifetime.

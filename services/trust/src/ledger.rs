@@ -13,7 +13,7 @@
 //! compared in constant time.
 
 use std::fmt::Write;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -162,30 +162,35 @@ impl Ledger {
         Ok(certificate)
     }
 
+    /// Takes back the tokens of `identity` that nobody has used, and says how many there were.
+    ///
+    /// # Errors
+    /// The ledger cannot be read or written.
+    pub fn withdraw(&self, identity: &Identity) -> Result<usize, RedeemError> {
+        let _lock = self.lock()?;
+        let mut withdrawn = 0;
+        for path in self.paths()? {
+            let entry = parse(&files::read(&path)?, &path)?;
+            if entry.used.is_none() && entry.identity == identity.to_string() {
+                fs::remove_file(&path).map_err(|source| FileError::new("remove", &path, source))?;
+                withdrawn += 1;
+            }
+        }
+        Ok(withdrawn)
+    }
+
     fn path(&self, id: &[u8; 16]) -> PathBuf {
         self.folder.join(format!("{}.json", hex(id)))
     }
 
-    /// Held until the file is closed, which the end of the process does too.
     fn lock(&self) -> Result<fs::File, FileError> {
-        let path = self.folder.join("lock");
-        let lock = || {
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-            file.lock()?;
-            Ok(file)
-        };
-        lock().map_err(|source| FileError::new("lock", &path, source))
+        files::lock(&self.folder.join("lock"))
     }
 
     /// How many tokens are left.
     fn forget_old(&self, now: Timestamp) -> Result<usize, RedeemError> {
-        let read_error = |source| FileError::new("read", &self.folder, source);
         let mut left = 0;
-        for entry in fs::read_dir(&self.folder).map_err(read_error)? {
-            let path = entry.map_err(read_error)?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
+        for path in self.paths()? {
             let entry = files::read(&path).ok().and_then(|bytes| parse(&bytes, &path).ok());
             let is_old = entry.is_some_and(|entry| now.since(Timestamp::from_micros(entry.not_after_us)) > KEPT);
             if is_old && fs::remove_file(&path).is_ok() {
@@ -194,6 +199,19 @@ impl Ledger {
             left += 1;
         }
         Ok(left)
+    }
+
+    /// The files of all tokens.
+    fn paths(&self) -> Result<Vec<PathBuf>, FileError> {
+        let read_error = |source| FileError::new("read", &self.folder, source);
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(read_error)? {
+            let path = entry.map_err(read_error)?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                paths.push(path);
+            }
+        }
+        Ok(paths)
     }
 }
 

@@ -9,6 +9,7 @@
 //! - [`connection`]: what was taken there; [`ending`]: ended with the certificate by which it was taken.
 //! - [`person`]: what people and programs that ask are there for.
 //! - [`rights`]: the one table of who may do what.
+//! - [`revocation`]: the lists of what authorities have revoked.
 //! - [`token`], [`ledger`]: one-time tokens by which a new edge gets its first certificate.
 //! - [`exposure`]: nothing listens in the clear to other machines unless it is told to.
 //!
@@ -32,6 +33,7 @@ pub mod keeper;
 pub mod ledger;
 pub mod person;
 pub mod request;
+pub mod revocation;
 pub mod rights;
 mod suite;
 pub mod token;
@@ -39,7 +41,7 @@ mod verify;
 
 pub use accept::Security;
 pub use authority::{Authority, AuthorityError};
-pub use certificate::{CertificateInfo, Fingerprint};
+pub use certificate::{CertificateInfo, Fingerprint, Serial};
 pub use connection::{Connection, Peer, PeerInfo};
 pub use credentials::{Credentials, CredentialsError, TlsFiles, TlsSection};
 pub use dial::{DialError, Dialer, Expect};

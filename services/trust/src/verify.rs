@@ -1,4 +1,4 @@
-//! Whether a server's certificate leads to an authority: one of ours, or one of which only the fingerprint is known.
+//! Whether a certificate leads to an authority, one of ours or one of which only the fingerprint is known, and was not revoked.
 
 use std::sync::Arc;
 
@@ -6,16 +6,20 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error as TlsError, RootCertStore, SignatureScheme,
+};
 
-use crate::certificate::Fingerprint;
+use crate::certificate::{CertificateInfo, Fingerprint};
+use crate::revocation::RevocationLists;
 use crate::suite;
 
 /// What a certificate must lead to.
 #[derive(Debug)]
 pub(crate) enum Anchors {
-    /// One of these.
-    Roots(Arc<RootCertStore>),
+    /// One of these, and must not stand in one of their lists.
+    Roots(Arc<RootCertStore>, Option<Arc<RevocationLists>>),
     /// The authority comes with the server's certificate and must have this fingerprint.
     Pinned(Fingerprint),
 }
@@ -36,7 +40,10 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
         match &self.anchors {
-            Anchors::Roots(roots) => check_chain(own, between, roots, now)?,
+            Anchors::Roots(roots, lists) => {
+                check_chain(own, between, roots, now)?;
+                check_lists(own, between, lists.as_deref())?;
+            }
             Anchors::Pinned(fingerprint) => {
                 let pinned = between.iter().find(|one| Fingerprint::of(one) == *fingerprint);
                 let pinned = pinned.ok_or(TlsError::InvalidCertificate(CertificateError::UnknownIssuer))?;
@@ -70,6 +77,69 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         suite::provider().signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Checks who calls as rustls does, and that the certificate stands in no list.
+#[derive(Debug)]
+pub(crate) struct Callers {
+    pub(crate) chain: Arc<dyn ClientCertVerifier>,
+    pub(crate) lists: Arc<RevocationLists>,
+}
+
+impl ClientCertVerifier for Callers {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, TlsError> {
+        let verified = self.chain.verify_client_cert(own, between, now)?;
+        check_lists(own, between, Some(&self.lists))?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.chain.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.chain.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// Who shows a revoked certificate is named here: the handshake ends before anybody else knows who it was.
+pub(crate) fn check_lists(
+    own: &CertificateDer<'_>,
+    between: &[CertificateDer<'_>],
+    lists: Option<&RevocationLists>,
+) -> Result<(), TlsError> {
+    let Some(lists) = lists else { return Ok(()) };
+    if !lists.holds(own) && !between.iter().any(|one| lists.holds(one)) {
+        return Ok(());
+    }
+    if let Ok(info) = CertificateInfo::of(own) {
+        let who = info.identity.map_or(info.subject, |identity| identity.to_string());
+        tracing::warn!(who, serial = %info.serial, "a certificate that was revoked is shown");
+    }
+    Err(TlsError::InvalidCertificate(CertificateError::Revoked))
 }
 
 /// Whether a certificate for answering leads to one of `roots` at `now`.

@@ -1,6 +1,6 @@
 //! An edge without cameras, for the kill tests: makes events at full speed, keeps them in a real outbox and ships them.
 //!
-//! usage: `event_source DATA_DIR REGION_URL REGION_ID EDGE_ID [CERTIFICATE KEY AUTHORITY]`
+//! usage: `event_source DATA_DIR REGION_URL REGION_ID EDGE_ID [CERTIFICATE KEY AUTHORITY [REVOKED]]`
 //!
 //! Prints an event's id once it is durable; while the disk is full it waits, as the cameras of a real edge do. When standard input ends it makes no more events, waits until the region has
 //! acknowledged all, prints `shipped` and ends.
@@ -41,7 +41,9 @@ async fn main() -> anyhow::Result<()> {
     let clock = SystemClock::shared();
     let keeper = match (next("CERTIFICATE"), next("KEY"), next("AUTHORITY")) {
         (Ok(certificate), Ok(key), Ok(authority)) => {
-            let files = TlsFiles { certificate: certificate.into(), key: key.into(), authority: authority.into() };
+            let revoked = next("REVOKED").ok().map(Into::into);
+            let (certificate, key, authority) = (certificate.into(), key.into(), authority.into());
+            let files = TlsFiles { certificate, key, authority, revoked };
             Some(Keeper::open(files, Owner::Exactly(Identity::Edge(edge.clone())), clock.clone())?)
         }
         _ => None,

@@ -22,6 +22,7 @@ use vigil_proto::v1::insight_service_client::InsightServiceClient;
 use vigil_proto::v1::region_service_client::RegionServiceClient;
 
 use vigil_serve::Access;
+use vigil_trust::authority::LIST_FILE;
 use vigil_trust::{Dialer, Expect, Keeper, Owner, TlsFiles, dial};
 
 use crate::{exit, session};
@@ -66,13 +67,18 @@ pub struct TlsArgs {
     /// The authority that is believed; when absent, authority.pem beside the certificate.
     #[arg(long, global = true, env = "VIGIL_AUTHORITY", value_name = "FILE")]
     pub authority: Option<PathBuf>,
+    /// The authority's list of what it has revoked (PEM); when absent, authority.crl beside the certificate, where there is one.
+    #[arg(long, global = true, env = "VIGIL_REVOKED", value_name = "FILE")]
+    pub revoked: Option<PathBuf>,
 }
 
 impl TlsArgs {
     fn keeper(&self) -> anyhow::Result<Arc<Keeper>> {
         let certificate = self.certificate.clone();
         let certificate = certificate.context("a server at https:// asks who you are: give --certificate FILE")?;
+        let beside = Some(certificate.with_file_name(LIST_FILE)).filter(|list| list.exists());
         let files = TlsFiles {
+            revoked: self.revoked.clone().or(beside),
             key: self.certificate_key.clone().unwrap_or_else(|| certificate.with_extension("key")),
             authority: self.authority.clone().unwrap_or_else(|| certificate.with_file_name("authority.pem")),
             certificate,

@@ -103,3 +103,36 @@ async fn an_edge_ends_with_its_certificate_one_that_renews_goes_on_and_no_event_
     told.extend(renewed.ship_all());
     assert_found(folder, address, &told);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stolen_edge_is_shut_out_while_it_ships_others_go_on_and_a_new_certificate_restores_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    prepare(folder);
+    let address = free_address();
+    let list = format!("revoked = \"{}\"\n", folder.join("pki/authority.crl").display());
+    let _region = secure_region(folder, address, &list).await;
+    let (mut stolen, mut other) = (Source::start(folder, "box-7", address), Source::start(folder, "box-8", address));
+    stolen.make();
+    other.make();
+    let theirs = |own: &Source| found(folder, address).into_iter().any(|id| own.told.contains(&id));
+    eventually("both edges ship", async || (theirs(&stolen) && theirs(&other)).then_some(())).await;
+
+    let (status, shown, stderr) = pki(folder, &["revoke", "vigil://edge/box-7", "--reason", "key-compromise"]);
+    assert!(status == Some(0) && shown.contains("1 revoked"), "{shown}{stderr}");
+    let cut = async || region_log(folder).contains("certificate of vigil://edge/box-7 was revoked").then_some(());
+    eventually("the open connection is cut, and its edge named", cut).await;
+    let told = async || stolen.log().contains("edge-box-7.pem: it was revoked").then_some(());
+    eventually("the edge is told at its next attempt", told).await;
+    stolen.make();
+    other.make();
+    assert!(!other.log().contains("not connected"), "{}", other.log());
+    let (status, shown, stderr) = pki(folder, &["revoked"]);
+    assert!(shown.contains("vigil://edge/box-7  key-compromise"), "{status:?} {shown}{stderr}");
+
+    // Restored: another certificate, for another key. The old list knows nothing of it.
+    issue(folder, "edge", "box-7");
+    let mut told = stolen.ship_all();
+    told.extend(other.ship_all());
+    assert_found(folder, address, &told);
+}

@@ -14,12 +14,11 @@ use vigil_proto::v1;
 use vigil_proto::v1::enrolment_service_server::{EnrolmentService, EnrolmentServiceServer};
 use vigil_proto::v1::renewal_service_server::{RenewalService, RenewalServiceServer};
 use vigil_serve::error::chain;
-use vigil_serve::grpc::sender;
 use vigil_serve::{ErrorCode, ServiceError};
 use vigil_trust::authority::{Authority, Issued, OWN_HOSTS};
 use vigil_trust::ledger::{Ledger, RedeemError};
 use vigil_trust::request::MAX_REQUEST_BYTES;
-use vigil_trust::{Identity, PeerInfo, Role, request};
+use vigil_trust::{CertificateInfo, Identity, Peer, PeerInfo, Role, Serial, certificate, request};
 
 use crate::config::EnrolmentConfig;
 use crate::error::RegionError;
@@ -84,12 +83,33 @@ impl Signer {
             self.sign(identity, &public_key)
         });
         let certificate_pem = redeemed.map_err(refused)?;
+        // The same key gets the same certificate again, and that may have been revoked since.
+        for certificate in certificate::from_pem(certificate_pem.as_bytes()).unwrap_or_default() {
+            let info = CertificateInfo::of(&certificate);
+            self.check_not_revoked(
+                &info.map_err(|error| ServiceError::internal("reading a certificate", &error))?.serial,
+            )?;
+        }
         let authority_pem =
             self.authority.pem().map_err(|error| ServiceError::internal("reading the authority", &error))?;
         Ok(v1::EnrolResponse { certificate_pem, authority_pem })
     }
 
-    fn renew(&self, identity: &Identity, asked: &v1::RenewRequest) -> Result<v1::RenewResponse, ServiceError> {
+    /// By the authority's own list, whether this region's configuration names one or not: who was shut out gets no new one.
+    fn check_not_revoked(&self, serial: &Serial) -> Result<(), ServiceError> {
+        let list = self.authority.list();
+        let list = list.map_err(|error| ServiceError::internal("reading the authority's revocation list", &error))?;
+        if list.is_some_and(|list| list.holds(serial)) {
+            let message = format!("the certificate {serial} was revoked: enrol anew, with a new token");
+            return Err(ServiceError::new(ErrorCode::Denied, message));
+        }
+        Ok(())
+    }
+
+    /// Blocks on the disk.
+    fn renew(&self, peer: &Peer, asked: &v1::RenewRequest) -> Result<v1::RenewResponse, ServiceError> {
+        self.check_not_revoked(&peer.serial)?;
+        let identity = &peer.identity;
         let public_key = request::public_key(&asked.certificate_request, identity);
         let public_key = public_key.map_err(|error| ServiceError::field("certificate_request", error))?;
         let issued = self.sign(identity, &public_key).map_err(refused)?;
@@ -167,9 +187,9 @@ impl RenewalService for Renewals {
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
         // Not reached without a certificate: the guard before this service asks for one.
         let nobody = || ServiceError::new(ErrorCode::Unauthenticated, "a certificate is needed to have it renewed");
-        let identity = sender(&request).cloned().ok_or_else(nobody)?;
+        let peer = request.extensions().get::<PeerInfo>().and_then(|info| info.peer.clone()).ok_or_else(nobody)?;
         let (signer, asked) = (Arc::clone(&self.0), request.into_inner());
-        let renewed = tokio::task::spawn_blocking(move || signer.renew(&identity, &asked)).await;
+        let renewed = tokio::task::spawn_blocking(move || signer.renew(&peer, &asked)).await;
         let answer = renewed.map_err(|error| ServiceError::internal("renewing", &error))??;
         self.0.renewed.increment(1);
         Ok(Response::new(answer))

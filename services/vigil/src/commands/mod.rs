@@ -19,6 +19,7 @@ pub mod look;
 pub mod model;
 pub mod path;
 pub mod pki;
+pub mod pki_revoke;
 pub mod presence;
 pub mod query;
 #[cfg(feature = "region")]

@@ -11,9 +11,11 @@ use vigil_trust::authority::{self, Authority, AuthorityError};
 use vigil_trust::certificate;
 use vigil_trust::files;
 use vigil_trust::ledger::Ledger;
+use vigil_trust::revocation::Reason;
 use vigil_trust::token::EnrolToken;
 use vigil_trust::{CertificateInfo, Identity, Role};
 
+use super::pki_revoke::{self, RevokeArgs, RevokedArgs};
 use crate::{exit, output};
 
 /// Longest life of a token: what is carried by hand is used within days.
@@ -30,7 +32,9 @@ const MAX_TOKEN_LIFE: Duration = Duration::from_hours(30 * 24);
   vigil pki issue edge box-7
   vigil pki issue operator alice
   vigil pki token edge box-8 --region north --at https://region-north.example:7112 --valid 1h
-  vigil pki show pki/edge-box-7.pem")]
+  vigil pki show pki/edge-box-7.pem
+  vigil pki revoke vigil://edge/box-8 --reason key-compromise
+  vigil pki revoked")]
 pub struct PkiArgs {
     #[command(subcommand)]
     action: Action,
@@ -38,7 +42,8 @@ pub struct PkiArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make the authority: DIR/authority.pem, for everybody, and DIR/authority.key, for nobody else. Never replaces one.
+    /// Make the authority: DIR/authority.pem, for everybody, DIR/authority.key, for nobody else, and an empty revocation list,
+    /// DIR/authority.crl. Never replaces one.
     Init {
         /// Folder; made when missing.
         #[arg(long, default_value = "pki", value_name = "DIR")]
@@ -52,6 +57,8 @@ enum Action {
     },
     Issue(IssueArgs),
     Token(TokenArgs),
+    Revoke(RevokeArgs),
+    Revoked(RevokedArgs),
     /// Say whom a certificate is for, until when, and its fingerprint.
     Show {
         /// Certificates (PEM).
@@ -113,6 +120,8 @@ pub fn run(args: PkiArgs) -> anyhow::Result<ExitCode> {
         Action::Init { dir, name, days } => init(&dir, &name, days)?,
         Action::Issue(args) => issue(args)?,
         Action::Token(args) => token(args)?,
+        Action::Revoke(args) => pki_revoke::revoke(args)?,
+        Action::Revoked(args) => pki_revoke::revoked(args)?,
         Action::Show { file } => show(&file)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -121,6 +130,10 @@ pub fn run(args: PkiArgs) -> anyhow::Result<ExitCode> {
 fn init(folder: &Path, name: &str, days: u64) -> anyhow::Result<()> {
     let made = Authority::create(folder, name, of_days(days), SystemClock::new().now());
     let made = made.map_err(told)?;
+    // An empty list, so that processes can be told from the first day to go by it.
+    let list =
+        made.revoke(&[], Reason::Unspecified, of_days(days).min(authority::MAX_LIFETIME), SystemClock::new().now());
+    list.map_err(told)?;
     let path = folder.join(authority::CERTIFICATE_FILE);
     describe(&path, made.info())?;
     output::line(format!("keep {} to yourself", folder.join(authority::KEY_FILE).display()))?;
@@ -194,12 +207,12 @@ fn describe(path: &Path, info: &CertificateInfo) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn of_days(days: u64) -> Duration {
+pub(super) fn of_days(days: u64) -> Duration {
     Duration::from_secs(days.saturating_mul(86_400))
 }
 
 /// What was asked for is wrong, or something failed.
-fn told(error: AuthorityError) -> anyhow::Error {
+pub(super) fn told(error: AuthorityError) -> anyhow::Error {
     match error {
         AuthorityError::Asked { .. } | AuthorityError::Exists { .. } => exit::wrong_use(error),
         other => other.into(),
