@@ -8,6 +8,8 @@ SYSTEM_PACKAGES=(
   gstreamer1.0-libav gstreamer1.0-rtsp
   # wire, index, build
   protobuf-compiler libprotobuf-dev libsqlite3-dev pkg-config gcc libc6-dev ca-certificates
+  # networks of the tests
+  iproute2
   # model tools
   python3 python3-venv
 )

@@ -46,7 +46,7 @@ def latency(options):
 BENCHES = {"cost": cost.cost, "gates": cost.gates, "many": many.run, "quiet": quiet.run, "plates": plates.run,
            "memory": memory,
            "latency": latency, "accuracy": accuracy.run, "soak": soak.run,
-           "index": index.index, "fan-out": index.fan_out,
+           "index": index.index, "fan-out": index.fan_out, "subscribers": index.subscribers,
            "appearance": index.appearance}
 
 

@@ -18,7 +18,7 @@ use vigil_base::event::{Appearance, AppearanceMethod, AppearanceVector, Event};
 use vigil_base::{CameraId, SimClock, Timestamp};
 use vigil_proto::convert::Filter;
 use vigil_region::appearance::AppearanceStore;
-use vigil_region::index::CommitSeq;
+use vigil_region::index::{CommitSeq, Lineage};
 
 /// Questions that are timed.
 const QUESTIONS: usize = 100;
@@ -67,7 +67,8 @@ fn main() {
 
 /// A store of one day with so many events.
 fn filled(folder: &Path, events: usize, random: &mut StdRng) -> AppearanceStore {
-    let store = AppearanceStore::open(folder, DAY, uuid::Uuid::nil(), CommitSeq(events as u64)).unwrap();
+    let store =
+        AppearanceStore::open(folder, DAY, uuid::Uuid::nil(), CommitSeq(events as u64), &Lineage::default()).unwrap();
     let step = DAY / 2 / events as u32;
     let clock = SimClock::new(events::NOON);
     for first in (0..events).step_by(BATCH) {

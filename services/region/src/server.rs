@@ -219,7 +219,8 @@ async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<Opened, Regi
     let opening = tokio::task::spawn_blocking(move || {
         let index = open_index(&config, clock.clone())?;
         let newest = *index.latest().borrow();
-        let appearances = AppearanceStore::open(&config.data_dir, config.slice, index.index_id(), newest)?;
+        let appearances =
+            AppearanceStore::open(&config.data_dir, config.slice, index.index_id(), newest, &index.lineage())?;
         let key = TokenKey::load_or_create(&config.data_dir.join(TOKEN_KEY))?;
         let audit = AuditLog::open(&config.audit_dir, clock)?;
         Ok(Opened { index, appearances, key, audit })

@@ -21,6 +21,7 @@ pub(crate) struct Telemetry {
     subscribers: Gauge,
     delivered: Counter,
     subscribers_ended: Counter,
+    set_back: Counter,
     replaced: Counter,
     fell_behind: Counter,
     index_events: Gauge,
@@ -49,6 +50,7 @@ impl Telemetry {
             subscribers: gauge!("vigil_stream_subscribers", "region" => label()),
             delivered: counter!("vigil_stream_delivered_revisions_total", "region" => label()),
             subscribers_ended: counter!("vigil_stream_slow_subscribers_total", "region" => label()),
+            set_back: counter!("vigil_stream_set_back_subscribers_total", "region" => label()),
             index_events: gauge!("vigil_index_events", "region" => label()),
             index_bytes: gauge!("vigil_index_bytes", "region" => label()),
             disk_free_bytes: gauge!("vigil_index_disk_free_bytes", "region" => label()),
@@ -141,6 +143,13 @@ impl Telemetry {
     pub(crate) fn subscriber_too_slow(&self) {
         self.subscribers_ended.increment(1);
         tracing::warn!("a subscriber took nothing for too long and was ended");
+    }
+
+    pub(crate) fn set_back(&self) {
+        self.set_back.increment(1);
+        tracing::info!(
+            "a subscriber had read on from the backup to which the index was put back; it reads on from there"
+        );
     }
 
     pub(crate) fn purged(&self, events: u64) {

@@ -8,7 +8,7 @@ use vigil_base::{CameraId, RegionId, SharedClock, Timestamp};
 use vigil_proto::convert::{Filter, filter_to_wire};
 use vigil_serve::{ErrorCode, ServiceError, TokenError, TokenKey};
 
-use crate::index::{CommitSeq, Position};
+use crate::index::{CommitSeq, Lineage, Locator, Position};
 
 /// A search that was left for longer starts again.
 const PAGE_MAX_AGE: Duration = Duration::from_hours(24);
@@ -64,6 +64,19 @@ struct CursorToken {
     filter: Vec<u8>,
     #[prost(uint64, tag = "4")]
     commit_seq: u64,
+    /// The starts of the index under which it was made, see [`Locator`]; absent in a cursor of an earlier version.
+    #[prost(fixed32, repeated, tag = "5")]
+    starts: Vec<u32>,
+    #[prost(uint64, repeated, tag = "6")]
+    ends: Vec<u64>,
+}
+
+/// Where a cursor stands in the index as it now is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Resumed {
+    pub(crate) after: CommitSeq,
+    /// The cursor stood further on: the index was put back to a backup meanwhile.
+    pub(crate) is_set_back: bool,
 }
 
 /// Makes and opens the tokens of one region.
@@ -128,35 +141,42 @@ impl Tokens {
     }
 
     /// Where a stream goes on.
-    pub(crate) fn cursor(&self, filter: &FilterHash, after: CommitSeq) -> String {
+    pub(crate) fn cursor(&self, filter: &FilterHash, after: CommitSeq, lineage: &Lineage) -> String {
         let token = CursorToken {
             region: self.region.to_string(),
             index: self.index.as_bytes().to_vec(),
             filter: filter.0.clone(),
             commit_seq: after.0,
+            starts: lineage.locator().starts.clone(),
+            ends: lineage.locator().ends.clone(),
         };
         self.key.seal(CURSOR, &token, self.clock.now())
     }
 
-    /// The place of a cursor. `latest` is the newest commit: a cursor beyond it was given before the index was restored
-    /// from a backup, and what it stands after is not known.
+    /// The place of a cursor. One that was given after the backup to which the index was put back stands where the two
+    /// parted; one of which nothing is known any more is refused. `latest` is the newest commit.
     pub(crate) fn open_cursor(
         &self,
         token: &str,
         filter: &FilterHash,
         latest: CommitSeq,
-    ) -> Result<CommitSeq, ServiceError> {
+        lineage: &Lineage,
+    ) -> Result<Resumed, ServiceError> {
         const FIELD: &str = "cursor";
         let opened: CursorToken = self.open(FIELD, CURSOR, token, self.cursor_max_age)?;
         self.check_region(FIELD, &opened.region)?;
         check_filter(FIELD, &opened.filter, filter)?;
-        if opened.index != self.index.as_bytes() || opened.commit_seq > latest.0 {
-            return Err(refused(
+        let read = CommitSeq(opened.commit_seq);
+        let is_own = opened.index == self.index.as_bytes();
+        let locator = Locator { starts: opened.starts, ends: opened.ends };
+        let shared = if locator.starts.is_empty() { Some(read) } else { lineage.shared(&locator, read) };
+        match shared.filter(|shared| is_own && *shared <= latest) {
+            Some(after) => Ok(Resumed { after, is_set_back: after < read }),
+            None => Err(refused(
                 FIELD,
                 "was made before the region's index was made anew or restored; start again without it",
-            ));
+            )),
         }
-        Ok(CommitSeq(opened.commit_seq))
     }
 
     fn open<M: Message + Default>(
@@ -196,6 +216,7 @@ mod tests {
     use vigil_base::SimClock;
 
     use super::*;
+    use crate::index::Start;
 
     fn tokens(region: &str, index: uuid::Uuid, clock: &Arc<SimClock>, key: &TokenKey) -> Tokens {
         let region = RegionId::new(region).unwrap();
@@ -216,22 +237,41 @@ mod tests {
         assert_eq!(reason(north.open_search_page(&page, &cars).map(drop)), ErrorCode::InvalidToken);
         let south = tokens("south", index, &clock, &key);
         assert_eq!(reason(south.open_search_page(&page, &any).map(drop)), ErrorCode::InvalidToken);
-        assert_eq!(reason(north.open_cursor(&page, &any, CommitSeq(9)).map(drop)), ErrorCode::InvalidToken);
+        let lineage = Lineage::new(Vec::new());
+        let opened = north.open_cursor(&page, &any, CommitSeq(9), &lineage);
+        assert_eq!(reason(opened.map(drop)), ErrorCode::InvalidToken);
         clock.advance(PAGE_MAX_AGE + Duration::from_secs(1));
         assert_eq!(reason(north.open_search_page(&page, &any).map(drop)), ErrorCode::ExpiredToken);
     }
 
     #[test]
-    fn a_cursor_of_another_index_or_of_its_future_is_refused() {
+    fn a_cursor_of_another_index_is_refused_and_one_of_a_lost_future_set_back() {
         let clock = SimClock::new(Timestamp::from_micros(1_000_000));
         let (key, index) = (TokenKey::random(), uuid::Uuid::new_v4());
         let any = FilterHash::of(&Filter::default());
         let north = tokens("north", index, &clock, &key);
-        let cursor = north.cursor(&any, CommitSeq(9));
-        assert_eq!(north.open_cursor(&cursor, &any, CommitSeq(9)).unwrap(), CommitSeq(9));
-        let error = north.open_cursor(&cursor, &any, CommitSeq(8)).unwrap_err();
+        let first = Start::new(CommitSeq(0));
+        let before = Lineage::new(vec![first]);
+        let cursor = north.cursor(&any, CommitSeq(9), &before);
+        let resumed = |after, is_set_back| Resumed { after: CommitSeq(after), is_set_back };
+        assert_eq!(north.open_cursor(&cursor, &any, CommitSeq(9), &before).unwrap(), resumed(9, false));
+        let restored = Lineage::new(vec![first, Start::new(CommitSeq(5))]);
+        assert_eq!(north.open_cursor(&cursor, &any, CommitSeq(20), &restored).unwrap(), resumed(5, true));
+        let stranger = Lineage::new(vec![Start::new(CommitSeq(0))]);
+        let error = north.open_cursor(&cursor, &any, CommitSeq(20), &stranger).unwrap_err();
         assert!(error.message.contains("restored"), "{error}");
         let remade = tokens("north", uuid::Uuid::new_v4(), &clock, &key);
-        assert!(remade.open_cursor(&cursor, &any, CommitSeq(9)).is_err());
+        assert!(remade.open_cursor(&cursor, &any, CommitSeq(9), &before).is_err());
+    }
+
+    /// The wire contract promises at most 256 bytes.
+    #[test]
+    fn a_cursor_is_short_after_a_thousand_starts_too() {
+        let clock = SimClock::new(Timestamp::from_micros(1_800_000_000_000_000));
+        let name = "a-region-with-a-name-of-32-bytes";
+        let north = tokens(name, uuid::Uuid::new_v4(), &clock, &TokenKey::random());
+        let starts = Lineage::new((0..1_000).map(|number| Start::new(CommitSeq(1_000_000_000 + number))).collect());
+        let cursor = north.cursor(&FilterHash::of(&Filter::default()), CommitSeq(u64::MAX), &starts);
+        assert!(cursor.len() <= 256, "{}", cursor.len());
     }
 }

@@ -56,14 +56,22 @@ impl Engine for Postgres {
         days(1)
     }
 
-    fn take_back_a_version(&self) {
+    fn take_back_versions(&self) {
         self.count(
             "DROP TABLE plate_keys; DROP INDEX events_of_plate;
              CREATE TEMP TABLE kept AS SELECT camera, hour, class, kind, sum(events)::int8 FROM hourly GROUP BY 1, 2, 3, 4;
              TRUNCATE hourly; ALTER TABLE hourly DROP CONSTRAINT hourly_pkey; ALTER TABLE hourly DROP COLUMN zone;
              ALTER TABLE hourly ADD PRIMARY KEY (camera, hour, class, kind);
-             INSERT INTO hourly SELECT * FROM kept; UPDATE schema_version SET version = 1; SELECT 1",
+             INSERT INTO hourly SELECT * FROM kept; DROP TABLE starts; UPDATE schema_version SET version = 1; SELECT 1",
         );
+    }
+
+    fn back_up(&self) -> Box<dyn FnOnce() + '_> {
+        let dump = server().dump(&self.0.schema);
+        Box::new(move || {
+            server().sql(&format!("DROP SCHEMA {} CASCADE", self.0.schema));
+            server().load(&dump);
+        })
     }
 }
 
@@ -80,6 +88,8 @@ index_suite!(
     many_named_cameras_are_searched_and_counted_like_few,
     pages_neither_lose_nor_repeat_while_events_arrive,
     the_feed_gives_each_revision_in_commit_order,
+    a_place_in_the_feed_survives_restarts,
+    after_a_restore_a_reader_is_put_back_to_the_backup,
     the_feed_is_the_same_from_memory_and_from_the_tables,
     the_newest_commit_is_seen_by_whoever_waits,
     a_reader_that_seeks_a_moment_gets_what_was_received_from_it_on,

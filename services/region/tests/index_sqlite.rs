@@ -37,7 +37,7 @@ impl Engine for Sqlite {
         HOUR
     }
 
-    fn take_back_a_version(&self) {
+    fn take_back_versions(&self) {
         let files = fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path());
         for file in files.filter(|file| file.extension().is_some_and(|end| end == "db") && !file.ends_with("region.db"))
         {
@@ -51,6 +51,24 @@ impl Engine for Sqlite {
                         PRAGMA user_version = 1";
             rusqlite::Connection::open(file).unwrap().execute_batch(back).unwrap();
         }
+        let region = rusqlite::Connection::open(self.0.path().join("region.db")).unwrap();
+        region.execute_batch("DROP TABLE starts; PRAGMA user_version = 1").unwrap();
+    }
+
+    fn back_up(&self) -> Box<dyn FnOnce() + '_> {
+        let backup = tempfile::tempdir().unwrap();
+        let copy = |from: &Path, to: &Path| {
+            for file in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+                fs::copy(file.path(), to.join(file.file_name())).unwrap();
+            }
+        };
+        copy(self.0.path(), backup.path());
+        Box::new(move || {
+            for file in fs::read_dir(self.0.path()).unwrap() {
+                fs::remove_file(file.unwrap().path()).unwrap();
+            }
+            copy(backup.path(), self.0.path());
+        })
     }
 }
 
@@ -75,6 +93,8 @@ index_suite!(
     many_named_cameras_are_searched_and_counted_like_few,
     pages_neither_lose_nor_repeat_while_events_arrive,
     the_feed_gives_each_revision_in_commit_order,
+    a_place_in_the_feed_survives_restarts,
+    after_a_restore_a_reader_is_put_back_to_the_backup,
     the_feed_is_the_same_from_memory_and_from_the_tables,
     the_newest_commit_is_seen_by_whoever_waits,
     a_reader_that_seeks_a_moment_gets_what_was_received_from_it_on,

@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use vigil_base::SystemClock;
 use vigil_base::event::Event;
 use vigil_proto::convert::Filter;
 use vigil_proto::v1::{EventFilter, SearchRequest};
 use vigil_region::RegionConfig;
 use vigil_region::config::IndexConfig;
-use vigil_region::index::postgres::PostgresIndex;
+use vigil_region::index::postgres::{PostgresConfig, PostgresIndex};
 use vigil_region::index::{
-    CommitFeed, EventSearch, EventWriter, IndexError, IndexStatus, NewRevision, SearchQuery, StoreOutcome,
+    CommitFeed, CommitSeq, EventSearch, EventWriter, IndexError, IndexStatus, NewRevision, SearchQuery, StoreOutcome,
 };
 
 use common::postgres::PostgresServer;
@@ -75,40 +76,55 @@ async fn all_ids(index: &PostgresIndex) -> Vec<String> {
     }
 }
 
-async fn a_server_that_crashes_during_ingest_loses_nothing_that_was_acknowledged(server: &PostgresServer) {
-    let config = server.config("crashes");
-    let index = Arc::new(PostgresIndex::open(&config, SystemClock::shared()).unwrap());
-    let (end, ended) = watch::channel(false);
-    let mut publishers = Vec::new();
-    let mut progress = Vec::new();
-    for number in 0..PUBLISHERS {
-        let (done, batches) = watch::channel(0);
-        progress.push(batches);
-        publishers.push(tokio::spawn(publish(Arc::clone(&index), number, done, ended.clone())));
+/// Publishers that go on whatever happens to the server.
+struct Publishing {
+    index: Arc<PostgresIndex>,
+    end: watch::Sender<bool>,
+    publishers: Vec<JoinHandle<Vec<Event>>>,
+    progress: Vec<watch::Receiver<u64>>,
+}
+
+impl Publishing {
+    fn start(config: &PostgresConfig) -> Self {
+        let index = Arc::new(PostgresIndex::open(config, SystemClock::shared()).unwrap());
+        let (end, ended) = watch::channel(false);
+        let (publishers, progress) = (0..PUBLISHERS)
+            .map(|number| {
+                let (done, batches) = watch::channel(0);
+                (tokio::spawn(publish(Arc::clone(&index), number, done, ended.clone())), batches)
+            })
+            .unzip();
+        Self { index, end, publishers, progress }
     }
-    for crash in 1..=CRASHES {
-        for batches in &mut progress {
-            let enough = batches.wait_for(|batches| *batches >= crash * BETWEEN);
+
+    /// Waits until each publisher had so many batches acknowledged.
+    async fn until(&mut self, enough: u64) {
+        for batches in &mut self.progress {
+            let enough = batches.wait_for(|batches| *batches >= enough);
             tokio::time::timeout(Duration::from_mins(2), enough).await.expect("the region did not go on").unwrap();
         }
-        server.crash();
-        let error = eventually("the region notices", || async { index.stats().await.err() }).await;
-        assert!(matches!(error, IndexError::Unreachable { .. }), "{error:?}");
-        server.restart();
     }
-    end.send_replace(true);
-    let mut sent = BTreeSet::new();
-    for publisher in publishers {
-        sent.extend(publisher.await.unwrap().into_iter().map(|event| event.id.to_string()));
+
+    /// Ends them; what was acknowledged is found, each event once. The ids.
+    async fn count(self) -> BTreeSet<String> {
+        self.end.send_replace(true);
+        let mut sent = BTreeSet::new();
+        for publisher in self.publishers {
+            sent.extend(publisher.await.unwrap().into_iter().map(|event| event.id.to_string()));
+        }
+        let found = eventually("the region answers", || async { self.index.stats().await.ok() }).await.events;
+        assert_eq!(found, sent.len() as u64, "every batch was acknowledged in the end, and counts once");
+        let ids = all_ids(&self.index).await;
+        assert_eq!(ids.len(), sent.len(), "nothing is found twice");
+        assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), sent);
+        sent
     }
-    let found = eventually("the region answers", || async { index.stats().await.ok() }).await.events;
-    assert_eq!(found, sent.len() as u64, "every batch was acknowledged in the end, and counts once");
-    let ids = all_ids(&index).await;
-    assert_eq!(ids.len(), sent.len(), "nothing is found twice");
-    assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), sent);
-    drop(index);
-    let index = PostgresIndex::open(&config, SystemClock::shared()).unwrap();
-    let mut after = vigil_region::index::CommitSeq(0);
+}
+
+/// The feed of an index that is opened anew has each event once.
+async fn assert_feed(config: &PostgresConfig, sent: &BTreeSet<String>) {
+    let index = PostgresIndex::open(config, SystemClock::shared()).unwrap();
+    let mut after = CommitSeq(0);
     let mut delivered = BTreeSet::new();
     while after < *index.latest().borrow() {
         let page = index.read(after, Arc::new(Filter::default()), 1_000).await.unwrap();
@@ -118,7 +134,45 @@ async fn a_server_that_crashes_during_ingest_loses_nothing_that_was_acknowledged
         }
         after = page.through;
     }
-    assert_eq!(delivered, sent, "the feed has each event once");
+    assert_eq!(&delivered, sent, "the feed has each event once");
+}
+
+async fn a_server_that_crashes_during_ingest_loses_nothing_that_was_acknowledged(server: &PostgresServer) {
+    let config = server.config("crashes");
+    let mut publishing = Publishing::start(&config);
+    for crash in 1..=CRASHES {
+        publishing.until(crash * BETWEEN).await;
+        server.crash();
+        let index = &publishing.index;
+        let error = eventually("the region notices", || async { index.stats().await.err() }).await;
+        assert!(matches!(error, IndexError::Unreachable { .. }), "{error:?}");
+        server.restart();
+    }
+    let sent = publishing.count().await;
+    assert_feed(&config, &sent).await;
+}
+
+/// The primary is gone for good while events come in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promoted_standby_has_all_that_was_acknowledged_and_the_region_finds_it() {
+    let primary = PostgresServer::start(&[]);
+    let standby = primary.standby();
+    let config = primary.config_with(&standby, "promoted");
+    let mut publishing = Publishing::start(&config);
+    publishing.until(BETWEEN).await;
+    let (before, place) = (publishing.index.lineage(), *publishing.index.latest().borrow());
+    primary.crash();
+    let index = &publishing.index;
+    let error = eventually("the region notices", || async { index.stats().await.err() }).await;
+    assert!(matches!(error, IndexError::Unreachable { .. } | IndexError::ReadOnly { .. }), "{error:?}");
+    standby.promote();
+    publishing.until(3 * BETWEEN).await;
+    // Another server is another start, and who read what was acknowledged stands where they stood.
+    let now = publishing.index.lineage();
+    assert_ne!(now, before);
+    assert_eq!(now.shared(before.locator(), place), Some(place));
+    let sent = publishing.count().await;
+    assert_feed(&config, &sent).await;
 }
 
 async fn a_server_that_turns_read_only_is_said_to_be_read_only(server: &PostgresServer) {

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use common::look::status_until;
+use common::reader::Reader;
 use common::{Process, assert_found_once, free_address, ship_all, take_ids};
 use vigil_proto::v1;
 
@@ -49,6 +50,8 @@ async fn what_was_acknowledged_after_the_backup_comes_back_from_the_edge_whoever
     take_ids(&lines, AFTER, &mut told);
     let channel = common::connect(address).await;
     status_until(&channel, "the next events", holds(before + AFTER as u64)).await;
+    let mut reader = Reader::default();
+    reader.read_until(channel, |seen| seen.len() >= BEFORE + AFTER / 2).await;
     region.kill();
 
     // The disk is gone.
@@ -64,6 +67,9 @@ async fn what_was_acknowledged_after_the_backup_comes_back_from_the_edge_whoever
     take_ids(&lines, BEFORE, &mut told);
     ship_all(&mut source, &lines, &mut told);
     assert_eq!(assert_found_once(common::connect(address).await, &told).await, 0);
+    // Its cursor lies in a past that is no more: with the same number, other events were committed before it.
+    reader.read_until(common::connect(address).await, |seen| seen.is_superset(&told)).await;
+    assert_eq!(reader.gaps, [v1::GapReason::Restored]);
     for (log, says) in
         [("north/log", "the index lacks events that it had acknowledged"), ("source.log", "is sent again")]
     {

@@ -165,8 +165,11 @@ async fn broken_streams_lose_and_repeat_nothing() {
 #[tokio::test]
 async fn a_regions_gap_reaches_the_subscriber() {
     let (north, south) = two_regions().await;
-    let gap =
-        v1::StreamGap { region_id: "south".into(), resumes_at: Some(prost_types::Timestamp { seconds: 7, nanos: 0 }) };
+    let gap = v1::StreamGap {
+        region_id: "south".into(),
+        resumes_at: Some(prost_types::Timestamp { seconds: 7, nanos: 0 }),
+        reason: v1::GapReason::Retention.into(),
+    };
     south.set_gap(gap.clone());
     let gateway = Gateway::start(&[north.named(), south.named()]).await;
     let mut subscriber = Subscriber::oldest(&gateway).await;

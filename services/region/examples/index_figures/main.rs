@@ -83,12 +83,27 @@ fn main() {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     compare_ingest(&runtime, &engine);
+    forget_peak();
     let index = engine.open("large");
     let since = SystemClock::new().now();
     fill(&runtime, &index, events);
     runtime.block_on(ask_all(&index, events));
     runtime.block_on(seek(&index, since));
     index.close();
+    let (now, peak) = (resident_mb("VmRSS:"), resident_mb("VmHWM:"));
+    report("memory", &[("resident_mb", now), ("peak_mb", peak)]);
+}
+
+/// The peak of this process's memory begins anew: what was measured before does not count (proc(5), `clear_refs`).
+fn forget_peak() {
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+/// Memory of this process, of an engine that is no server all there is.
+fn resident_mb(which: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
+    line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
 fn report(name: &str, fields: &[(&str, f64)]) {
@@ -109,6 +124,7 @@ fn compare_ingest(runtime: &tokio::runtime::Runtime, engine: &Engine) {
     let one = COMPARED as f64 / started.elapsed().as_secs_f64();
     index.close();
     let index = engine.open("many");
+    let searching = runtime.spawn(search_again_and_again(Arc::clone(&index)));
     let mut parts: Vec<Vec<Vec<NewRevision>>> = vec![Vec::new(); PUBLISHERS];
     for (i, batch) in batches.into_iter().enumerate() {
         parts[i % PUBLISHERS].push(batch);
@@ -127,10 +143,21 @@ fn compare_ingest(runtime: &tokio::runtime::Runtime, engine: &Engine) {
         }
     });
     let many = COMPARED as f64 / started.elapsed().as_secs_f64();
+    searching.abort();
     index.close();
     report("bare_insert", &[("events_per_s", bare)]);
     report("ingest_one_publisher", &[("events_per_s", one), ("of_bare", one / bare)]);
-    report("ingest_four_publishers", &[("events_per_s", many), ("of_bare", many / bare)]);
+    report("ingest_four_publishers_beside_searches", &[("events_per_s", many), ("of_bare", many / bare)]);
+}
+
+/// An operator who looks for what is new, twenty times a second.
+async fn search_again_and_again(index: Arc<dyn Index>) {
+    let mut often = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        often.tick().await;
+        let filter = Filter { classes: vec!["person".into()], ..Filter::default() };
+        index.search(SearchQuery { filter, after: None, max_events: 100 }).await.unwrap();
+    }
 }
 
 async fn publish(index: &Arc<dyn Index>, batches: Vec<Vec<NewRevision>>) {

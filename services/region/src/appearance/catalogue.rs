@@ -10,6 +10,7 @@ use vigil_base::event::AppearanceMethod;
 
 use super::file::{AppearanceFile, Extent};
 use crate::index::keys::HOUR_US;
+use crate::index::{CommitSeq, Lineage, Locator};
 
 /// File of the catalogue in the folder of appearances.
 pub(super) const CATALOGUE: &str = "catalogue.json";
@@ -27,6 +28,9 @@ pub(super) struct Catalogue {
     pub(super) index_id: Uuid,
     /// All commits up to this one are in the files, and those on the disk.
     pub(super) followed: u64,
+    /// The starts of the index under which that is meant, none in one that an earlier version wrote.
+    #[serde(default)]
+    locator: Locator,
     /// Not 0: the files are derived anew, and answers lack something until `followed` is here.
     pub(super) rebuilt_at: u64,
     cameras: Names,
@@ -119,11 +123,25 @@ impl Catalogue {
             version: VERSION,
             index_id,
             followed: 0,
+            locator: Locator::default(),
             rebuilt_at: newest,
             cameras: Names::default(),
             classes: Names::default(),
             methods: Vec::new(),
             files: Vec::new(),
+        }
+    }
+
+    /// From now on the index's starts are these: goes back to where it parts from what was followed, as after a restore from
+    /// a backup, which gives numbers again that mean something else now. `newest` is its newest commit.
+    pub(super) fn stand_in(&mut self, lineage: &Lineage, newest: CommitSeq) {
+        let followed = CommitSeq(self.followed);
+        let shared =
+            if self.locator.starts.is_empty() { Some(followed) } else { lineage.shared(&self.locator, followed) };
+        self.locator.clone_from(lineage.locator());
+        let shared = shared.filter(|shared| *shared <= newest).unwrap_or(CommitSeq(0));
+        if shared < followed {
+            (self.followed, self.rebuilt_at) = (shared.0, newest.0);
         }
     }
 

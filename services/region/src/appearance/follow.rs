@@ -24,10 +24,16 @@ const APPEARANCES: &str = "appearances";
 /// Follows the feed until `shutdown`, and makes durable what was followed.
 pub(crate) async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     let mut latest = context.guard.latest();
+    let mut lineage = context.guard.lineage();
     let mut durable = None;
     let mut checked_at = context.clock.monotonic();
     while !shutdown.is_cancelled() {
         let newest = *latest.borrow_and_update();
+        let current = context.guard.lineage();
+        if !Arc::ptr_eq(&lineage, &current) {
+            context.appearances.stand_in(&current, newest);
+            lineage = current;
+        }
         match shutdown.run_until_cancelled(catch_up(&context, newest)).await {
             None => break,
             Some(Ok(())) => context.board.clear(APPEARANCES),

@@ -17,7 +17,7 @@ use super::catalogue::{Catalogue, Entry, Method};
 use super::file::{AppearanceFile, BlockBuffer, Extent};
 use super::record::Record;
 use super::scan::{Best, Sieve, count, scan};
-use crate::index::{CommitSeq, IndexError, Result};
+use crate::index::{CommitSeq, IndexError, Lineage, Result};
 
 /// Folder in the data folder.
 const FOLDER: &str = "appearances";
@@ -68,14 +68,20 @@ pub(super) struct Scanned {
 impl AppearanceStore {
     /// Opens what is derived from the index of this id, whose newest commit is `newest`; what is missing, damaged or of another
     /// index is derived anew. Blocks.
-    pub fn open(data_dir: &Path, slice: std::time::Duration, index_id: Uuid, newest: CommitSeq) -> Result<Self> {
+    pub fn open(
+        data_dir: &Path,
+        slice: std::time::Duration,
+        index_id: Uuid,
+        newest: CommitSeq,
+        lineage: &Lineage,
+    ) -> Result<Self> {
         let folder = data_dir.join(FOLDER);
         let failed = |e| IndexError::io(&folder, "open the appearances in", e);
         std::fs::create_dir_all(&folder).map_err(failed)?;
         let known = Catalogue::load(&folder);
-        // An index that was restored from a backup gives numbers again that mean something else now.
-        let usable = known.filter(|known| known.index_id == index_id && known.followed <= newest.0);
-        let mut catalogue = usable.unwrap_or_else(|| Catalogue::new(index_id, newest.0));
+        let own = known.filter(|known| known.index_id == index_id);
+        let mut catalogue = own.unwrap_or_else(|| Catalogue::new(index_id, newest.0));
+        catalogue.stand_in(lineage, newest);
         let whole = check(&folder, &mut catalogue);
         if !whole {
             (catalogue.followed, catalogue.rebuilt_at) = (0, newest.0);
@@ -105,6 +111,14 @@ impl AppearanceStore {
     /// How far the index's feed was followed.
     pub(crate) fn followed(&self) -> watch::Receiver<CommitSeq> {
         self.followed.subscribe()
+    }
+
+    /// The index was started once more: what was followed may lie in a past that is no more.
+    pub(super) fn stand_in(&self, lineage: &Lineage, newest: CommitSeq) {
+        let mut state = self.state.write();
+        state.catalogue.followed = self.followed.borrow().0;
+        state.catalogue.stand_in(lineage, newest);
+        self.followed.send_replace(CommitSeq(state.catalogue.followed));
     }
 
     /// Not 0: appearances are derived anew, up to this commit.

@@ -30,7 +30,7 @@ use vigil_serve::{CameraScope, ErrorCode, Requester, ServiceError};
 pub use self::policy_file::load_policy;
 pub(crate) use self::questions::Found;
 pub(crate) use self::report::Question;
-use crate::index::{CommitSeq, Index, NewRevision, Result, StoreOutcome, UnreadablePart};
+use crate::index::{CommitSeq, Index, Lineage, NewRevision, Result, StoreOutcome, UnreadablePart};
 
 /// Cameras of the registry that are read at a time when the region starts.
 const REGISTRY_PAGE: usize = 1_000;
@@ -143,6 +143,11 @@ impl Guard {
     /// The newest commit, and each change of it.
     pub(crate) fn latest(&self) -> watch::Receiver<CommitSeq> {
         self.index.latest()
+    }
+
+    /// The starts of the index.
+    pub(crate) fn lineage(&self) -> Arc<Lineage> {
+        self.index.lineage()
     }
 
     /// From now on this policy decides.

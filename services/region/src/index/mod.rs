@@ -14,6 +14,7 @@
 
 mod error;
 pub(crate) mod keys;
+mod lineage;
 pub mod postgres;
 pub mod sqlite;
 pub(crate) mod tail;
@@ -30,6 +31,7 @@ use vigil_proto::convert::{CoverageQuestion, CoverageSums, Filter};
 use vigil_proto::v1;
 
 pub use error::{Cause, IndexError};
+pub use lineage::{Lineage, Locator, Start};
 pub use types::{
     CameraEntry, CameraOrigin, CommitSeq, CountGroup, CountQuery, Counts, EdgeRecord, Etag, FeedItem, FeedPage,
     GroupKey, IndexStats, NewRevision, Position, PutCamera, SearchPage, SearchQuery, Sources, StoreOutcome,
@@ -80,6 +82,9 @@ pub trait EventCounts: Send + Sync {
 pub trait CommitFeed: Send + Sync {
     /// The newest commit that readers see, and each change of it.
     fn latest(&self) -> watch::Receiver<CommitSeq>;
+    /// The starts of this index, by which a reader that comes back finds its place. Another one when the index was found
+    /// changed while it was open.
+    fn lineage(&self) -> Arc<Lineage>;
     /// The place from which on a reader gets, at least, every commit with a receive time of `since` or later: right before
     /// the first of them in commit order, so that commits received before `since` follow it where the region's clock was set
     /// back. Further back where retention has removed such a commit: who reads on from there learns that something is gone.

@@ -9,7 +9,7 @@ use vigil_base::{Event, Timestamp};
 use vigil_proto::convert::{Filter, event_to_wire};
 
 use super::types::committed_event;
-use super::{CommitSeq, FeedItem, FeedPage};
+use super::{CommitSeq, FeedItem, FeedPage, Lineage};
 
 /// Commits kept: a few seconds of a very busy region, at most about 20 MiB. A reader that falls behind them reads the
 /// index.
@@ -46,13 +46,25 @@ struct Ring {
 pub(crate) struct LiveTail {
     ring: RwLock<Ring>,
     latest: watch::Sender<CommitSeq>,
+    lineage: RwLock<Arc<Lineage>>,
 }
 
 impl LiveTail {
     /// Nothing in memory yet; `latest` is the newest commit of the index.
-    pub(crate) fn new(latest: CommitSeq, purged_through: CommitSeq) -> Self {
+    pub(crate) fn new(latest: CommitSeq, purged_through: CommitSeq, lineage: Lineage) -> Self {
         let ring = Ring { commits: VecDeque::new(), covers_after: latest, purged_through };
-        Self { ring: RwLock::new(ring), latest: watch::Sender::new(latest) }
+        let lineage = RwLock::new(Arc::new(lineage));
+        Self { ring: RwLock::new(ring), latest: watch::Sender::new(latest), lineage }
+    }
+
+    /// The starts of the index.
+    pub(crate) fn lineage(&self) -> Arc<Lineage> {
+        Arc::clone(&self.lineage.read())
+    }
+
+    /// The index was started once more. Before what it now holds is shown: who reads finds its place first.
+    pub(crate) fn begin(&self, lineage: Lineage) {
+        *self.lineage.write() = Arc::new(lineage);
     }
 
     /// Takes what was committed, in order, and wakes the readers.

@@ -25,7 +25,7 @@ use crate::context::Context;
 use crate::guard::Guest;
 use crate::index::CommitSeq;
 use crate::query::checked_filter;
-use crate::tokens::FilterHash;
+use crate::tokens::{FilterHash, Resumed};
 
 /// Messages that wait for a subscriber's transport: enough to keep it busy between two turns of its task.
 const MESSAGES_WAITING: usize = 64;
@@ -49,18 +49,19 @@ impl StreamService {
         let filter = checked_filter(request.filter.clone())?;
         let since = request.since.map(|at| time_from_wire("since", at)).transpose()?;
         let hash = FilterHash::of(&filter);
-        let latest = *self.context.guard.latest().borrow();
-        let start = match (request.cursor.as_str(), since, request.start()) {
-            ("", Some(since), _) => self.seek(since).await?,
-            ("", None, v1::SubscribeStart::Oldest) => CommitSeq(0),
-            ("", None, _) => latest,
-            (cursor, ..) => self.context.tokens.open_cursor(cursor, &hash, latest)?,
+        let (lineage, latest) = (self.context.guard.lineage(), *self.context.guard.latest().borrow());
+        let at = |after| Resumed { after, is_set_back: false };
+        let Resumed { after: start, is_set_back } = match (request.cursor.as_str(), since, request.start()) {
+            ("", Some(since), _) => at(self.seek(since).await?),
+            ("", None, v1::SubscribeStart::Oldest) => at(CommitSeq(0)),
+            ("", None, _) => at(latest),
+            (cursor, ..) => self.context.tokens.open_cursor(cursor, &hash, latest, &lineage)?,
         };
         // Who names no place asked for what is there, and misses nothing.
         let names_a_place = since.is_some() || !request.cursor.is_empty();
         let gaps_known_through = if names_a_place { start } else { latest };
         let is_asked = self.context.is_asked(&filter);
-        Ok(Subscription { filter: Arc::new(filter), hash, is_asked, start, gaps_known_through })
+        Ok(Subscription { filter: Arc::new(filter), hash, is_asked, start, is_set_back, lineage, gaps_known_through })
     }
 
     async fn seek(&self, since: Timestamp) -> Result<CommitSeq, ServiceError> {

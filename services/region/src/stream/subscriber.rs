@@ -15,7 +15,7 @@ use vigil_serve::{ErrorCode, ServiceError, Trail};
 
 use crate::context::Context;
 use crate::guard::{Guest, Pass, Question};
-use crate::index::{CommitSeq, FeedPage};
+use crate::index::{CommitSeq, FeedPage, Lineage};
 use crate::tokens::FilterHash;
 
 /// A subscriber that gets nothing else gets a heartbeat this often.
@@ -33,6 +33,10 @@ pub(super) struct Subscription {
     pub(super) is_asked: bool,
     /// Delivery begins right after this commit.
     pub(super) start: CommitSeq,
+    /// It came with a cursor from further on.
+    pub(super) is_set_back: bool,
+    /// The starts of the index under which `start` is meant.
+    pub(super) lineage: Arc<Lineage>,
     /// What retention removed up to here is no gap to this subscriber.
     pub(super) gaps_known_through: CommitSeq,
 }
@@ -106,7 +110,11 @@ impl Subscriber {
     /// Sends a heartbeat, then everything after the subscriber's place, then what is committed, without end.
     async fn deliver(&mut self) -> Step {
         self.send_heartbeat().await?;
+        if self.subscription.is_set_back {
+            self.tell_set_back().await?;
+        }
         loop {
+            self.follow_lineage().await?;
             if self.has_more() {
                 self.deliver_page().await?;
             } else {
@@ -116,6 +124,26 @@ impl Subscriber {
                 self.send_heartbeat().await?;
             }
         }
+    }
+
+    /// Goes back to where the index parted from what was read, when it was started once more (a database that was lost, and
+    /// whose standby lacked commits).
+    async fn follow_lineage(&mut self) -> Step {
+        let lineage = self.context.guard.lineage();
+        if Arc::ptr_eq(&lineage, &self.subscription.lineage) {
+            return Ok(());
+        }
+        let read = self.place;
+        // Without a start that both have, all there is may be news.
+        self.place = lineage.shared(self.subscription.lineage.locator(), read).unwrap_or(CommitSeq(0));
+        self.subscription.lineage = lineage;
+        if self.place < read { self.tell_set_back().await } else { Ok(()) }
+    }
+
+    /// Says that what follows may have been delivered before, and that what was delivered may be gone.
+    async fn tell_set_back(&mut self) -> Step {
+        self.context.telemetry.set_back();
+        self.tell(v1::GapReason::Restored, None).await
     }
 
     fn has_more(&mut self) -> bool {
@@ -188,8 +216,11 @@ impl Subscriber {
             return Ok(());
         }
         let resumes_at = page.resumes_at.unwrap_or_else(|| self.context.clock.now());
-        let gap =
-            v1::StreamGap { region_id: self.context.region.to_string(), resumes_at: Some(time_to_wire(resumes_at)) };
+        self.tell(v1::GapReason::Retention, Some(time_to_wire(resumes_at))).await
+    }
+
+    async fn tell(&mut self, reason: v1::GapReason, resumes_at: Option<prost_types::Timestamp>) -> Step {
+        let gap = v1::StreamGap { region_id: self.context.region.to_string(), resumes_at, reason: reason.into() };
         self.send(Message::Gap(gap)).await
     }
 
@@ -202,7 +233,7 @@ impl Subscriber {
     }
 
     fn cursor(&self, after: CommitSeq) -> String {
-        self.context.tokens.cursor(&self.subscription.hash, after)
+        self.context.tokens.cursor(&self.subscription.hash, after, &self.subscription.lineage)
     }
 
     /// Hands a message to the transport, which takes it when the subscriber has room (HTTP/2 flow control).

@@ -1,6 +1,6 @@
 //! A PostgreSQL server of a test's own: on a socket in a folder of its own, gone with the test's process however that ends.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,11 @@ const MIN_VERSION: u32 = 15;
 /// Waits for its standard input to end, which it does with the process that holds the other side, then ends the server and
 /// removes its folder.
 const KEEPER: &str = r#"
-    "$1/initdb" -D "$2/data" -U vigil -A trust -E UTF8 --locale=C --no-sync >"$2/initdb.log" 2>&1 || { cat "$2/initdb.log"; exit 1; }
+    if [ -n "$4" ]; then
+        "$1/pg_basebackup" -h "$4" -U vigil -D "$2/data" -R -X stream -c fast --no-sync >"$2/initdb.log" 2>&1
+    else
+        "$1/initdb" -D "$2/data" -U vigil -A trust -E UTF8 --locale=C --no-sync >"$2/initdb.log" 2>&1
+    fi || { cat "$2/initdb.log"; exit 1; }
     "$1/pg_ctl" -D "$2/data" -l "$2/server.log" -o "$3" -w -t 60 start >/dev/null 2>&1 || { cat "$2/server.log"; exit 1; }
     echo ready
     read -r line
@@ -36,8 +40,25 @@ pub struct PostgresServer {
 
 impl PostgresServer {
     /// A server with these settings beside the defaults.
-    #[allow(clippy::zombie_processes)] // The keeper outlives this process, on purpose and shortly.
     pub fn start(settings: &[&str]) -> Self {
+        Self::make(settings, None)
+    }
+
+    /// A hot standby of this server, which from now on answers a commit once the standby has it on its disk.
+    pub fn standby(&self) -> Self {
+        let standby = Self::make(&[], Some(&self.folder));
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.sql("SELECT pg_reload_conf()");
+        standby
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        self.control(&["-w", "promote"]);
+    }
+
+    #[allow(clippy::zombie_processes)] // The keeper outlives this process, on purpose and shortly.
+    fn make(settings: &[&str], primary: Option<&Path>) -> Self {
         let programs = programs();
         let folder = tempfile::Builder::new().prefix("vigil-pg-").tempdir().unwrap().keep();
         let owner = owner();
@@ -50,6 +71,7 @@ impl PostgresServer {
         }
         let mut command = as_owner("sh", owner);
         command.args(["-c", KEEPER, "keeper"]).arg(&programs).arg(&folder).arg(&options);
+        command.args(primary);
         let mut keeper = command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(keeper.stdout.take().unwrap()).lines().map_while(Result::ok);
         let mut said = Vec::new();
@@ -64,7 +86,22 @@ impl PostgresServer {
 
     /// An index in a schema of this server.
     pub fn config(&self, schema: &str) -> PostgresConfig {
-        let url = format!("postgres:///postgres?user=vigil&host={}", self.folder.display());
+        Self::config_of(&format!("{}/postgres", self.host()), schema)
+    }
+
+    /// An index on whichever of the two is the primary.
+    pub fn config_with(&self, standby: &Self, schema: &str) -> PostgresConfig {
+        let both = format!("{},{}/postgres?target_session_attrs=read-write", self.host(), standby.host());
+        Self::config_of(&both, schema)
+    }
+
+    /// A folder in the place of a host.
+    fn host(&self) -> String {
+        self.folder.display().to_string().replace('/', "%2F")
+    }
+
+    fn config_of(server: &str, schema: &str) -> PostgresConfig {
+        let url = format!("postgres://vigil@{server}");
         PostgresConfig { schema: schema.to_owned(), connections: 3, ..PostgresConfig::new(Secret::new(url), region()) }
     }
 
@@ -86,6 +123,24 @@ impl PostgresServer {
         command.arg("-D").arg(self.folder.join("data")).args(arguments);
         let done = command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
         assert!(done.success(), "pg_ctl {arguments:?}: {done}");
+    }
+
+    /// What makes a schema anew with all it holds, as `pg_dump` writes it.
+    pub fn dump(&self, schema: &str) -> String {
+        let mut command = as_owner(self.programs.join("pg_dump"), self.owner);
+        command.arg("-h").arg(&self.folder).args(["-U", "vigil", "-d", "postgres", "--inserts", "-n", schema]);
+        let done = command.current_dir("/").output().unwrap();
+        assert!(done.status.success(), "pg_dump: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// Runs what [`Self::dump`] gave.
+    pub fn load(&self, dump: &str) {
+        let mut command = as_owner(self.programs.join("psql"), self.owner);
+        command.arg("-h").arg(&self.folder).args(["-U", "vigil", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-q"]);
+        let mut psql = command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        psql.stdin.take().unwrap().write_all(dump.as_bytes()).unwrap();
+        assert!(psql.wait().unwrap().success(), "psql does not take the dump");
     }
 
     /// Runs SQL as an administrator; its rows as psql shows them.

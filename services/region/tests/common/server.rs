@@ -49,6 +49,11 @@ impl TestRegion {
         server.stop().await;
     }
 
+    /// Where others find it.
+    pub fn address(&self) -> String {
+        format!("http://{}", self.server.as_ref().unwrap().grpc_address())
+    }
+
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }

@@ -47,7 +47,7 @@ pub async fn an_index_of_the_version_before_is_taken_to_this_one(engine: &dyn En
     assert_eq!(before.0.iter().map(|group| group.events).sum::<u64>(), 80);
     assert!(before.1.iter().all(|found| !found.is_empty()), "{before:?}");
     drop(index);
-    engine.take_back_a_version();
+    engine.take_back_versions();
     let index = open(engine);
     assert_eq!(answers(&*index).await, before);
     store_all(&*index, [plate(event(secs(9)), "BAB1")]).await;

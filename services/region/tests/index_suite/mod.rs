@@ -4,6 +4,7 @@
 
 mod coverage;
 mod insight;
+mod lineage;
 mod migrated;
 mod model;
 mod seek;
@@ -32,6 +33,7 @@ pub use insight::{
     plates_are_found_with_any_other_condition, presence_is_the_objects_time_within_the_question_by_class,
     sightings_agree_with_the_model,
 };
+pub use lineage::{a_place_in_the_feed_survives_restarts, after_a_restore_a_reader_is_put_back_to_the_backup};
 pub use migrated::an_index_of_the_version_before_is_taken_to_this_one;
 pub use model::searches_and_counts_agree_with_the_model;
 pub use seek::{
@@ -45,8 +47,10 @@ pub trait Engine {
     fn open(&self, clock: Arc<SimClock>) -> Arc<dyn Index>;
     /// Length of its slices of time: whole hours, counted from 1970.
     fn slice(&self) -> Duration;
-    /// Makes of the index, which is closed, one of the version before this: without keys of plates and counts by zone.
-    fn take_back_a_version(&self);
+    /// Makes of the index, which is closed, one of the first version: without keys of plates, counts by zone and starts.
+    fn take_back_versions(&self);
+    /// Keeps what the index, which is closed, now holds; what puts it back.
+    fn back_up(&self) -> Box<dyn FnOnce() + '_>;
 }
 
 /// Where slice `number` after that of [`NOON`] begins.

@@ -188,9 +188,7 @@ impl<'a> Subscription<'a> {
                 }
                 self.keep_cursor(heartbeat.cursor)
             }
-            Message::Gap(gap) => {
-                self.notice(&format!("events of region {} are gone: retention removed them", gap.region_id))
-            }
+            Message::Gap(gap) => self.notice(&gap_words(&gap)),
             Message::Region(report) => self.tell_region(&report),
         }
     }
@@ -236,6 +234,19 @@ fn is_about_cursor(status: &Status) -> bool {
         let codes = [ErrorCode::InvalidToken, ErrorCode::ExpiredToken];
         codes.iter().any(|code| code.reason() == info.reason)
     })
+}
+
+fn gap_words(gap: &v1::StreamGap) -> String {
+    let region = &gap.region_id;
+    match gap.reason() {
+        v1::GapReason::Restored => format!(
+            "region {region} was put back to a backup from before the cursor: events since then come again, under their \
+             own ids, and some that were told may be gone"
+        ),
+        v1::GapReason::Retention | v1::GapReason::Unspecified => {
+            format!("events of region {region} are gone: retention removed them")
+        }
+    }
 }
 
 fn region_words(report: &v1::RegionReport) -> String {

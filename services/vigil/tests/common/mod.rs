@@ -7,8 +7,10 @@ pub mod edge;
 pub mod fake_rtsp;
 pub mod footprint;
 pub mod look;
+pub mod net;
 pub mod pki;
 pub mod publish;
+pub mod reader;
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write};

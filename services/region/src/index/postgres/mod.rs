@@ -24,6 +24,7 @@
 //!   extents      camera -> the rectangle in which its events lie
 //!   coverage, coverage_hourly, analyses             what was watched
 //!   clock_steps  where the region's clock was set back (`feed`)
+//!   starts       each start of the index and the newest commit before it (`starts`)
 //!   cameras, edges, index_state, schema_version
 //! ```
 //! An event matches a search that starts at `from` when it ended after `from`, so events that began before `from` count
@@ -69,6 +70,7 @@ mod rows;
 mod scan;
 mod schema;
 mod search;
+mod starts;
 mod status;
 mod values;
 mod walk;
@@ -102,7 +104,7 @@ use super::tail::LiveTail;
 use super::{
     CameraEntry, CameraRegistry, CommitFeed, CommitSeq, CountQuery, Counts, CoverageLedger, EdgeRecord, EdgeRegistry,
     Etag, EventCounts, EventLookup, EventSearch, EventWriter, FeedPage, Index, IndexError, IndexStats, IndexStatus,
-    NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, Sources, StoreOutcome,
+    Lineage, NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, Sources, StoreOutcome,
 };
 
 /// Threads that move bytes between region and server; the work is the server's.
@@ -304,6 +306,10 @@ impl EventCounts for PostgresIndex {
 impl CommitFeed for PostgresIndex {
     fn latest(&self) -> watch::Receiver<CommitSeq> {
         self.tail.latest()
+    }
+
+    fn lineage(&self) -> Arc<Lineage> {
+        self.tail.lineage()
     }
 
     async fn seek(&self, since: Timestamp) -> Result<CommitSeq> {

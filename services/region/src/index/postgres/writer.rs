@@ -24,9 +24,9 @@ use super::days::{self, MAKE_AHEAD_EVERY};
 use super::extents::Extents;
 use super::failure::{Failure, index_error};
 use super::schema::{self, Opened, Upgrade};
-use super::{PostgresConfig, Shared};
+use super::{PostgresConfig, Shared, starts};
 use crate::index::tail::LiveTail;
-use crate::index::{CommitSeq, IndexError, NewRevision, Result, StoreOutcome};
+use crate::index::{CommitSeq, IndexError, Lineage, NewRevision, Result, StoreOutcome};
 
 /// Requests that may wait: a few batches of each of many edges. Beyond it publishers are told to come back.
 const QUEUE_REQUESTS: usize = 1_024;
@@ -120,7 +120,8 @@ pub(super) struct Started {
 pub(super) async fn start(config: &PostgresConfig, shared: Arc<Shared>, clock: SharedClock) -> Result<Started> {
     let upgrade = Upgrade { migrate: config.migrate, citus: config.citus };
     let (connection, opened) = begin_session(config, &shared, upgrade, clock.now()).await?;
-    let tail = Arc::new(LiveTail::new(opened.latest, opened.purged_through));
+    let lineage = note_start(&connection, &opened).await?;
+    let tail = Arc::new(LiveTail::new(opened.latest, opened.purged_through, lineage));
     let region = || config.region.to_string();
     let state = WriterState {
         config: config.clone(),
@@ -159,6 +160,11 @@ pub(super) async fn begin_session(
     };
     prepared.await.map_err(|e| index_error(index, "open", e))?;
     Ok((Arc::new(connection), opened))
+}
+
+/// Notes that a writer goes on from here.
+async fn note_start(connection: &Connection, opened: &Opened) -> Result<Lineage> {
+    starts::begin(connection, opened.latest).await.map_err(|e| index_error(connection.index_name(), "open", e))
 }
 
 /// Waits a little for the lock of the schema.
@@ -264,10 +270,16 @@ impl WriterState {
 
     async fn reconnect(&mut self) {
         let upgrade = Upgrade { migrate: false, citus: false };
-        match begin_session(&self.config, &self.shared, upgrade, self.clock.now()).await {
-            Ok((connection, opened)) => {
+        let begun = async {
+            let (connection, opened) = begin_session(&self.config, &self.shared, upgrade, self.clock.now()).await?;
+            let lineage = note_start(&connection, &opened).await?;
+            Ok((connection, opened, lineage))
+        };
+        match begun.await {
+            Ok((connection, opened, lineage)) => {
                 tracing::info!(index = connection.index_name(), "the index's database is back");
                 self.session = Ok(connection);
+                self.tail.begin(lineage);
                 self.stand_at(opened);
             }
             Err(error) => {

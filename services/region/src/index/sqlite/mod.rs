@@ -27,6 +27,7 @@
 //!   coverage_hourly  hour | camera | analysis -> tally           the same, added up
 //!   analyses    provider, model, fingerprint, rate as numbers
 //!   clock_steps commit_seq -> receive time                       where the region's clock was set back, see `seek`
+//!   starts      each start of the index and the newest commit before it, see `starts`
 //!   meta        whose it is; seq_reserved: no commit has a greater number; purged_through: what retention removed
 //!   cameras, edges
 //!
@@ -116,6 +117,7 @@ mod schema;
 mod search;
 mod seek;
 mod slices;
+mod starts;
 mod status;
 mod store;
 #[cfg(test)]
@@ -150,7 +152,7 @@ use super::tail::LiveTail;
 use super::{
     CameraEntry, CameraRegistry, CommitFeed, CommitSeq, CountQuery, Counts, CoverageLedger, EdgeRecord, EdgeRegistry,
     Etag, EventCounts, EventLookup, EventSearch, EventWriter, FeedPage, Index, IndexError, IndexStats, IndexStatus,
-    NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, Sources, StoreOutcome, UnreadablePart,
+    Lineage, NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, Sources, StoreOutcome, UnreadablePart,
 };
 
 /// Where the index lies and how it is used.
@@ -206,7 +208,8 @@ impl SqliteIndex {
         let newest = slices.list().readable().map(|slice| slice.summary()).max_by_key(|summary| summary.last_seq);
         // A folder that was put together from backups may hold slices that are newer than the region's file.
         let latest = CommitSeq(newest.map_or(0, |newest| newest.last_seq.unsigned_abs()).max(meta("seq_reserved")?));
-        let tail = Arc::new(LiveTail::new(latest, CommitSeq(meta("purged_through")?)));
+        let lineage = starts::begin(&region, latest).map_err(|e| IndexError::sqlite(&path, "open", e))?;
+        let tail = Arc::new(LiveTail::new(latest, CommitSeq(meta("purged_through")?), lineage));
         let readers = ReaderPool::start(&path, Arc::clone(&slices), config.reader_threads)?;
         let opened = Opened {
             region,
@@ -292,6 +295,10 @@ impl EventCounts for SqliteIndex {
 impl CommitFeed for SqliteIndex {
     fn latest(&self) -> watch::Receiver<CommitSeq> {
         self.tail.latest()
+    }
+
+    fn lineage(&self) -> Arc<Lineage> {
+        self.tail.lineage()
     }
 
     async fn seek(&self, since: Timestamp) -> Result<CommitSeq> {
