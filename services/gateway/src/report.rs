@@ -7,6 +7,7 @@ use tonic::{Code, Status, TimeoutExpired};
 use vigil_base::RegionId;
 use vigil_proto::v1;
 use vigil_serve::{ErrorCode, ServiceError};
+use vigil_trust::dial;
 
 use crate::link::Refusal;
 
@@ -26,6 +27,8 @@ pub(crate) enum Failure {
     NotAsked(Refusal),
     /// No connection, or one that broke.
     Unreachable(String),
+    /// There is a server, and one of the two does not take the other for who it must be.
+    Distrusted(String),
     /// The region refused this requester.
     Denied(Status),
     /// The region answered with an error.
@@ -45,7 +48,10 @@ impl Failure {
         }
         // Statuses that a region sent have no source; those that tonic makes of a broken connection have.
         if let Some(cause) = local {
-            return Self::Unreachable(cut(&vigil_serve::error::chain(cause)));
+            return match dial::fault_in(cause) {
+                Some(fault) if !fault.is_absent => Self::Distrusted(cut(&fault.to_string())),
+                _ => Self::Unreachable(cut(&vigil_serve::error::chain(cause))),
+            };
         }
         match status.code() {
             // A tonic server whose grpc-timeout ran out answers CANCELLED.
@@ -62,13 +68,13 @@ impl Failure {
 
     /// Whether it tells of the region or the way to it, rather than of this one question.
     pub(crate) fn counts_against_region(&self) -> bool {
-        matches!(self, Self::TimedOut(_) | Self::Unreachable(_))
+        matches!(self, Self::TimedOut(_) | Self::Unreachable(_) | Self::Distrusted(_))
     }
 
     pub(crate) fn outcome(&self) -> v1::RegionOutcome {
         match self {
             Self::TimedOut(_) => v1::RegionOutcome::TimedOut,
-            Self::NotAsked(_) | Self::Unreachable(_) => v1::RegionOutcome::Unreachable,
+            Self::NotAsked(_) | Self::Unreachable(_) | Self::Distrusted(_) => v1::RegionOutcome::Unreachable,
             Self::Denied(_) => v1::RegionOutcome::Denied,
             Self::Error(_) | Self::Wrong(_) | Self::NotConfigured => v1::RegionOutcome::Failed,
         }
@@ -77,7 +83,11 @@ impl Failure {
     /// Whether asking again may help.
     pub(crate) fn retryable(&self) -> bool {
         match self {
-            Self::TimedOut(_) | Self::NotAsked(_) | Self::Unreachable(_) | Self::NotConfigured => true,
+            Self::TimedOut(_)
+            | Self::NotAsked(_)
+            | Self::Unreachable(_)
+            | Self::Distrusted(_)
+            | Self::NotConfigured => true,
             Self::Denied(_) | Self::Wrong(_) => false,
             Self::Error(status) => matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::Aborted),
         }
@@ -95,7 +105,7 @@ impl Failure {
             Self::Unreachable(cause) => format!("cannot be reached: {cause}"),
             Self::Denied(status) => format!("refused: {}", cut(status.message())),
             Self::Error(status) => format!("answered {:?}: {}", status.code(), cut(status.message())),
-            Self::Wrong(problem) => problem.clone(),
+            Self::Distrusted(problem) | Self::Wrong(problem) => problem.clone(),
             Self::NotConfigured => "is not configured at this gateway; its place is kept in the page token".to_owned(),
         }
     }
@@ -106,7 +116,7 @@ impl Failure {
         match self {
             Self::TimedOut(_) => ServiceError::new(ErrorCode::DeadlineExceeded, message).into(),
             Self::NotAsked(refusal) => ServiceError::unavailable(message, refusal.retry_in).into(),
-            Self::Unreachable(_) => ServiceError::unavailable(message, RETRY_UNREACHABLE).into(),
+            Self::Unreachable(_) | Self::Distrusted(_) => ServiceError::unavailable(message, RETRY_UNREACHABLE).into(),
             Self::Denied(status) | Self::Error(status) => {
                 let own = format!("region {region}: {}", cut(status.message()));
                 Status::with_details(status.code(), own, status.details().to_vec().into())

@@ -20,6 +20,9 @@ use vigil_trust::{Keeper, Owner, TlsFiles};
 
 use common::{DAY, PATIENCE, Pki, ask, clock, connect, eventually, id, region, serve};
 
+/// Attempts of one who is refused.
+const REFUSALS: usize = 200;
+
 /// An authority and one who goes by its list, followed as processes do.
 struct Listed {
     pki: Pki,
@@ -92,6 +95,20 @@ async fn who_calls_with_a_revoked_certificate_is_cut_off_and_not_let_in_again() 
     listed.shutdown.cancel();
     let last = tokio::time::timeout(PATIENCE, ours.next()).await.expect("the server tells that it ends");
     assert!(last.unwrap().is_ok(), "the other edge's stream was cut");
+}
+
+/// With TLS 1.3 the caller is sending its first question when it is refused: the reason must not be lost over that.
+#[tokio::test]
+async fn each_of_many_refusals_arrives_with_its_reason() {
+    let listed = Listed::new();
+    let thief = listed.pki.keeper("vigil://edge/box-7");
+    listed.revoke(&[&thief]);
+    listed.publish();
+    let address = serve(&listed.keeper("vigil://region/north").0, &listed.shutdown).await;
+    for attempt in 0..REFUSALS {
+        let told = ask(connect(address, thief.clone(), region()).await.unwrap()).await.unwrap_err();
+        assert!(told.contains("edge-box-7.pem: it was revoked"), "attempt {attempt}: {told}");
+    }
 }
 
 #[tokio::test]

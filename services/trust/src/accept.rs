@@ -12,6 +12,7 @@ use metrics::{Counter, counter};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -32,6 +33,10 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HANDSHAKES: usize = 1_024;
 /// Connections that are ready and not yet taken by the server, which takes them at once.
 const READY: usize = 16;
+/// How long who is refused may take to hang up in turn, having read why.
+const LINGER: Duration = Duration::from_secs(1);
+/// What it sends meanwhile is read up to so many KB: the beginning of HTTP/2 and a question.
+const MAX_UNREAD: usize = 64;
 /// Wait after the system would give no connection, as when all file descriptors are used up.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
@@ -206,12 +211,29 @@ async fn shake_hands(
     config.alpn_protocols = vec![protocol.alpn()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    let handshake = TlsAcceptor::from(Arc::new(config)).accept(stream);
+    let handshake = TlsAcceptor::from(Arc::new(config)).accept(stream).into_fallible();
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(explain(&error)),
+        Ok(Err((error, stream))) => {
+            // Whether it comes to an end or is cut off says nothing about who it was.
+            let _ = tokio::time::timeout(LINGER, hang_up(stream)).await;
+            Err(explain(&error))
+        }
         Err(_) => Err(format!("it did not finish the handshake within {HANDSHAKE_TIMEOUT:?}")),
     }
+}
+
+/// Ends a connection so that what was sent last, why it is refused, arrives: with TLS 1.3 the peer is sending its first
+/// question by then, and a socket that is closed over unread bytes is reset, which may overtake the alert (RFC 1122, 4.2.2.13).
+async fn hang_up(mut stream: TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut unread = [0; 1_024];
+    for _ in 0..MAX_UNREAD {
+        if stream.read(&mut unread).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The peer, and the certificates it showed.

@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
+use vigil_base::error::chain;
 use vigil_base::{SharedClock, Timestamp};
 
 use crate::certificate::{CertificateInfo, Fingerprint};
@@ -30,6 +31,9 @@ use crate::identity::Identity;
 use crate::keeper::Keeper;
 use crate::suite;
 use crate::verify::{Anchors, Verifier};
+
+/// How what a server did begins; stands in the texts of [`DialError`].
+const OF_A_SERVER: &str = "the server at ";
 
 /// Who must answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,14 +88,33 @@ pub enum DialError {
     },
 }
 
-/// Finds what went wrong with TLS in an error of a call, where that was it: what transports make of it tells little.
-pub fn fault_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a DialError> {
+/// What went wrong with TLS, found in an error of a call; its text is for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    told: String,
+    /// Nobody answers: TLS had no part in it.
+    pub is_absent: bool,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.told)
+    }
+}
+
+/// Finds what went wrong with TLS in an error of a call, where that was it: what transports make of it tells little. HTTP/2
+/// keeps of an error of its socket the text alone, which is known by its beginning.
+pub fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
     let mut next = Some(error);
     while let Some(error) = next {
         let inner = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
         let inner = inner.and_then(|inner| inner.downcast_ref::<DialError>());
         if let Some(fault) = error.downcast_ref::<DialError>().or(inner) {
-            return Some(fault);
+            return Some(Fault { told: chain(fault), is_absent: matches!(fault, DialError::Connect { .. }) });
+        }
+        let told = error.to_string();
+        if told.starts_with(OF_A_SERVER) {
+            return Some(Fault { told, is_absent: false });
         }
         next = error.source();
     }
@@ -309,11 +332,21 @@ impl Place {
 
     fn refused(&self, alert: &str) -> DialError {
         let problem = match alert {
-            "CertificateExpired" => "it has ended".to_owned(),
+            // Before it is shown its time is looked at here.
+            "CertificateExpired" => {
+                "it has ended or not begun by the server's clock: is that right, and this machine's?".to_owned()
+            }
             // Two authorities of one name: the signature is tried, and does not fit.
-            "UnknownCA" | "DecryptError" => "it was not signed by an authority of the server's".to_owned(),
+            "UnknownCA" | "DecryptError" => {
+                "it was not signed by an authority of the server's: have it issued by one that the server names in [tls]".to_owned()
+            }
             "CertificateRequired" => "the server asks for one".to_owned(),
-            "CertificateRevoked" => "it was revoked".to_owned(),
+            "CertificateRevoked" => {
+                "it was revoked: have another issued (vigil pki issue … --replace), or enrol anew".to_owned()
+            }
+            "UnsupportedCertificate" | "BadCertificate" => {
+                "it is not one that may call: show one of an edge, a gateway or an operator".to_owned()
+            }
             other => format!("{other}; the server's log says more"),
         };
         DialError::Refused { address: self.address.clone(), shown: self.shown.clone(), problem }

@@ -102,7 +102,7 @@ impl ServerArgs {
         *self.bearer.lock() = bearer;
         let connected = dialer.connect().await;
         connected.map_err(|error| match dial::fault_in(&error) {
-            Some(fault) if !matches!(fault, dial::DialError::Connect { .. }) => anyhow!("{fault}"),
+            Some(fault) if !fault.is_absent => anyhow!("{fault}"),
             _ => anyhow::Error::new(error)
                 .context(format!("nothing answers at {}: is a gateway or region running there?", self.server)),
         })

@@ -10,8 +10,8 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use common::look::eventually;
-use common::pki::{found, issue, pki, secure_region, secure_source};
-use common::{Process, free_address, ship_all, take_ids};
+use common::pki::{found, issue, operator, pki, secure_region, secure_source};
+use common::{Process, free_address, run, ship_all, take_ids};
 use vigil_base::{Clock, SystemClock};
 use vigil_trust::Authority;
 
@@ -135,4 +135,15 @@ async fn a_stolen_edge_is_shut_out_while_it_ships_others_go_on_and_a_new_certifi
     let mut told = stolen.ship_all();
     told.extend(other.ship_all());
     assert_found(folder, address, &told);
+
+    // A person who left, by the file of the certificate.
+    let file = folder.join("pki/operator-alice.pem");
+    let (status, _, stderr) = pki(folder, &["revoke", file.to_str().unwrap(), "--reason", "affiliation-changed"]);
+    assert_eq!(status, Some(0), "{stderr}");
+    let refused = async || {
+        let (status, _, stderr) = run(&mut operator(folder, address, &["query"]));
+        (status != Some(0)).then_some(stderr)
+    };
+    let stderr = eventually("alice is not let in", refused).await;
+    assert!(stderr.contains("operator-alice.pem: it was revoked: have another issued"), "{stderr}");
 }

@@ -36,6 +36,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const WINDOW: usize = 4;
 /// Messages on their way to the socket: a full window, a heartbeat and the hello.
 const OUTGOING: usize = WINDOW + 2;
+/// How long the reason of a stream that the region ended may take: it was sent before the end.
+const PARTING: Duration = Duration::from_secs(1);
 /// At an orderly end, how long acknowledgements that are under way are waited for.
 const LINGER: Duration = Duration::from_secs(3);
 
@@ -98,6 +100,34 @@ struct Session<'a> {
 impl Session<'_> {
     async fn ship(
         mut self,
+        announced: watch::Receiver<Vec<v1::Camera>>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), ShipError> {
+        let ended = self.ship_until(announced, shutdown).await;
+        let is_closed = self.outgoing.is_closed() && matches!(ended, Err(ShipError::Protocol { .. }));
+        // Nothing can be sent any more; what the region said about it may wait to be read.
+        if is_closed && let Some(said) = self.parting_word().await {
+            return Err(said);
+        }
+        ended
+    }
+
+    /// The status with which the region ended the stream, where one comes.
+    async fn parting_word(&mut self) -> Option<ShipError> {
+        let reading = async {
+            loop {
+                match self.incoming.message().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return None,
+                    Err(status) => return Some(refused(self.shipper, status)),
+                }
+            }
+        };
+        tokio::time::timeout(PARTING, reading).await.unwrap_or_default()
+    }
+
+    async fn ship_until(
+        &mut self,
         mut announced: watch::Receiver<Vec<v1::Camera>>,
         shutdown: &CancellationToken,
     ) -> Result<(), ShipError> {
@@ -277,7 +307,7 @@ impl Session<'_> {
     }
 
     /// An orderly end: what is in the outbox is sent and acknowledged, for as long as [`LINGER`].
-    async fn linger(mut self) -> Result<(), ShipError> {
+    async fn linger(&mut self) -> Result<(), ShipError> {
         let last = async {
             while self.send_batch().await? || self.send_coverage().await? || self.is_waiting() {
                 let answer = self.incoming.message().await;

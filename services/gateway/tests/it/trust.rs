@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tonic::Code;
 use tonic::transport::Endpoint;
-use vigil_base::{Clock, RegionId, SystemClock};
+use vigil_base::{Clock, RegionId, SharedClock, SimClock, SystemClock};
 use vigil_gateway::{GatewayConfig, GatewayServer, RegionEndpoint};
 use vigil_proto::v1;
 use vigil_proto::v1::RegionOutcome::{Answered, Unreachable};
 use vigil_proto::v1::event_query_service_client::EventQueryServiceClient;
 use vigil_region::{RegionConfig, RegionServer};
 use vigil_serve::Access;
+use vigil_trust::revocation::Reason;
 use vigil_trust::{Authority, Dialer, Expect, Keeper, Owner, TlsFiles};
 
 use crate::support::outcomes;
@@ -25,11 +26,15 @@ fn files(authority: &Authority, folder: &Path, who: &str) -> TlsFiles {
 }
 
 async fn region(authority: &Authority, folder: &Path, id: &str) -> RegionServer {
+    region_with(files(authority, folder, &format!("vigil://region/{id}")), folder, id, SystemClock::shared()).await
+}
+
+async fn region_with(tls: TlsFiles, folder: &Path, id: &str, clock: SharedClock) -> RegionServer {
     let data = folder.join(id);
     std::fs::create_dir_all(&data).unwrap();
     let mut config = RegionConfig::local(RegionId::new(id).unwrap(), data);
-    config.tls = Some(files(authority, folder, &format!("vigil://region/{id}")));
-    RegionServer::start(config).await.unwrap()
+    config.tls = Some(tls);
+    RegionServer::start_at(config, clock).await.unwrap()
 }
 
 #[tokio::test]
@@ -83,4 +88,54 @@ async fn a_region_that_is_another_by_its_certificate_is_not_asked_and_only_opera
     gateway.stop().await;
     north.stop().await;
     south.stop().await;
+}
+
+#[tokio::test]
+async fn regions_that_refuse_the_gateways_certificate_are_told_of_with_the_reason_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let now = SystemClock::new().now();
+    let authority = Authority::create(&folder.join("pki"), "Test", 9 * DAY, now).unwrap();
+    let other = Authority::create(&folder.join("other"), "Test", 9 * DAY, now).unwrap();
+    let own = files(&authority, folder, "vigil://gateway/city");
+    let serials = authority.issued_to(&"vigil://gateway/city".parse().unwrap(), now).unwrap();
+    authority.revoke(&serials, Reason::PrivilegeWithdrawn, DAY, now).unwrap();
+    let of = |authority: &Authority, id: &str| files(authority, folder, &format!("vigil://region/{id}"));
+    let lists = TlsFiles { revoked: Some(authority.list_path()), ..of(&authority, "north") };
+    let ahead = SimClock::new(now + 2 * DAY);
+    let regions = [
+        ("east", region_with(of(&authority, "east"), folder, "east", ahead).await, "by the server's clock"),
+        (
+            "north",
+            region_with(lists, folder, "north", SystemClock::shared()).await,
+            "it was revoked: have another issued",
+        ),
+        ("south", region(&other, folder, "south").await, "have it issued by one that the server names"),
+    ];
+    // The gateway believes both authorities.
+    let both = folder.join("both.pem");
+    std::fs::write(&both, authority.pem().unwrap() + &other.pem().unwrap()).unwrap();
+    let endpoint = |id: &str, server: &RegionServer| {
+        RegionEndpoint::new(RegionId::new(id).unwrap(), &format!("https://{}", server.grpc_address())).unwrap()
+    };
+    let endpoints = regions.iter().map(|(id, server, _)| endpoint(id, server)).collect();
+    let mut config = GatewayConfig::local(folder.join("token.key"), endpoints);
+    config.tls = Some(TlsFiles { authority: both, ..own });
+    let gateway = GatewayServer::start(config, None).await.unwrap();
+
+    let alice =
+        Keeper::open(files(&authority, folder, "vigil://operator/alice"), Owner::Anybody, SystemClock::shared());
+    let at = Endpoint::from_shared(format!("https://{}", gateway.address())).unwrap();
+    let channel = Dialer::new(at, Some(alice.unwrap()), Expect::Host).connect().await.unwrap();
+    let answer = EventQueryServiceClient::new(channel).search(v1::SearchRequest::default()).await.unwrap().into_inner();
+    assert_eq!(outcomes(&answer.regions), [("east", Unreachable), ("north", Unreachable), ("south", Unreachable)]);
+    for (report, (id, _, why)) in answer.regions.iter().zip(&regions) {
+        let detail = &report.detail;
+        assert!(detail.contains("refuses the certificate") && detail.contains("gateway-city.pem"), "{id}: {detail}");
+        assert!(detail.contains(why), "{id}: {detail}");
+    }
+    gateway.stop().await;
+    for (_, server, _) in regions {
+        server.stop().await;
+    }
 }

@@ -68,11 +68,10 @@ pub fn endpoint(scheme: &str, address: SocketAddr) -> Endpoint {
 
 pub async fn connect(address: SocketAddr, keeper: Arc<Keeper>, expect: Expect) -> Result<Channel, String> {
     let dialer = Dialer::new(endpoint("https", address), Some(keeper), expect);
-    dialer.connect().await.map_err(|error| dial::fault_in(&error).map_or_else(|| chain(&error), chain_of))
-}
-
-pub fn chain_of(fault: &dial::DialError) -> String {
-    chain(fault)
+    dialer
+        .connect()
+        .await
+        .map_err(|error| dial::fault_in(&error).map_or_else(|| chain(&error), |fault| fault.to_string()))
 }
 
 /// Asks once: well, or why not.
@@ -80,7 +79,9 @@ pub async fn ask(channel: Channel) -> Result<(), String> {
     let mut client = HealthClient::new(channel);
     let asked = client.check(HealthCheckRequest { service: String::new() });
     let answer = tokio::time::timeout(PATIENCE, asked).await.expect("an answer");
-    answer.map(|_| ()).map_err(|status| dial::fault_in(&status).map_or_else(|| format!("{status:?}"), chain_of))
+    answer
+        .map(|_| ())
+        .map_err(|status| dial::fault_in(&status).map_or_else(|| format!("{status:?}"), |fault| fault.to_string()))
 }
 
 pub fn region() -> Expect {
