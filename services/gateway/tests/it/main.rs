@@ -3,6 +3,7 @@
 
 mod appearance;
 mod audit;
+mod bound_tokens;
 mod cameras;
 mod faults;
 mod insight;
