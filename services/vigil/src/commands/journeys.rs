@@ -14,10 +14,13 @@ use crate::client::{self, ServerArgs};
 use crate::filter_args::FilterArgs;
 use crate::{exit, output, when};
 
+/// How far back journeys are looked for unless told otherwise.
+const LOOKS_BACK: &str = "24h";
+
 /// Find plates that were seen at several cameras within a time; through a gateway, in all regions together.
 ///
-/// A journey is made of sightings that lie within a span with enough different cameras. Ends with status 3 when some region did
-/// not answer: what is shown is then a part.
+/// A journey is made of sightings that lie within a span with enough different cameras; those of the last 24 hours are looked
+/// at unless --from says otherwise. Ends with status 3 when some region did not answer: what is shown is then a part.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   vigil journeys --cameras 3 --within 30m --from 6h
@@ -29,7 +32,7 @@ pub struct JourneysArgs {
     #[command(flatten)]
     filter: FilterArgs,
     /// At this many different cameras or more, 2 to 100.
-    #[arg(long, default_value_t = 2, value_name = "N")]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=100))]
     cameras: u32,
     /// Within this time, at most 24h.
     #[arg(long, default_value = "30m", value_name = "DURATION", value_parser = humantime::parse_duration)]
@@ -46,6 +49,7 @@ pub struct JourneysArgs {
 pub async fn run(args: JourneysArgs) -> anyhow::Result<ExitCode> {
     let now = SystemClock::new().now();
     let mut filter = args.filter.clone();
+    filter.from.get_or_insert_with(|| LOOKS_BACK.to_owned());
     filter.until.get_or_insert_with(|| "now".to_owned());
     let request = v1::FindJourneysRequest {
         filter: Some(filter.resolve(now)?),

@@ -83,7 +83,7 @@ pub async fn run(args: PresenceArgs) -> anyhow::Result<ExitCode> {
             "regions": answer.regions.iter().map(output::region_json).collect::<Vec<_>>(),
         }))?;
     } else {
-        show(&answer, &heat, looked_from, now)?;
+        show(&args, &answer, &heat, looked_from, now)?;
     }
     if let Some(path) = &args.png {
         let title = format!("{} {} - {}", args.camera, when::show_minute(bound(&args.from, now)?), args.until);
@@ -113,11 +113,16 @@ fn request(args: &PresenceArgs, now: Timestamp) -> anyhow::Result<v1::GetPresenc
 }
 
 fn show(
+    args: &PresenceArgs,
     answer: &v1::GetPresenceResponse,
     heat: &Heat,
     looked_from: Option<Timestamp>,
     now: Timestamp,
 ) -> anyhow::Result<()> {
+    if answer.classes.iter().all(|class| class.events == 0) {
+        output::line(format!("camera {} has no event in this time", args.camera))?;
+        return regions(answer, now);
+    }
     output::line(heat.text())?;
     let mut table = output::table(["class", "events", "seconds"]);
     for class in &answer.classes {
@@ -129,6 +134,10 @@ fn show(
         let from = when::show(from);
         output::line(format!("there were too many events: only those since {from} count; ask for a shorter time"))?;
     }
+    regions(answer, now)
+}
+
+fn regions(answer: &v1::GetPresenceResponse, now: Timestamp) -> anyhow::Result<()> {
     for line in output::region_lines(&answer.regions, now) {
         output::line(line)?;
     }
