@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vigil_base::{CameraId, EdgeId};
 
 /// Cameras of which there are events or entries, and the edges that are known to read them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roster {
     cameras: BTreeMap<CameraId, BTreeSet<EdgeId>>,
     edges: BTreeSet<EdgeId>,

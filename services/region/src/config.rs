@@ -255,6 +255,10 @@ impl RegionConfig {
         if let Some((key, problem)) = file.enrolment.as_ref().and_then(|e| check_enrolment(e, file.tls.is_some())) {
             return invalid(key, problem);
         }
+        let index = file.index.resolve(&file.region_id, path)?;
+        if index.is_replica() && file.enrolment.is_some() {
+            return invalid("enrolment", "is for the region itself; its replica enrols nobody".to_owned());
+        }
         if let Some((key, problem)) = file.tls.as_ref().and_then(TlsSection::enrols) {
             return invalid(key, problem);
         }
@@ -271,7 +275,7 @@ impl RegionConfig {
             Err((key, problem)) => return invalid(&key, problem),
         };
         Ok(Self {
-            index: file.index.resolve(&file.region_id, path)?,
+            index,
             region_id: file.region_id,
             display_name,
             listen: file.listen,

@@ -33,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) retention: Duration,
     /// Before the index, which nobody else reaches.
     pub(crate) guard: Guard,
+    /// Another process is the region: this one only answers questions.
+    pub(crate) is_replica: bool,
     /// What the objects of its events looked like.
     pub(crate) appearances: Arc<AppearanceStore>,
     pub(crate) tokens: Tokens,
@@ -108,6 +110,7 @@ impl Context {
             edges_offline: freshness.edges_offline,
             missing: String::new(),
             withheld: None,
+            from_replica: self.is_replica,
         }
     }
 

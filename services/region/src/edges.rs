@@ -12,11 +12,12 @@ use vigil_proto::v1;
 use vigil_serve::{ErrorCode, ServiceError};
 
 use crate::index::{EdgeRecord, Index, Result};
+use crate::replica;
 use crate::telemetry::Telemetry;
 
 /// An edge that stays connected is written down this often, so that a region that dies knows roughly since when it
 /// misses it.
-const SAVE_EVERY: Duration = Duration::from_mins(1);
+pub(crate) const SAVE_EVERY: Duration = Duration::from_mins(1);
 
 /// What an edge said of itself when it connected.
 #[derive(Debug, Clone)]
@@ -73,14 +74,29 @@ pub(crate) struct Edges {
     index: Arc<dyn Index>,
     max_connected: usize,
     clock: SharedClock,
+    /// They connect to another process, which writes down how they are.
+    is_replica: bool,
 }
 
 impl Edges {
     /// The edges that the index remembers, none of them connected.
-    pub(crate) async fn load(index: Arc<dyn Index>, max_connected: usize, clock: SharedClock) -> Result<Arc<Self>> {
-        let known = index.edges().await?.into_iter().map(|record| (record.id.clone(), EdgeState::offline(record)));
-        let states = States { edges: known.collect(), sessions_begun: 0 };
-        Ok(Arc::new(Self { states: Mutex::new(states), index, max_connected, clock }))
+    pub(crate) async fn load(
+        index: Arc<dyn Index>,
+        max_connected: usize,
+        clock: SharedClock,
+        is_replica: bool,
+    ) -> Result<Arc<Self>> {
+        let edges = Self { states: Mutex::default(), index, max_connected, clock, is_replica };
+        edges.read_again().await?;
+        Ok(Arc::new(edges))
+    }
+
+    /// Takes them as they are written down now; for a replica.
+    pub(crate) async fn read_again(&self) -> Result<()> {
+        let records = self.index.edges().await?;
+        let known = records.into_iter().map(|record| (record.id.clone(), EdgeState::offline(record)));
+        self.states.lock().edges = known.collect();
+        Ok(())
     }
 
     /// Lets an edge in. Another installation with the same id is refused while this one is connected; the same
@@ -146,6 +162,10 @@ impl Edges {
     /// See [`Freshness`].
     pub(crate) fn freshness(&self) -> Freshness {
         let states = self.states.lock();
+        if self.is_replica {
+            let records: Vec<&EdgeRecord> = states.edges.values().map(|state| &state.record).collect();
+            return replica::freshness(&records, self.clock.now());
+        }
         let (connected, offline): (Vec<_>, Vec<_>) = states.edges.values().partition(|state| state.session.is_some());
         let untold = connected.iter().any(|state| state.record.complete_until.is_none());
         let least = connected.iter().filter_map(|state| state.record.complete_until).min();
@@ -157,7 +177,14 @@ impl Edges {
 
     /// Every edge, in order of its id.
     pub(crate) fn statuses(&self) -> Vec<v1::EdgeStatus> {
-        self.states.lock().edges.values().map(EdgeState::status).collect()
+        let now = self.clock.now();
+        let seen = |state: &EdgeState| self.is_replica && !replica::is_away(&state.record, now);
+        let states = self.states.lock();
+        states
+            .edges
+            .values()
+            .map(|state| v1::EdgeStatus { connected: state.session.is_some() || seen(state), ..state.status() })
+            .collect()
     }
 
     /// Forgets edges that were last seen before `older_than`: retention has removed all they sent.

@@ -16,6 +16,12 @@ const RETRY_BUSY: Duration = Duration::from_millis(500);
 /// When a caller may ask again after the index could not write.
 const RETRY_DISK: Duration = Duration::from_secs(5);
 
+/// What a replica answers to whatever would change something.
+pub(crate) fn only_reads() -> ServiceError {
+    let message = "this is a replica, which only answers questions: send it to the region itself, at its own address";
+    ServiceError::new(ErrorCode::FailedPrecondition, message)
+}
+
 /// A region cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RegionError {
@@ -25,6 +31,12 @@ pub enum RegionError {
     /// Its token key cannot be read or made.
     #[error("the key for page tokens and cursors cannot be used")]
     Key(#[from] KeyError),
+    /// A replica has no token key: its own would not open the region's tokens.
+    #[error("a replica needs the region's key for page tokens and cursors: copy token.key from the region's data_dir to {}", path.display())]
+    ReplicaKey {
+        /// Where it is looked for.
+        path: std::path::PathBuf,
+    },
     /// Its audit log cannot be opened: without one it gives no answers.
     #[error("the audit log cannot be used")]
     Audit(#[from] AuditError),
@@ -62,7 +74,11 @@ pub(crate) fn from_index(doing: &str, error: &IndexError) -> ServiceError {
     match error {
         IndexError::Busy | IndexError::Closed => ServiceError::unavailable(error.to_string(), RETRY_BUSY),
         IndexError::DiskFull { .. } | IndexError::ReadOnly { .. } => unwritable(error),
-        IndexError::Unreachable { .. } | IndexError::Refused { .. } | IndexError::Taken { .. } => unanswerable(error),
+        IndexError::Unreachable { .. }
+        | IndexError::Refused { .. }
+        | IndexError::Taken { .. }
+        | IndexError::Unfit { .. } => unanswerable(error),
+        IndexError::Replica { .. } => only_reads(),
         IndexError::TimedOut { .. } => ServiceError::new(ErrorCode::DeadlineExceeded, "the index took too long"),
         IndexError::TooMuchWork { .. } => ServiceError::new(ErrorCode::LimitReached, error.to_string()),
         IndexError::Cancelled => ServiceError::new(ErrorCode::DeadlineExceeded, error.to_string()),

@@ -37,6 +37,7 @@ mod ingest;
 pub mod insight;
 mod query;
 mod reload;
+mod replica;
 mod retention;
 mod server;
 mod status;

@@ -25,6 +25,8 @@ const MAX_PAGE: usize = 1_000;
 const MAX_COUNT_SPAN: Duration = Duration::from_hours(366 * 24);
 /// When an event may be asked for again that lies in a part of the index which cannot be read: people have to act first.
 const RETRY_UNREADABLE: Duration = Duration::from_mins(1);
+/// When an event may be asked for again that a replica does not have: its copy follows within a second or two.
+const RETRY_REPLICA: Duration = Duration::from_secs(2);
 /// Most groups in an answer.
 const MAX_GROUPS: usize = 100_000;
 
@@ -177,6 +179,11 @@ pub(crate) fn not_found(context: &Context, id: EventId) -> ServiceError {
         Some(part) => ServiceError::unavailable(
             format!("region {region} cannot read the part of its index that would hold event {id}: {}", part.problem),
             RETRY_UNREADABLE,
+        ),
+        // Its copy may be behind: only the region can say that there is none.
+        None if context.is_replica => ServiceError::unavailable(
+            format!("this replica of region {region} does not have event {id}; ask the region itself"),
+            RETRY_REPLICA,
         ),
         None => ServiceError::new(ErrorCode::NotFound, format!("region {region} has no event {id}")),
     }

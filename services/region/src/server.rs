@@ -36,7 +36,7 @@ use crate::status::{SOFTWARE_VERSION, StatusService};
 use crate::stream::StreamService;
 use crate::telemetry::Telemetry;
 use crate::tokens::Tokens;
-use crate::{figures, reload, retention};
+use crate::{figures, reload, replica, retention};
 
 /// File of the key for page tokens and cursors, in the data folder: they stay good over a restart.
 const TOKEN_KEY: &str = "token.key";
@@ -88,7 +88,8 @@ impl RegionServer {
         let required = Required { purpose: config.access.require_purpose, case: config.access.require_case };
         let shutdown = CancellationToken::new();
         let board = HealthBoard::new();
-        let edges = Edges::load(Arc::clone(&index), config.limits.max_edges, Arc::clone(&clock)).await?;
+        let is_replica = config.index.is_replica();
+        let edges = Edges::load(Arc::clone(&index), config.limits.max_edges, Arc::clone(&clock), is_replica).await?;
         let door = Door::new(&config.door, Some(config.region_id.clone()), Arc::clone(&clock))?;
         // Bound before anything is spawned: an address in use leaves nothing behind.
         let security = Security::of(keeper.as_ref(), Right::Connect, Protocol::Grpc);
@@ -110,6 +111,7 @@ impl RegionServer {
             retention: config.retention,
             region: config.region_id.clone(),
             guard,
+            is_replica,
             appearances: Arc::new(appearances),
             edges,
             board,
@@ -133,6 +135,9 @@ impl RegionServer {
             tokio::spawn(figures::run(Arc::clone(&context), shutdown.clone())),
             tokio::spawn(appearance::run(Arc::clone(&context), shutdown.clone())),
         ];
+        if is_replica {
+            background.push(tokio::spawn(replica::run(Arc::clone(&context), shutdown.clone())));
+        }
         background.push(tokio::spawn(door.follow(context.board.clone(), shutdown.clone())));
         background.extend(enrolment.map(|(_, task)| task));
         background
@@ -140,6 +145,7 @@ impl RegionServer {
         tracing::info!(
             region = %config.region_id,
             name = config.display_name,
+            is_replica,
             version = SOFTWARE_VERSION,
             grpc = %grpc_address,
             ops = %ops_address,
@@ -221,11 +227,20 @@ async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<Opened, Regi
         let newest = *index.latest().borrow();
         let appearances =
             AppearanceStore::open(&config.data_dir, config.slice, index.index_id(), newest, &index.lineage())?;
-        let key = TokenKey::load_or_create(&config.data_dir.join(TOKEN_KEY))?;
+        let key = token_key(&config)?;
         let audit = AuditLog::open(&config.audit_dir, clock)?;
         Ok(Opened { index, appearances, key, audit })
     });
     opening.await.unwrap_or(Err(RegionError::Index(IndexError::Closed)))
+}
+
+/// A replica takes the tokens of its region, and the region its replica's: it makes no key of its own.
+fn token_key(config: &RegionConfig) -> Result<TokenKey, RegionError> {
+    let path = config.data_dir.join(TOKEN_KEY);
+    if config.index.is_replica() && !path.exists() {
+        return Err(RegionError::ReplicaKey { path });
+    }
+    Ok(TokenKey::load_or_create(&path)?)
 }
 
 /// Who stands before the index.
@@ -238,12 +253,20 @@ fn open_index(config: &RegionConfig, clock: SharedClock) -> Result<Arc<dyn Index
     match &config.index {
         IndexConfig::Sqlite => Ok(Arc::new(SqliteIndex::open(&embedded(config), clock)?)),
         IndexConfig::Postgres(postgres) => {
-            // The embedded engine makes the folder itself; here only the key for tokens lies in it.
-            let made = std::fs::create_dir_all(&config.data_dir);
-            made.map_err(|e| IndexError::io(&config.data_dir, "make data folder", e))?;
+            make_data_dir(config)?;
             Ok(Arc::new(PostgresIndex::open(postgres, clock)?))
         }
+        IndexConfig::Replica(postgres) => {
+            make_data_dir(config)?;
+            Ok(Arc::new(PostgresIndex::open_replica(postgres)?))
+        }
     }
+}
+
+/// The embedded engine makes the folder itself; with others only the key for tokens, and what is derived, lies in it.
+fn make_data_dir(config: &RegionConfig) -> Result<(), IndexError> {
+    let made = std::fs::create_dir_all(&config.data_dir);
+    made.map_err(|e| IndexError::io(&config.data_dir, "make data folder", e))
 }
 
 /// Where the embedded index lies, and how it is used.
@@ -271,7 +294,7 @@ pub fn reindex(
             SqliteIndex::reindex(&embedded(config), tell)?;
             AppearanceStore::forget(&config.data_dir).map(|()| true)
         }
-        IndexConfig::Postgres(_) => AppearanceStore::forget(&config.data_dir).map(|()| false),
+        IndexConfig::Postgres(_) | IndexConfig::Replica(_) => AppearanceStore::forget(&config.data_dir).map(|()| false),
     }
 }
 
@@ -286,6 +309,7 @@ pub fn migrate(config: &RegionConfig) -> Result<(), IndexError> {
         // Opening is what migrates it.
         IndexConfig::Sqlite => open_index(config, clock).map(|index| index.close()),
         IndexConfig::Postgres(postgres) => crate::index::postgres::migrate(postgres, &clock),
+        IndexConfig::Replica(postgres) => Err(IndexError::Replica { index: postgres.schema.clone() }),
     }
 }
 

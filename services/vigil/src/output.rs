@@ -85,7 +85,8 @@ pub fn region_lines(reports: &[v1::RegionReport], now: Timestamp) -> Vec<String>
 
 fn freshness(report: &v1::RegionReport, now: Timestamp) -> String {
     let complete = report.complete_until.and_then(|at| time_from_wire("complete_until", at).ok());
-    let mut text = match complete {
+    let mut text = if report.from_replica { " by its replica".to_owned() } else { String::new() };
+    text += &match complete {
         Some(at) => format!(", complete up to {:.1} s ago", now.seconds_since(at).max(0.0)),
         None => ", completeness unknown".to_owned(),
     };
@@ -156,6 +157,7 @@ pub fn region_json(report: &v1::RegionReport) -> Value {
         "elapsed_ms": report.elapsed.map(|d| d.seconds as f64 * 1e3 + f64::from(d.nanos) / 1e6),
         "complete_until": complete.map(|at| at.to_string()),
         "edges_offline": report.edges_offline,
+        "from_replica": report.from_replica,
         "missing": report.missing,
         "withheld": report.withheld.as_ref().map(withheld_json),
     })

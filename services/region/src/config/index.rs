@@ -53,6 +53,8 @@ pub struct IndexFile {
     pub migrate_at_start: Option<bool>,
     /// Whether new tables are spread over a Citus cluster.
     pub citus: Option<bool>,
+    /// Whether another process is the region, and this one only answers questions from its tables, or from a standby's.
+    pub replica: Option<bool>,
 }
 
 /// Which engine keeps the index, and how it is used.
@@ -62,6 +64,15 @@ pub enum IndexConfig {
     Sqlite,
     /// A schema of a PostgreSQL server.
     Postgres(PostgresConfig),
+    /// The same, or a standby's copy of it, which another process writes: this one only answers questions.
+    Replica(PostgresConfig),
+}
+
+impl IndexConfig {
+    /// Whether another process writes it.
+    pub fn is_replica(&self) -> bool {
+        matches!(self, Self::Replica(_))
+    }
 }
 
 impl IndexFile {
@@ -72,6 +83,16 @@ impl IndexFile {
                 Some(key) => Err(ConfigError::invalid(path, key, "is for engine = \"postgres\" alone")),
                 None => Ok(IndexConfig::Sqlite),
             };
+        }
+        let is_replica = self.replica.unwrap_or(false);
+        let of_writers =
+            [("index.migrate_at_start", self.migrate_at_start.is_some()), ("index.citus", self.citus.is_some())];
+        if let Some((key, _)) = of_writers.into_iter().find(|(_, is_given)| is_replica && *is_given) {
+            return Err(ConfigError::invalid(
+                path,
+                key,
+                "is for the region itself; its replica makes and changes no tables",
+            ));
         }
         let schema = self.schema.clone().unwrap_or_else(|| default_schema(region));
         if !is_schema_name(&schema) {
@@ -89,14 +110,15 @@ impl IndexFile {
             return Err(ConfigError::invalid(path, "index.statement_timeout", problem));
         }
         let base = path.parent().unwrap_or(Path::new(""));
-        Ok(IndexConfig::Postgres(PostgresConfig {
+        let engine = if is_replica { IndexConfig::Replica } else { IndexConfig::Postgres };
+        Ok(engine(PostgresConfig {
             url: self.address(base, path)?,
             schema,
             region: region.clone(),
             connections,
             statement_timeout,
             ca_file: self.ca_file.map(|file| base.join(file)),
-            migrate: self.migrate_at_start.unwrap_or(true),
+            migrate: !is_replica && self.migrate_at_start.unwrap_or(true),
             citus: self.citus.unwrap_or(false),
         }))
     }
@@ -132,6 +154,7 @@ impl IndexFile {
             ("index.ca_file", self.ca_file.is_some()),
             ("index.migrate_at_start", self.migrate_at_start.is_some()),
             ("index.citus", self.citus.is_some()),
+            ("index.replica", self.replica.is_some()),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(key, _)| key)
     }
@@ -160,6 +183,7 @@ mod tests {
         assert!(!format!("{config:?}").contains("hunter2"));
         let IndexConfig::Postgres(postgres) = config else { panic!("{config:?}") };
         assert_eq!(postgres.url.reveal(), "postgres://vigil:hunter2@db/city");
+        assert!(read("engine = \"postgres\"\nurl_file = \"db.url\"\nreplica = true").unwrap().is_replica());
         assert_eq!((postgres.schema.as_str(), postgres.connections, postgres.migrate), ("vigil_north", 4, true));
     }
 
@@ -175,6 +199,8 @@ mod tests {
             (format!("{url}\nconnections = 0"), "index.connections: must be within"),
             (format!("{url}\nstatement_timeout = \"1ms\""), "index.statement_timeout: must be within"),
             (format!("{url}\npool = 3"), "pool"),
+            ("replica = true".to_owned(), "index.replica: is for engine"),
+            (format!("{url}\nreplica = true\ncitus = true"), "index.citus: is for the region itself"),
             ("engine = \"postgres\"\nurl_file = \"none.url\"".to_owned(), "none.url"),
         ];
         for (text, expected) in cases {

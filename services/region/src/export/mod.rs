@@ -165,7 +165,9 @@ fn write_all(config: &RegionConfig, request: &ExportRequest, clock: &SharedClock
     };
     let scanned = match &config.index {
         IndexConfig::Sqlite => sqlite::scan(&embedded(config), &request.time, &mut give),
-        IndexConfig::Postgres(postgres) => postgres::scan(postgres, &request.time, &mut give).map(|()| Vec::new()),
+        IndexConfig::Postgres(postgres) | IndexConfig::Replica(postgres) => {
+            postgres::scan(postgres, &request.time, &mut give).map(|()| Vec::new())
+        }
     };
     if let Some(error) = failed {
         return Err(error);

@@ -8,7 +8,8 @@
 //! A guard without a policy lets everything through.
 //!
 //! What the guard relies on: [`Roster`] holds every camera and edge of which the index has events. It is read from the index at
-//! the start, and [`Guard::commit`] adds to it before an event is stored.
+//! the start, and [`Guard::commit`] adds to it before an event is stored. A replica stores none and reads it again and again; what a
+//! camera saw that is not in it yet is decided event by event, or left out.
 
 mod alike;
 mod clearing;
@@ -110,23 +111,19 @@ impl Guard {
         policy: Option<Arc<Policy>>,
         clock: SharedClock,
     ) -> Result<Self> {
-        let mut roster = Roster::default();
-        let sources = index.sources().await?;
-        sources.cameras.iter().for_each(|camera| roster.add_camera(camera, None));
-        sources.edges.iter().for_each(|edge| roster.add_edge(edge));
-        let mut after = None;
-        loop {
-            let page = index.cameras(after, REGISTRY_PAGE).await?;
-            for entry in &page {
-                roster.add_camera(&entry.id, entry.edge.as_ref());
-            }
-            match page.last().filter(|_| page.len() == REGISTRY_PAGE) {
-                Some(last) => after = Some(last.id.clone()),
-                None => break,
-            }
-        }
+        let roster = roster_of(&index).await?;
         let known = RwLock::new(Known { roster, scopes: Vec::new() });
         Ok(Self { region, index, known, policy: watch::Sender::new(policy), clock })
+    }
+
+    /// Reads the cameras and edges anew, for a replica: what it does not know of yet is given to nobody whom the policy restricts.
+    pub(crate) async fn renew_roster(&self) -> Result<()> {
+        let roster = roster_of(&self.index).await?;
+        let mut known = self.known.write();
+        if known.roster != roster {
+            *known = Known { roster, scopes: Vec::new() };
+        }
+        Ok(())
     }
 
     /// The index, for what takes events in, keeps them and removes them. Never for an answer: those go through a [`Pass`], which
@@ -224,6 +221,25 @@ impl Guard {
             }
         }
         ServiceError::new(ErrorCode::Withheld, message)
+    }
+}
+
+/// The cameras and edges of an index.
+async fn roster_of(index: &Arc<dyn Index>) -> Result<Roster> {
+    let mut roster = Roster::default();
+    let sources = index.sources().await?;
+    sources.cameras.iter().for_each(|camera| roster.add_camera(camera, None));
+    sources.edges.iter().for_each(|edge| roster.add_edge(edge));
+    let mut after = None;
+    loop {
+        let page = index.cameras(after, REGISTRY_PAGE).await?;
+        for entry in &page {
+            roster.add_camera(&entry.id, entry.edge.as_ref());
+        }
+        match page.last().filter(|_| page.len() == REGISTRY_PAGE) {
+            Some(last) => after = Some(last.id.clone()),
+            None => return Ok(roster),
+        }
     }
 }
 

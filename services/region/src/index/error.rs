@@ -101,6 +101,14 @@ pub enum IndexError {
         #[source]
         source: Cause,
     },
+    /// The index is another process's to write.
+    #[error(
+        "index {index} is only read here, by a replica of its region; whatever changes it goes to the region itself"
+    )]
+    Replica {
+        /// Schema and server.
+        index: String,
+    },
     /// Any other failure of the database.
     #[error("index {index}: cannot {doing}")]
     Database {

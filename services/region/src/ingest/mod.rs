@@ -18,6 +18,7 @@ use vigil_proto::v1::event_ingest_service_server::{EventIngestService, EventInge
 use vigil_serve::grpc::{MAX_MESSAGE_BYTES, sender};
 
 use crate::context::Context;
+use crate::error::only_reads;
 
 /// Acknowledgements that wait for a slow edge before its batches do.
 const ACKS_WAITING: usize = 8;
@@ -44,6 +45,9 @@ impl EventIngestService for IngestService {
         &self,
         request: Request<Streaming<v1::PublishRequest>>,
     ) -> Result<Response<Self::PublishStream>, Status> {
+        if self.context.is_replica {
+            return Err(only_reads().into());
+        }
         let (responses, stream) = mpsc::channel(ACKS_WAITING);
         let sender = sender(&request).cloned();
         let context = Arc::clone(&self.context);

@@ -50,12 +50,14 @@ impl StreamService {
         let since = request.since.map(|at| time_from_wire("since", at)).transpose()?;
         let hash = FilterHash::of(&filter);
         let (lineage, latest) = (self.context.guard.lineage(), *self.context.guard.latest().borrow());
+        // A cursor of the region's may be ahead of a replica, which waits until it is there.
+        let newest_given = if self.context.is_replica { CommitSeq(u64::MAX) } else { latest };
         let at = |after| Resumed { after, is_set_back: false };
         let Resumed { after: start, is_set_back } = match (request.cursor.as_str(), since, request.start()) {
             ("", Some(since), _) => at(self.seek(since).await?),
             ("", None, v1::SubscribeStart::Oldest) => at(CommitSeq(0)),
             ("", None, _) => at(latest),
-            (cursor, ..) => self.context.tokens.open_cursor(cursor, &hash, latest, &lineage)?,
+            (cursor, ..) => self.context.tokens.open_cursor(cursor, &hash, newest_given, &lineage)?,
         };
         // Who names no place asked for what is there, and misses nothing.
         let names_a_place = since.is_some() || !request.cursor.is_empty();

@@ -90,8 +90,8 @@ impl Kind {
             "28P01" | "28000" | "42501" | "3D000" => Self::Refused,
             "XX001" | "XX002" => Self::Corrupt,
             "57014" => Self::TimedOut,
-            // lock_not_available
-            "55P03" => Self::Busy,
+            // lock_not_available; and serialization_failure, deadlock_detected: a standby's conflict with what it replays
+            "55P03" | "40001" | "40P01" => Self::Busy,
             code if code.starts_with("08") => Self::Unreachable,
             _ => Self::Other,
         }
@@ -120,6 +120,7 @@ mod tests {
             ("28P01", Kind::Refused),
             ("XX001", Kind::Corrupt),
             ("57014", Kind::TimedOut),
+            ("40001", Kind::Busy),
             ("23505", Kind::Other),
         ];
         for (code, kind) in kinds {

@@ -36,6 +36,8 @@
 //! over a pool of connections, each within one snapshot (`readers`); searches merge one walk per camera, or walk one index over
 //! all of them (`walk`). Retention drops whole days (`purge`).
 //!
+//! Replicas read the same tables, or a standby's copy of them, beside the region that writes (`replica`).
+//!
 //! # Crash cases
 //! - The region dies before the commit: nothing was acknowledged; the edge sends again. After it, before the acknowledgement:
 //!   the edge sends again and every revision is a duplicate.
@@ -53,6 +55,7 @@ mod apply;
 mod cameras;
 mod citus;
 mod conditions;
+mod config;
 mod connect;
 mod counts;
 mod coverage;
@@ -66,7 +69,9 @@ mod names;
 mod plates;
 mod purge;
 mod readers;
+mod replica;
 mod rows;
+mod runtime;
 mod scan;
 mod schema;
 mod search;
@@ -76,28 +81,30 @@ mod values;
 mod walk;
 mod writer;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::async_trait;
-use vigil_base::config::Secret;
 use vigil_base::coverage::CoverageReport;
-use vigil_base::{CameraId, EdgeId, EventId, RegionId, SharedClock, Timestamp};
+use vigil_base::{CameraId, EdgeId, EventId, SharedClock, Timestamp};
 use vigil_proto::convert::{CoverageQuestion, CoverageSums, Filter};
 use vigil_proto::v1;
 
+pub use self::config::{
+    DEFAULT_CONNECTIONS, DEFAULT_STATEMENT_TIMEOUT, PostgresConfig, default_schema, is_schema_name,
+};
 pub use self::scan::scan;
 
 use self::connect::Server;
 use self::days::Days;
 use self::names::Names;
 use self::readers::Readers;
+use self::runtime::OwnRuntime;
 use self::schema::Upgrade;
 use self::writer::{Started, Writer};
 use super::tail::LiveTail;
@@ -107,66 +114,8 @@ use super::{
     Lineage, NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, Sources, StoreOutcome,
 };
 
-/// Threads that move bytes between region and server; the work is the server's.
-const IO_THREADS: usize = 2;
-/// Connections for questions unless told otherwise.
-pub const DEFAULT_CONNECTIONS: usize = 8;
-/// How long a statement may run unless told otherwise.
-pub const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long closing waits for what was begun.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
-
-/// Where the index lies and how it is used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PostgresConfig {
-    /// The server, as `postgres://user:password@host:5432/database`; several hosts with `target_session_attrs=read-write`
-    /// find the primary among them.
-    pub url: Secret,
-    /// The schema of this region: lower-case letters, digits and underscores.
-    pub schema: String,
-    /// The region whose events it holds; an index of another region is refused.
-    pub region: RegionId,
-    /// Connections that answer questions; writing has one more.
-    pub connections: usize,
-    /// How long a statement may run.
-    pub statement_timeout: Duration,
-    /// Certificates (PEM) of the authorities that vouch for the server; those of this machine where none is given.
-    pub ca_file: Option<PathBuf>,
-    /// Whether opening migrates an older schema, or makes one; else `vigil region migrate` does.
-    pub migrate: bool,
-    /// Whether new tables are spread over a Citus cluster.
-    pub citus: bool,
-}
-
-impl PostgresConfig {
-    /// With every default.
-    pub fn new(url: Secret, region: RegionId) -> Self {
-        Self {
-            url,
-            schema: default_schema(&region),
-            region,
-            connections: DEFAULT_CONNECTIONS,
-            statement_timeout: DEFAULT_STATEMENT_TIMEOUT,
-            ca_file: None,
-            migrate: true,
-            citus: false,
-        }
-    }
-}
-
-/// The schema of a region that names none.
-pub fn default_schema(region: &RegionId) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-    // PostgreSQL cuts names after 63 bytes.
-    "vigil_".chars().chain(region.as_str().chars().map(plain)).take(63).collect()
-}
-
-/// Whether a text can be the name of a schema without being quoted.
-pub fn is_schema_name(text: &str) -> bool {
-    let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_') && !text.starts_with("pg_");
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    starts_well && text.len() <= 63 && text.chars().all(allowed)
-}
 
 /// What writer and readers share.
 #[derive(Debug)]
@@ -174,11 +123,14 @@ struct Shared {
     server: Server,
     days: Days,
     names: Names,
+    /// Why a replica's questions are not answered now.
+    unfit: Mutex<Option<IndexError>>,
 }
 
 impl Shared {
     fn new(config: &PostgresConfig) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self { server: Server::new(config)?, days: Days::default(), names: Names::default() }))
+        let server = Server::new(config)?;
+        Ok(Arc::new(Self { server, days: Days::default(), names: Names::default(), unfit: Mutex::default() }))
     }
 }
 
@@ -204,6 +156,8 @@ pub struct PostgresIndex {
     index_id: uuid::Uuid,
     /// Says when the writer has ended.
     ended: Mutex<Option<Receiver<()>>>,
+    /// Ends what follows another process's writer, in a replica.
+    following: Option<CancellationToken>,
     /// Dropped last: connections live on it.
     _runtime: OwnRuntime,
 }
@@ -230,43 +184,8 @@ impl PostgresIndex {
         });
         let readers = Readers::new(Arc::clone(&shared), config.connections, runtime.handle().clone());
         let ended = Mutex::new(Some(ended));
-        Ok(Self { readers, writer, shared, tail, index_id: opened.index_id, ended, _runtime: runtime })
-    }
-}
-
-/// The runtime on which the index's connections live.
-#[derive(Debug)]
-struct OwnRuntime(Option<Runtime>);
-
-impl OwnRuntime {
-    fn start() -> Result<Self> {
-        let built =
-            Builder::new_multi_thread().worker_threads(IO_THREADS).thread_name("index-postgres").enable_all().build();
-        let failed = |e| IndexError::io(std::path::Path::new("index-postgres"), "start threads", e);
-        Ok(Self(Some(built.map_err(failed)?)))
-    }
-
-    fn handle(&self) -> &tokio::runtime::Handle {
-        self.0.as_ref().expect("the runtime is there until it is dropped").handle()
-    }
-
-    /// Runs to the end while this thread waits, also where the thread is another runtime's.
-    fn wait_for<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let (reply, answer) = sync_channel(1);
-        self.handle().spawn(async move {
-            // The caller waits for it.
-            let _ = reply.send(work.await);
-        });
-        answer.recv().unwrap_or(Err(IndexError::Closed))
-    }
-}
-
-impl Drop for OwnRuntime {
-    /// Without waiting, which is not allowed on another runtime's thread.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
+        let index_id = opened.index_id;
+        Ok(Self { readers, writer, shared, tail, index_id, ended, following: None, _runtime: runtime })
     }
 }
 
@@ -407,6 +326,9 @@ impl Index for PostgresIndex {
     fn close(&self) {
         self.readers.close();
         self.writer.close();
+        if let Some(following) = &self.following {
+            following.cancel();
+        }
         if let Some(ended) = self.ended.lock().take()
             && ended.recv_timeout(CLOSE_PATIENCE).is_err()
         {
@@ -418,23 +340,5 @@ impl Index for PostgresIndex {
 impl Drop for PostgresIndex {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_region_has_a_schema_whose_name_needs_no_quotes() {
-        for (region, schema) in [("north", "vigil_north"), ("Old-Town.3", "vigil_old_town_3")] {
-            assert_eq!(default_schema(&RegionId::new(region).unwrap()), schema);
-            assert!(is_schema_name(schema));
-        }
-        let longest = default_schema(&RegionId::new("x".repeat(64)).unwrap());
-        assert!(is_schema_name(&longest), "{longest}");
-        for bad in ["", "1a", "pg_vigil", "a b", "a\"; DROP SCHEMA x", "Ä"] {
-            assert!(!is_schema_name(bad), "{bad}");
-        }
     }
 }

@@ -47,6 +47,11 @@ impl Names {
         }
     }
 
+    /// Forgets all: the index was put back, and its numbers are given anew.
+    pub(super) fn forget(&self) {
+        *self.0.write() = Cached::default();
+    }
+
     fn known(&self, kind: NameKind, name: &str) -> Option<i32> {
         self.0.read().numbers.get(&(kind as i16))?.get(name).copied()
     }

@@ -68,6 +68,9 @@ impl Readers {
         F: FnOnce(Snapshot) -> Fut,
         Fut: Future<Output = std::result::Result<T, Failure>>,
     {
+        if let Some(unfit) = self.shared.unfit.lock().clone() {
+            return Err(unfit);
+        }
         let object = self.pool.get().await.map_err(|e| self.not_connected(e))?;
         let connection = Arc::clone(&object);
         let asking = Asking { object: Some(object), shared: Arc::clone(&self.shared), runtime: self.runtime.clone() };

@@ -45,7 +45,7 @@ async fn read(
 ) -> Result<()> {
     let connection = shared.server.connect().await?;
     let reading = async {
-        schema::check(&connection, &config.region).await?;
+        let _ = schema::check(&connection, &config.region).await?;
         let client = connection.client();
         let begin = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;

@@ -70,13 +70,16 @@ pub(super) async fn open(
     read_state(connection, region).await
 }
 
-/// Refuses a schema that is not of this region, or not of this program's version, for who only reads it.
-pub(super) async fn check(connection: &Connection, region: &RegionId) -> Result<(), Failure> {
+/// What the index says of itself, for who only reads it; a schema that is not of this region, or not of this program's version, is
+/// refused.
+pub(super) async fn check(connection: &Connection, region: &RegionId) -> Result<Opened, Failure> {
     let (found, known) = (version(connection).await?, MIGRATIONS.len());
     if found == known {
-        return read_state(connection, region).await.map(drop);
+        return read_state(connection, region).await;
     }
-    let problem = format!("its tables have version {found}, this program needs {known}");
+    let problem = format!(
+        "its tables have version {found}, this program needs {known}; run the same program here and where the region runs"
+    );
     Err(IndexError::Unfit { index: connection.index_name().to_owned(), problem }.into())
 }
 

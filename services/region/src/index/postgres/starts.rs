@@ -15,10 +15,15 @@ pub(super) async fn begin(connection: &Connection, latest: CommitSeq) -> Result<
                     gone AS (DELETE FROM starts WHERE after_seq = $2 OR number <= (SELECT number FROM next) - $3)
                INSERT INTO starts SELECT number, $1, $2 FROM next";
     connection.client().execute(sql, &[&id, &after, &most]).await?;
+    read(connection).await
+}
+
+/// All that there are.
+pub(super) async fn read(connection: &Connection) -> Result<Lineage, tokio_postgres::Error> {
     let rows = connection.client().query("SELECT id, after_seq FROM starts ORDER BY number", &[]).await?;
-    let read = |row: &tokio_postgres::Row| Start {
+    let start = |row: &tokio_postgres::Row| Start {
         id: row.get::<_, i64>(0) as u32,
         after: CommitSeq(row.get::<_, i64>(1).unsigned_abs()),
     };
-    Ok(Lineage::new(rows.iter().map(read).collect()))
+    Ok(Lineage::new(rows.iter().map(start).collect()))
 }

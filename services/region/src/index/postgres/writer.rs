@@ -58,6 +58,8 @@ enum Request {
 pub(super) struct Writer {
     /// None once closed.
     queue: Mutex<Option<mpsc::Sender<Request>>>,
+    /// What callers get then.
+    without: IndexError,
 }
 
 /// A transaction of [`Writer::run`].
@@ -68,6 +70,11 @@ pub(super) struct Changing {
 }
 
 impl Writer {
+    /// Of a replica: takes nothing, ever.
+    pub(super) fn of_replica(index: &str) -> Self {
+        Self { queue: Mutex::new(None), without: IndexError::Replica { index: index.to_owned() } }
+    }
+
     /// Stores revisions, together with those of other callers that wait.
     pub(super) async fn commit(&self, revisions: Vec<NewRevision>) -> Outcomes {
         let (reply, outcomes) = oneshot::channel();
@@ -99,7 +106,7 @@ impl Writer {
     }
 
     fn send(&self, request: Request) -> Result<()> {
-        match self.queue.lock().as_ref().ok_or(IndexError::Closed)?.try_send(request) {
+        match self.queue.lock().as_ref().ok_or_else(|| self.without.clone())?.try_send(request) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => Err(IndexError::Busy),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(IndexError::Closed),
@@ -136,7 +143,7 @@ pub(super) async fn start(config: &PostgresConfig, shared: Arc<Shared>, clock: S
         committed: metrics::counter!("vigil_index_committed_revisions_total", "region" => region()),
     };
     let (queue, requests) = mpsc::channel(QUEUE_REQUESTS);
-    let writer = Writer { queue: Mutex::new(Some(queue)) };
+    let writer = Writer { queue: Mutex::new(Some(queue)), without: IndexError::Closed };
     Ok(Started { writer, opened, tail, serving: Box::pin(state.serve(requests)) })
 }
 
