@@ -116,7 +116,7 @@ async fn ask_region(
         }
         Ok((counts(&by, answer)?, fresh))
     };
-    link.ask(&question, request, send, accept).await
+    link.read(&question, request, send, accept).await
 }
 
 fn counts(by: &[v1::GroupBy], answer: v1::AggregateResponse) -> Result<Counts, Failure> {

@@ -119,7 +119,7 @@ impl Cameras {
         let link = self.routed(&request.region_id, &request.camera_id, "")?;
         let send = async |channel, request| CameraServiceClient::new(channel).get_camera(request).await;
         let accept = |answer: v1::GetCameraResponse| own(link.id(), answer.camera.as_ref()).map(|()| answer);
-        link.ask(&question, request, send, accept).await.map_err(|failure| failure.into_status(link.id()))
+        link.read(&question, request, send, accept).await.map_err(|failure| failure.into_status(link.id()))
     }
 
     async fn put(&self, question: Question, request: v1::PutCameraRequest) -> Result<v1::PutCameraResponse, Status> {
@@ -173,7 +173,7 @@ async fn list_region(
         let mut client = CameraServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         client.list_cameras(request).await
     };
-    link.ask(&question, request, send, |answer| check(link.id(), count, answer)).await
+    link.read(&question, request, send, |answer| check(link.id(), count, answer)).await
 }
 
 /// Takes a region's list when the cameras are its own, in order, no more than asked, and some if there are more.

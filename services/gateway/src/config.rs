@@ -49,6 +49,9 @@ pub(crate) const MAX_FAN_OUT: usize = 1_000;
 /// Most questions or live streams at a time: what a process with usual limits on files and memory can hold.
 const MAX_LIMIT: usize = 10_000;
 
+/// Replicas of a region: each is another copy of its index to run, and one beside the region bridges its loss.
+const MAX_REPLICAS: usize = 2;
+
 /// The configuration file as written.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,6 +93,8 @@ struct RawAccess {
 struct RawRegion {
     region_id: RegionId,
     address: String,
+    #[serde(default)]
+    replicas: Vec<String>,
 }
 
 /// A region and where it is reached.
@@ -99,6 +104,9 @@ pub struct RegionEndpoint {
     pub region_id: RegionId,
     /// `https://host:port`, or `http://host:port` in the clear.
     pub address: Uri,
+    /// The same for servers that answer from a copy of its index, at most two; asked where the region does not answer, or not in
+    /// time.
+    pub replicas: Vec<Uri>,
 }
 
 impl RegionEndpoint {
@@ -107,19 +115,35 @@ impl RegionEndpoint {
     /// # Errors
     /// What is wrong with the address, for people.
     pub fn new(region_id: RegionId, address: &str) -> Result<Self, String> {
-        let uri: Uri = address.parse().map_err(|error| format!("{address:?} is not an address: {error}"))?;
-        let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        let authority = uri.authority().is_some_and(|a| a.port_u16().is_some() && !a.as_str().contains('@'));
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || !authority || !bare {
-            return Err(format!("{address:?} must be https://host:port, or http://host:port without TLS"));
-        }
-        Ok(Self { region_id, address: uri })
+        Ok(Self { region_id, address: checked_address(address)?, replicas: Vec::new() })
     }
 
-    /// Whether it is reached over TLS.
-    pub fn is_secure(&self) -> bool {
-        self.address.scheme_str() == Some("https")
+    /// The same with replicas at these addresses.
+    ///
+    /// # Errors
+    /// What is wrong with one of the addresses, or that there are too many.
+    pub fn with_replicas(self, addresses: &[String]) -> Result<Self, String> {
+        if addresses.len() > MAX_REPLICAS {
+            return Err(format!("names {} replicas; at most {MAX_REPLICAS} are asked", addresses.len()));
+        }
+        let replicas = addresses.iter().map(|address| checked_address(address)).collect::<Result<_, _>>()?;
+        Ok(Self { replicas, ..self })
     }
+
+    /// Whether it, or a replica, is reached over TLS.
+    pub fn is_secure(&self) -> bool {
+        [&self.address].into_iter().chain(&self.replicas).any(|address| address.scheme_str() == Some("https"))
+    }
+}
+
+fn checked_address(address: &str) -> Result<Uri, String> {
+    let uri: Uri = address.parse().map_err(|error| format!("{address:?} is not an address: {error}"))?;
+    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    let authority = uri.authority().is_some_and(|a| a.port_u16().is_some() && !a.as_str().contains('@'));
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || !authority || !bare {
+        return Err(format!("{address:?} must be https://host:port, or http://host:port without TLS"));
+    }
+    Ok(uri)
 }
 
 /// The configuration as meant: every value checked, every default filled in.
@@ -266,9 +290,15 @@ fn resolve_regions(raw: Vec<RawRegion>) -> Result<Vec<RegionEndpoint>, (String, 
         }
         let endpoint = RegionEndpoint::new(region.region_id, &region.address)
             .map_err(|problem| (format!("regions[{i}].address"), problem))?;
-        if let Some(first) = addresses.insert(endpoint.address.to_string(), i) {
-            let problem = format!("{} is the address of regions[{first}] already", region.address);
-            return Err((format!("regions[{i}].address"), problem));
+        let endpoint =
+            endpoint.with_replicas(&region.replicas).map_err(|problem| (format!("regions[{i}].replicas"), problem))?;
+        let named =
+            [("address", &endpoint.address)].into_iter().chain(endpoint.replicas.iter().map(|at| ("replicas", at)));
+        for (key, address) in named {
+            if let Some(first) = addresses.insert(address.to_string(), i) {
+                let problem = format!("{address} is an address of regions[{first}] already");
+                return Err((format!("regions[{i}].{key}"), problem));
+            }
         }
         regions.push(endpoint);
     }
@@ -336,6 +366,22 @@ mod tests {
         for (text, key) in cases {
             let shown = parse(&text).unwrap_err();
             assert!(shown.contains(key) && shown.contains("gateway.toml"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_region_may_have_two_replicas_at_addresses_of_their_own() {
+        let with = |replicas: &str| parse(&format!("{}replicas = {replicas}\n", with_region("")));
+        let config = with("[\"http://127.0.0.1:7101\", \"http://127.0.0.1:7102\"]").unwrap();
+        assert_eq!(config.regions[0].replicas.len(), 2);
+        for (bad, expected) in [
+            ("[\"http://b:1\", \"http://b:2\", \"http://b:3\"]", "regions[0].replicas: names 3"),
+            ("[\"b\"]", "regions[0].replicas"),
+            ("[\"http://127.0.0.1:7100\"]", "regions[0].replicas: http://127.0.0.1:7100/ is an address of regions[0]"),
+            ("[\"https://b:1\"]", "reached over TLS"),
+        ] {
+            let shown = with(bad).unwrap_err();
+            assert!(shown.contains(expected), "{shown}");
         }
     }
 

@@ -68,7 +68,7 @@ async fn ask_region(
             None => Ok((answer, fresh)),
         }
     };
-    link.ask(&question, request, send, accept).await
+    link.read(&question, request, send, accept).await
 }
 
 #[tonic::async_trait]

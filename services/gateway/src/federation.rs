@@ -16,7 +16,7 @@ use vigil_trust::Keeper;
 use crate::admission::Admission;
 use crate::config::{GatewayConfig, RegionEndpoint};
 use crate::deadline::Question;
-use crate::link::RegionLink;
+use crate::link::{RegionLink, Setting};
 
 /// Known regions that an error message lists.
 const MAX_LISTED: usize = 20;
@@ -27,10 +27,7 @@ pub(crate) struct Federation {
     links: RwLock<Arc<[Arc<RegionLink>]>>,
     replaced: watch::Sender<()>,
     max_fan_out: usize,
-    telling_budget: Duration,
-    keeper: Option<Arc<Keeper>>,
-    clock: SharedClock,
-    board: HealthBoard,
+    setting: Setting,
     watchers: TaskTracker,
 }
 
@@ -64,10 +61,12 @@ impl Federation {
             links: RwLock::new(Arc::new([])),
             replaced: watch::Sender::new(()),
             max_fan_out: config.max_fan_out,
-            telling_budget: config.default_deadline.mul_f32(config.region_share) / 2,
-            keeper,
-            clock: clock.clone(),
-            board: board.clone(),
+            setting: Setting {
+                keeper,
+                telling_budget: config.default_deadline.mul_f32(config.region_share) / 2,
+                clock: clock.clone(),
+                board: board.clone(),
+            },
             watchers: TaskTracker::new(),
         };
         federation.replace(&config.regions, shutdown);
@@ -95,16 +94,10 @@ impl Federation {
     }
 
     fn link(&self, endpoint: &RegionEndpoint, shutdown: &CancellationToken) -> Arc<RegionLink> {
-        let gone = shutdown.child_token();
-        let link = RegionLink::new(
-            endpoint,
-            self.keeper.as_ref(),
-            self.telling_budget,
-            self.clock.clone(),
-            self.board.clone(),
-            gone,
-        );
-        self.watchers.spawn(link.clone().watch());
+        let link = RegionLink::new(endpoint, &self.setting, &shutdown.child_token());
+        for watched in [&link].into_iter().chain(link.replicas()) {
+            self.watchers.spawn(watched.clone().watch());
+        }
         link
     }
 

@@ -115,7 +115,7 @@ async fn ask_sightings(link: Arc<RegionLink>, question: Question, asked: Journey
             None => Ok((sightings, from, fresh)),
         }
     };
-    link.ask(&question, request, send, accept).await
+    link.read(&question, request, send, accept).await
 }
 
 async fn ask_track(
@@ -146,7 +146,7 @@ async fn ask_track(
         }
         Ok((Some(answer), fresh))
     };
-    link.ask(&question, request, send, accept).await
+    link.read(&question, request, send, accept).await
 }
 
 async fn ask_presence(
@@ -170,7 +170,7 @@ async fn ask_presence(
         }
         Ok((answer, fresh))
     };
-    link.ask(&question, request, send, accept).await
+    link.read(&question, request, send, accept).await
 }
 
 #[tonic::async_trait]

@@ -50,7 +50,7 @@ impl Query {
             let mut client = EventQueryServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
             client.get_thumbnail(request).await
         };
-        link.ask(&question, request, send, Ok).await.map_err(|failure| failure.into_status(link.id()))
+        link.read(&question, request, send, Ok).await.map_err(|failure| failure.into_status(link.id()))
     }
 }
 
@@ -115,7 +115,7 @@ async fn ask_event(link: Arc<RegionLink>, question: Question, id: EventId) -> Re
         }
         Ok((Some(event), fresh))
     };
-    link.ask(&question, request, send, accept).await
+    link.read(&question, request, send, accept).await
 }
 
 fn reports<T>(heard: &[Part<Found<T>>]) -> Vec<v1::RegionReport> {

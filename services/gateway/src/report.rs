@@ -71,6 +71,16 @@ impl Failure {
         matches!(self, Self::TimedOut(_) | Self::Unreachable(_) | Self::Distrusted(_))
     }
 
+    /// Whether a replica may answer in its place: the region cannot be asked, or cannot answer anybody now. What it refuses this
+    /// requester its replica is not asked for.
+    pub(crate) fn calls_for_replica(&self) -> bool {
+        match self {
+            Self::TimedOut(_) | Self::NotAsked(_) | Self::Unreachable(_) | Self::Distrusted(_) => true,
+            Self::Error(status) => status.code() == Code::Unavailable,
+            Self::Denied(_) | Self::Wrong(_) | Self::NotConfigured => false,
+        }
+    }
+
     pub(crate) fn outcome(&self) -> v1::RegionOutcome {
         match self {
             Self::TimedOut(_) => v1::RegionOutcome::TimedOut,
@@ -143,6 +153,8 @@ pub(crate) struct Freshness {
     missing: String,
     /// What its policy kept back.
     pub(crate) withheld: Option<v1::WithheldReport>,
+    /// A replica of the region answered.
+    from_replica: bool,
 }
 
 impl Freshness {
@@ -157,7 +169,13 @@ impl Freshness {
             [own] if own.region_id == region.as_str() => {
                 let missing = cut(&own.missing);
                 let withheld = own.withheld.clone().map(|withheld| bounded(region, withheld));
-                Ok(Self { complete_until: own.complete_until, edges_offline: own.edges_offline, missing, withheld })
+                Ok(Self {
+                    complete_until: own.complete_until,
+                    edges_offline: own.edges_offline,
+                    missing,
+                    withheld,
+                    from_replica: own.from_replica,
+                })
             }
             [other] => Err(other_region(region, &other.region_id)),
             _ => Err(Failure::Wrong(format!("answered with {} reports of itself instead of one", reports.len()))),
@@ -203,6 +221,7 @@ pub(crate) fn report(region: &RegionId, outcome: Result<Freshness, &Failure>, el
             edges_offline: fresh.edges_offline,
             missing: fresh.missing,
             withheld: fresh.withheld,
+            from_replica: fresh.from_replica,
             ..empty
         },
         Err(failure) => v1::RegionReport {

@@ -9,6 +9,9 @@
 //!      +----------------------- probe, or a late answer, succeeded ---------+
 //! ```
 //!
+//! A region with replicas may fail without any question failing: replicas answer them. It is then probed while the circuit is closed
+//! ([`Breaker::overtaken`]), and a probe that fails opens it.
+//!
 //! The published crates let the next caller be the probe. Here the gateway probes by itself, so that no operator waits for
 //! a region that is still frozen; and time comes from the caller.
 
@@ -16,6 +19,9 @@ use std::time::Duration;
 
 /// Failures in a row that open the circuit: one can be a lost packet, three are not.
 const FAILURES_TO_OPEN: u32 = 3;
+/// Questions in a row for which a replica was quicker, after which the region is probed: in a region that is well one question in
+/// twenty is, so that three in a row are one chance in eight thousand.
+const OVERTAKEN_TO_PROBE: u32 = 3;
 /// Wait before the first probe; doubled after each that fails.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest wait between probes: a region that came back is noticed within this time.
@@ -43,7 +49,7 @@ pub(crate) enum Change {
 
 #[derive(Debug)]
 enum State {
-    Closed { failures: u32 },
+    Closed { failures: u32, overtaken: u32 },
     Open { wait: Duration, probe_at: Duration, reason: String },
 }
 
@@ -56,7 +62,7 @@ pub(crate) struct Breaker {
 impl Breaker {
     /// A closed circuit.
     pub(crate) fn new() -> Self {
-        Self { state: State::Closed { failures: 0 } }
+        Self { state: State::Closed { failures: 0, overtaken: 0 } }
     }
 
     /// Whether a question may be sent.
@@ -72,13 +78,13 @@ impl Breaker {
     /// The region answered.
     pub(crate) fn succeeded(&mut self) -> Change {
         let was_open = matches!(self.state, State::Open { .. });
-        self.state = State::Closed { failures: 0 };
+        self.state = State::Closed { failures: 0, overtaken: 0 };
         if was_open { Change::Closed } else { Change::None }
     }
 
     /// A question was not answered because of `reason`.
     pub(crate) fn failed(&mut self, now: Duration, reason: &str) -> Change {
-        let State::Closed { failures } = &mut self.state else {
+        let State::Closed { failures, .. } = &mut self.state else {
             // A question from before the circuit opened: the probes decide now.
             return Change::None;
         };
@@ -86,7 +92,32 @@ impl Breaker {
         if *failures < FAILURES_TO_OPEN {
             return Change::None;
         }
+        self.open(now, reason);
+        Change::Opened
+    }
+
+    fn open(&mut self, now: Duration, reason: &str) {
         self.state = State::Open { wait: FIRST_WAIT, probe_at: now + FIRST_WAIT, reason: reason.to_owned() };
+    }
+
+    /// A replica answered while the region had not yet, and the question was taken back. That is no failure: what the region would
+    /// have answered is not known. True when it has happened so often in a row that the region is to be probed.
+    pub(crate) fn overtaken(&mut self) -> bool {
+        let State::Closed { overtaken, .. } = &mut self.state else { return false };
+        *overtaken += 1;
+        let is_due = *overtaken >= OVERTAKEN_TO_PROBE;
+        if is_due {
+            *overtaken = 0;
+        }
+        is_due
+    }
+
+    /// The probe of an overtaken region was not answered because of `why`: after the questions before it, that is enough.
+    pub(crate) fn check_failed(&mut self, now: Duration, why: &str) -> Change {
+        if matches!(self.state, State::Open { .. }) {
+            return Change::None;
+        }
+        self.open(now, why);
         Change::Opened
     }
 
@@ -145,6 +176,21 @@ mod tests {
         assert_eq!(breaker.succeeded(), Change::Closed);
         assert!(breaker.admit(Duration::ZERO).is_ok());
         assert_eq!(breaker.probe_in(Duration::ZERO), None);
+    }
+
+    #[test]
+    fn being_overtaken_closes_nothing_and_asks_for_a_probe_now_and_then() {
+        let mut breaker = Breaker::new();
+        let due: Vec<bool> = (0..6).map(|_| breaker.overtaken()).collect();
+        assert_eq!(due, [false, false, true, false, false, true]);
+        assert!(breaker.admit(Duration::ZERO).is_ok());
+        breaker.overtaken();
+        breaker.overtaken();
+        breaker.succeeded();
+        assert!(!breaker.overtaken(), "it has answered in between");
+        assert_eq!(breaker.check_failed(Duration::ZERO, "silent"), Change::Opened);
+        assert_eq!(breaker.check_failed(Duration::ZERO, "silent"), Change::None);
+        assert!(breaker.admit(Duration::ZERO).is_err() && !breaker.overtaken());
     }
 
     proptest! {

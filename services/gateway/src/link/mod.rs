@@ -3,8 +3,12 @@
 //! Two connections, made when first needed and remade when lost: one for questions, one for live streams. A subscriber
 //! that does not read leaves its stream's flow-control window full; on a shared connection enough of those would stop the
 //! questions too.
+//!
+//! A region's replicas are links of their own, which its link asks where [`hedge`] says so.
 
 mod breaker;
+mod hedge;
+mod pace;
 mod telemetry;
 
 use std::sync::Arc;
@@ -25,6 +29,7 @@ use vigil_trust::{Dialer, Expect, Identity, Keeper};
 
 pub(crate) use breaker::Refusal;
 use breaker::{Breaker, Change};
+use hedge::Hedge;
 use telemetry::Telemetry;
 
 use crate::config::RegionEndpoint;
@@ -50,6 +55,12 @@ pub(crate) struct RegionLink {
     streams: Channel,
     breaker: Mutex<Breaker>,
     opened: Notify,
+    /// Replicas have overtaken it: it is to be probed.
+    suspected: Notify,
+    /// From then until it was probed.
+    is_suspect: AtomicBool,
+    /// None where it has no replica.
+    hedge: Option<Hedge>,
     clock: SharedClock,
     telemetry: Telemetry,
     /// A question that had less time than this says nothing about the region when it runs out of it: else a client with a
@@ -60,16 +71,31 @@ pub(crate) struct RegionLink {
     left: AtomicBool,
 }
 
+/// What links of one gateway share.
+#[derive(Clone)]
+pub(crate) struct Setting {
+    pub(crate) keeper: Option<Arc<Keeper>>,
+    /// See [`RegionLink`].
+    pub(crate) telling_budget: Duration,
+    pub(crate) clock: SharedClock,
+    pub(crate) board: HealthBoard,
+}
+
 impl RegionLink {
-    /// A link that has sent nothing yet; `gone` ends what watches over it. Must be made within a tokio runtime.
-    pub(crate) fn new(
-        endpoint: &RegionEndpoint,
-        keeper: Option<&Arc<Keeper>>,
-        telling_budget: Duration,
-        clock: SharedClock,
-        board: HealthBoard,
-        gone: CancellationToken,
-    ) -> Arc<Self> {
+    /// Links to a region and its replicas that have sent nothing yet; `gone` ends what watches over them. Must be made within a tokio
+    /// runtime.
+    pub(crate) fn new(endpoint: &RegionEndpoint, setting: &Setting, gone: &CancellationToken) -> Arc<Self> {
+        let region = &endpoint.region_id;
+        let replica = |(i, address): (usize, &http::Uri)| {
+            let at = RegionEndpoint { region_id: region.clone(), address: address.clone(), replicas: Vec::new() };
+            Arc::new(Self::to(&at, &format!("{region}/replica-{}", i + 1), setting, gone))
+        };
+        let hedge = Hedge::over(region, endpoint.replicas.iter().enumerate().map(replica).collect());
+        Arc::new(Self { hedge, ..Self::to(endpoint, region.as_str(), setting, gone) })
+    }
+
+    /// A link to one server, which metrics and log call `name`.
+    fn to(endpoint: &RegionEndpoint, name: &str, setting: &Setting, gone: &CancellationToken) -> Self {
         let base = Endpoint::from(endpoint.address.clone())
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
@@ -81,21 +107,29 @@ impl RegionLink {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(STREAMS_CONNECTION_WINDOW);
         // What answers there must be this region by its certificate, whatever the address leads to.
-        let keeper = keeper.filter(|_| endpoint.is_secure());
+        let keeper = setting.keeper.as_ref().filter(|_| endpoint.address.scheme() == Some(&http::uri::Scheme::HTTPS));
         let region = Identity::Region(endpoint.region_id.clone());
         let dial = |base| Dialer::new(base, keeper.cloned(), Expect::Identity(region.clone())).connect_lazy();
-        Arc::new(Self {
+        Self {
             endpoint: endpoint.clone(),
             questions: dial(base),
             streams: dial(streams),
             breaker: Mutex::new(Breaker::new()),
             opened: Notify::new(),
-            clock,
-            telemetry: Telemetry::new(&endpoint.region_id, board),
-            telling_budget,
-            gone,
+            suspected: Notify::new(),
+            is_suspect: AtomicBool::new(false),
+            hedge: None,
+            clock: setting.clock.clone(),
+            telemetry: Telemetry::new(name, setting.board.clone()),
+            telling_budget: setting.telling_budget,
+            gone: gone.clone(),
             left: AtomicBool::new(false),
-        })
+        }
+    }
+
+    /// The links to its replicas.
+    pub(crate) fn replicas(&self) -> &[Arc<Self>] {
+        self.hedge.as_ref().map_or(&[], Hedge::replicas)
     }
 
     /// The region's id.
@@ -114,7 +148,10 @@ impl RegionLink {
         self.left.store(left, Ordering::Release);
         self.gone.cancel();
         if left {
-            self.telemetry.retired();
+            [self]
+                .into_iter()
+                .chain(self.replicas().iter().map(AsRef::as_ref))
+                .for_each(|link| link.telemetry.retired());
         }
     }
 
@@ -129,7 +166,34 @@ impl RegionLink {
         self.streams.clone()
     }
 
-    /// Asks the region once: `send` makes the call, `accept` takes the answer or says what is wrong with it.
+    /// Asks the region, and its replica where that is needed ([`hedge`]); for questions whose answer changes nothing. As
+    /// [`Self::ask`] otherwise.
+    pub(crate) async fn read<M, R, F, T>(
+        &self,
+        question: &Question,
+        message: M,
+        send: impl Fn(Channel, Request<M>) -> F,
+        accept: impl Fn(R) -> Result<T, Failure>,
+    ) -> Result<T, Failure>
+    where
+        M: Clone,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        match &self.hedge {
+            Some(hedge) => hedge.read(self, question, message, send, accept).await,
+            None => self.ask(question, message, send, accept).await,
+        }
+    }
+
+    /// A replica was quicker, and the region's answer is no longer waited for.
+    fn overtaken(&self) {
+        if self.breaker.lock().overtaken() {
+            self.is_suspect.store(true, Ordering::Relaxed);
+            self.suspected.notify_one();
+        }
+    }
+
+    /// Asks the region itself, once: `send` makes the call, `accept` takes the answer or says what is wrong with it.
     ///
     /// Comes back within the question's remaining time, whatever the region does.
     pub(crate) async fn ask<M, R, F, T>(
@@ -184,13 +248,32 @@ impl RegionLink {
     pub(crate) async fn watch(self: Arc<Self>) {
         let watching = async {
             // Whatever comes of it is settled like any other question.
-            let _ = self.status(&Question::own(PROBE_BUDGET, self.clock.monotonic())).await;
+            let question = Question::own(PROBE_BUDGET, self.clock.monotonic());
+            let _ = self.ask(&question, self.status_request(), get_status, |answer| self.own_status(answer)).await;
             loop {
-                self.opened.notified().await;
+                tokio::select! {
+                    () = self.opened.notified() => {}
+                    () = self.suspected.notified() => self.check().await,
+                }
                 self.probe_until_closed().await;
             }
         };
         self.gone.run_until_cancelled(watching).await;
+    }
+
+    /// Finds out how a region is whose questions its replicas answer.
+    async fn check(&self) {
+        let result = self.probe().await;
+        let change = match &result {
+            Ok(()) => self.breaker.lock().succeeded(),
+            Err(failure) => self.breaker.lock().check_failed(self.clock.monotonic(), &failure.detail()),
+        };
+        self.is_suspect.store(false, Ordering::Relaxed);
+        match (change, result) {
+            (Change::Opened, Err(failure)) => self.telemetry.opened(&failure),
+            (Change::Closed, _) => self.telemetry.closed(),
+            _ => {}
+        }
     }
 
     async fn probe_until_closed(&self) {
@@ -217,8 +300,7 @@ impl RegionLink {
     async fn probe(&self) -> Result<(), Failure> {
         let question = Question::own(PROBE_BUDGET, self.clock.monotonic());
         let request = question.request(self.status_request(), self.clock.monotonic());
-        let mut client = RegionServiceClient::new(self.questions.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        match tokio::time::timeout(PROBE_BUDGET, client.get_status(request)).await {
+        match tokio::time::timeout(PROBE_BUDGET, get_status(self.questions.clone(), request)).await {
             Err(_) => Err(Failure::TimedOut(PROBE_BUDGET)),
             // Any answer of the region's own shows that it is there, an error too.
             Ok(answer) => match answer.map_err(|status| Failure::of_status(status, PROBE_BUDGET)) {
@@ -232,19 +314,26 @@ impl RegionLink {
         v1::GetStatusRequest { region_id: self.id().to_string() }
     }
 
-    /// The region's status.
-    pub(crate) async fn status(&self, question: &Question) -> Result<(Vec<v1::RegionStatus>, Freshness), Failure> {
-        let send = async |channel, request| {
-            let mut client = RegionServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-            client.get_status(request).await
-        };
-        let accept = |answer: v1::GetStatusResponse| {
-            let fresh = Freshness::of(self.id(), &answer.regions)?;
-            match answer.statuses.iter().find(|status| status.region_id != self.id().as_str()) {
-                Some(other) => Err(crate::report::other_region(self.id(), &other.region_id)),
-                None => Ok((answer.statuses, fresh)),
-            }
-        };
-        self.ask(question, self.status_request(), send, accept).await
+    /// The region's status, or its replica's.
+    pub(crate) async fn status(&self, question: &Question) -> Result<RegionStatuses, Failure> {
+        self.read(question, self.status_request(), get_status, |answer| self.own_status(answer)).await
     }
+
+    fn own_status(&self, answer: v1::GetStatusResponse) -> Result<RegionStatuses, Failure> {
+        let fresh = Freshness::of(self.id(), &answer.regions)?;
+        match answer.statuses.iter().find(|status| status.region_id != self.id().as_str()) {
+            Some(other) => Err(crate::report::other_region(self.id(), &other.region_id)),
+            None => Ok((answer.statuses, fresh)),
+        }
+    }
+}
+
+/// What a region says of itself, and how complete it says it is.
+type RegionStatuses = (Vec<v1::RegionStatus>, Freshness);
+
+async fn get_status(
+    channel: Channel,
+    request: Request<v1::GetStatusRequest>,
+) -> Result<Response<v1::GetStatusResponse>, Status> {
+    RegionServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES).get_status(request).await
 }

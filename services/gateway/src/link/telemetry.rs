@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
-use vigil_base::RegionId;
 use vigil_proto::v1::RegionOutcome;
 use vigil_serve::HealthBoard;
 
@@ -21,7 +20,8 @@ const OUTCOMES: [(RegionOutcome, &str); 5] = [
 /// Handles and state of one region's telemetry.
 #[derive(Debug)]
 pub(super) struct Telemetry {
-    region: RegionId,
+    /// The region's id, or what its replica is called.
+    region: String,
     component: String,
     answers: [Counter; OUTCOMES.len()],
     seconds: Histogram,
@@ -32,13 +32,13 @@ pub(super) struct Telemetry {
 }
 
 impl Telemetry {
-    pub(super) fn new(region: &RegionId, board: HealthBoard) -> Self {
-        let label = region.to_string();
+    pub(super) fn new(region: &str, board: HealthBoard) -> Self {
+        let label = region.to_owned();
         let answers = OUTCOMES.map(|(_, outcome)| {
             metrics::counter!("vigil_gateway_region_answers_total", "region" => label.clone(), "outcome" => outcome)
         });
         Self {
-            region: region.clone(),
+            region: region.to_owned(),
             component: format!("region/{region}"),
             answers,
             seconds: metrics::histogram!("vigil_gateway_region_answer_seconds", "region" => label.clone()),

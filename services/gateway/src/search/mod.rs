@@ -170,7 +170,7 @@ async fn ask_region(
         let mut client = EventQueryServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         client.search(request).await
     };
-    link.ask(&question, request, send, |answer| check(&ask, answer)).await
+    link.read(&question, request, send, |answer| check(&ask, answer)).await
 }
 
 /// Takes a region's page when it is what the merge relies on: of that region, no longer than asked, strictly newest

@@ -6,6 +6,7 @@ mod audit;
 mod bound_tokens;
 mod cameras;
 mod faults;
+mod hedge;
 mod insight;
 mod limits;
 mod policy;
