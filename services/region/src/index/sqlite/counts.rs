@@ -1,8 +1,9 @@
 //! Counts by hour, class, camera and zone: from the counts that are kept, where they answer, and by looking at events where
 //! not.
 //!
-//! Slices are counted one by one. A count over [from, until) takes whole hours from `hourly`. Events that begin in a part of an hour at either end,
-//! and those that began before `from` and touch it, are looked at one by one.
+//! Slices are counted one by one. A count over [from, until) takes whole hours from `hourly`. Events that begin in a part of
+//! an hour at either end are looked at in an index that tells their class, and where it must be their zone; those that began
+//! before `from` and touch it are looked at one by one.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -73,8 +74,14 @@ impl Counting<'_> {
         match from_us.map(|from_us| whole_hours(from_us, until_us)) {
             Some(hours) if self.conditions.are_counted_hourly() && !hours.is_empty() => {
                 self.add_hours(session, &hours)?;
-                self.add_walk(session, from_us, Key::before(until_us), Some(hours.end * HOUR_US))?;
-                self.add_walk(session, from_us, Key::before(hours.start * HOUR_US), None)
+                self.add_begun(session, hours.end * HOUR_US..until_us)?;
+                match from_us {
+                    Some(from_us) => {
+                        self.add_begun(session, from_us..hours.start * HOUR_US)?;
+                        self.add_walk(session, Some(from_us), Key::before(from_us), None)
+                    }
+                    None => self.add_walk(session, None, Key::before(hours.start * HOUR_US), None),
+                }
             }
             _ => self.add_walk(session, from_us, Key::before(until_us), None),
         }
@@ -125,6 +132,56 @@ impl Counting<'_> {
             if self.counts(&key) {
                 self.add(key, events);
             }
+        }
+        Ok(())
+    }
+
+    /// Adds the events that begin in a part of one hour.
+    fn add_begun(&mut self, session: &Session, part: Range<i64>) -> Result<(), ReadError> {
+        if part.is_empty() {
+            return Ok(());
+        }
+        let Conditions { cameras, kinds, zones, .. } = &self.conditions;
+        let needs_more = cameras.is_some() || kinds.is_some() || zones.is_some();
+        if needs_more || self.group_by.contains(&GroupKey::Camera) {
+            return self.add_walk(session, Some(part.start), Key::before(part.end), Some(part.start));
+        }
+        // An index entry tells the class of all, another the zone of those that have one: no row is read.
+        let hour = part.start.div_euclid(HOUR_US);
+        let mut begun: BTreeMap<(i64, i64), u64> = BTreeMap::new();
+        let sql = "SELECT class, ?3 FROM events INDEXED BY events_by_time WHERE begin_us >= ?1 AND begin_us < ?2";
+        self.tally(session, sql, &part, |class, zone| *begun.entry((class, zone)).or_default() += 1)?;
+        if self.group_by.contains(&GroupKey::Zone) {
+            let sql = "SELECT class, zone FROM events INDEXED BY events_by_rule
+                       WHERE rule IS NOT NULL AND begin_us >= ?1 AND begin_us < ?2 AND zone IS NOT NULL AND ?3 = 0";
+            self.tally(session, sql, &part, |class, zone| {
+                *begun.entry((class, zone)).or_default() += 1;
+                *begun.entry((class, NO_ZONE)).or_default() -= 1;
+            })?;
+        }
+        for ((class, zone), events) in begun {
+            let key = HourlyKey { camera: ALL_CAMERAS, hour, class, kind: 0, zone };
+            if events > 0 && self.counts(&key) {
+                self.add(key, events);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the class and zone of each entry of an index whose event begins within `part`.
+    fn tally(
+        &mut self,
+        session: &Session,
+        sql: &str,
+        part: &Range<i64>,
+        mut each: impl FnMut(i64, i64),
+    ) -> Result<(), ReadError> {
+        let failed = |error| session.failed(error);
+        let mut statement = session.connection().prepare_cached(sql).map_err(failed)?;
+        let mut rows = statement.query([part.start, part.end, NO_ZONE]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            self.spend(1)?;
+            each(row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
         }
         Ok(())
     }
