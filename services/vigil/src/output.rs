@@ -85,11 +85,12 @@ pub fn region_lines(reports: &[v1::RegionReport], now: Timestamp) -> Vec<String>
 
 fn freshness(report: &v1::RegionReport, now: Timestamp) -> String {
     let complete = report.complete_until.and_then(|at| time_from_wire("complete_until", at).ok());
-    let mut text = if report.from_replica { " by its replica".to_owned() } else { String::new() };
-    text += &match complete {
-        Some(at) => format!(", complete up to {:.1} s ago", now.seconds_since(at).max(0.0)),
-        None => ", completeness unknown".to_owned(),
+    let by = if report.from_replica { " by its replica" } else { "" };
+    let completeness = match complete {
+        Some(at) => format!("complete up to {:.1} s ago", now.seconds_since(at).max(0.0)),
+        None => "completeness unknown".to_owned(),
     };
+    let mut text = format!("{by}, {completeness}");
     if report.edges_offline > 0 {
         text = format!("{text}, {} edges offline", report.edges_offline);
     }
