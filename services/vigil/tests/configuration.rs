@@ -73,7 +73,7 @@ fn assert_good_with(folder: &Path, region: &str, sections: &[&str]) {
     for args in made {
         assert_eq!(run(vigil().arg("pki").args(args).arg("--dir").arg(&pki)).0, Some(0));
     }
-    for file in ["region-north.pem", "region-north.key", "authority.pem"] {
+    for file in ["region-north.pem", "region-north.key", "authority.pem", "authority.crl"] {
         std::fs::copy(pki.join(file), own.join(file)).unwrap();
     }
     std::fs::write(own.join("region-db.url"), "postgres://vigil:password@127.0.0.1:5432/vigil\n").unwrap();
