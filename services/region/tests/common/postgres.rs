@@ -86,12 +86,12 @@ impl PostgresServer {
 
     /// An index in a schema of this server.
     pub fn config(&self, schema: &str) -> PostgresConfig {
-        Self::config_of(&format!("{}/postgres", self.host()), schema)
+        Self::config_of(&format!("/postgres?user=vigil&host={}", self.folder.display()), schema)
     }
 
     /// An index on whichever of the two is the primary.
     pub fn config_with(&self, standby: &Self, schema: &str) -> PostgresConfig {
-        let both = format!("{},{}/postgres?target_session_attrs=read-write", self.host(), standby.host());
+        let both = format!("vigil@{},{}/postgres?target_session_attrs=read-write", self.host(), standby.host());
         Self::config_of(&both, schema)
     }
 
@@ -101,7 +101,7 @@ impl PostgresServer {
     }
 
     fn config_of(server: &str, schema: &str) -> PostgresConfig {
-        let url = format!("postgres://vigil@{server}");
+        let url = format!("postgres://{server}");
         PostgresConfig { schema: schema.to_owned(), connections: 3, ..PostgresConfig::new(Secret::new(url), region()) }
     }
 
