@@ -29,7 +29,7 @@ use vigil_base::{Event, SharedClock, SystemClock};
 use vigil_outbox::{Kept, KeptConfig, Outbox, OutboxConfig, OutboxError};
 use vigil_runtime::{Openings, StartError};
 use vigil_serve::grpc::StartError as GrpcStartError;
-use vigil_serve::{GrpcServer, HealthBoard, Reloads, ops, tls};
+use vigil_serve::{GrpcServer, HealthBoard, Reloads, Surroundings, ops, tls};
 use vigil_trust::accept::Protocol;
 use vigil_trust::{CredentialsError, Identity, Keeper, Owner, Right, Security};
 
@@ -245,7 +245,7 @@ fn shipper(
         announced,
         cameras: Arc::new(move || cameras.health()),
         keeper: None,
-        clock,
+        surroundings: Surroundings::by(clock),
         board,
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use tonic::Request;
 use vigil_base::{RegionId, SharedClock};
 use vigil_serve::{HealthBoard, ServiceError, TokenKey};
-use vigil_trust::Keeper;
+use vigil_trust::{Keeper, Network};
 
 use crate::admission::Admission;
 use crate::config::{GatewayConfig, RegionEndpoint};
@@ -52,7 +52,7 @@ impl Federation {
     /// runtime.
     pub(crate) fn new(
         config: &GatewayConfig,
-        keeper: Option<Arc<Keeper>>,
+        (keeper, network): (Option<Arc<Keeper>>, Network),
         clock: &SharedClock,
         board: &HealthBoard,
         shutdown: &CancellationToken,
@@ -63,6 +63,7 @@ impl Federation {
             max_fan_out: config.max_fan_out,
             setting: Setting {
                 keeper,
+                network,
                 telling_budget: config.default_deadline.mul_f32(config.region_share) / 2,
                 clock: clock.clone(),
                 board: board.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vigil_audit::{AuditError, AuditLog};
-use vigil_base::{SharedClock, SystemClock};
+use vigil_base::SharedClock;
 use vigil_proto::v1::appearance_service_server::AppearanceServiceServer;
 use vigil_proto::v1::audit_service_server::AuditServiceServer;
 use vigil_proto::v1::camera_service_server::CameraServiceServer;
@@ -17,10 +17,12 @@ use vigil_proto::v1::insight_service_server::InsightServiceServer;
 use vigil_proto::v1::region_service_server::RegionServiceServer;
 use vigil_serve::audit_search::AuditSearch;
 use vigil_serve::token::KeyError;
-use vigil_serve::{AuditLayer, Door, GrpcServer, HealthBoard, Reloads, TokenKey, grpc, ops, tls};
+use vigil_serve::{
+    AuditLayer, Door, GrpcServer, HealthBoard, Reloads, Surroundings, Threads, TokenKey, grpc, ops, tls,
+};
 use vigil_signin::http::HttpError;
 use vigil_trust::accept::Protocol;
-use vigil_trust::{CredentialsError, Keeper, Owner, Right, Role, Security};
+use vigil_trust::{CredentialsError, Keeper, Network, Owner, Right, Role, Security};
 
 use crate::admission::Admission;
 use crate::appearance::Appearances;
@@ -80,27 +82,38 @@ impl GatewayServer {
     /// Binds both addresses and serves. Regions need not be there: what they are is in each answer. With `reloads`, its
     /// regions become what the file says whenever it is asked to read it again.
     pub async fn start(config: GatewayConfig, reloads: Option<Reloads>) -> Result<Self, StartError> {
+        Self::start_in(config, reloads, Surroundings::system()).await
+    }
+
+    /// As [`Self::start`], in surroundings of the caller's.
+    pub async fn start_in(
+        config: GatewayConfig,
+        reloads: Option<Reloads>,
+        surroundings: Surroundings,
+    ) -> Result<Self, StartError> {
+        let Surroundings { clock, network, threads } = surroundings;
         let shutdown = CancellationToken::new();
         let board = HealthBoard::new();
         // Both before the first handle is taken: handles taken without a recorder count into nothing.
         ops::install_metrics();
         let key = Arc::new(TokenKey::load_or_create(&config.token_key_file)?);
-        let clock = SystemClock::shared();
-        let audit = AuditLayer::new(Arc::new(open_audit(&config, clock.clone()).await?), config.required);
+        let audit = AuditLayer::new(Arc::new(open_audit(&config, clock.clone(), threads).await?), config.required);
         let tls = config.tls.clone().map(|files| Keeper::open(files, Owner::Any(Role::Gateway), clock.clone()));
         let keeper = tls.transpose()?;
         let security = Security::of(keeper.as_ref(), Right::Connect, Protocol::Grpc);
-        let server = GrpcServer::bind(config.listen, security, board.clone()).await?.audited(audit);
+        let server = GrpcServer::bind_on(&network, config.listen, security, board.clone()).await?;
+        let server = server.audited(audit.waiting(threads));
         let door = Door::new(&config.door, None, clock.clone())?;
         let server = server.behind(door.clone());
         let ops_error = |source| StartError::Ops { address: config.ops_listen, source };
-        let ops = ops::serve_ops(config.ops_listen, keeper.as_ref(), board.clone(), shutdown.clone()).await;
+        let ops =
+            ops::serve_ops_on(&network, config.ops_listen, keeper.as_ref(), board.clone(), shutdown.clone()).await;
         let ops_address = ops.map_err(ops_error)?;
         if let Some(keeper) = keeper.clone() {
             tokio::spawn(tls::follow(keeper, board.clone(), shutdown.clone()));
         }
         tokio::spawn(door.follow(board.clone(), shutdown.clone()));
-        let context = context(&config, keeper, (key, clock), &board, &shutdown);
+        let context = context(&config, (keeper, network), (key, clock), &board, &shutdown);
         let address = server.address();
         tracing::info!(%address, %ops_address, regions = config.regions.len(), "gateway serves");
         let grpc = add_services(server, &context, &config, &shutdown).spawn(shutdown.clone());
@@ -149,21 +162,20 @@ pub async fn run(config: GatewayConfig, reloads: Reloads, shutdown: Cancellation
 }
 
 /// Checks the newest part of the log: not on the async runtime's threads.
-async fn open_audit(config: &GatewayConfig, clock: SharedClock) -> Result<AuditLog, AuditError> {
+async fn open_audit(config: &GatewayConfig, clock: SharedClock, threads: Threads) -> Result<AuditLog, AuditError> {
     let folder = config.audit_dir.clone();
-    let opening = tokio::task::spawn_blocking(move || AuditLog::open(&folder, clock));
-    opening.await.unwrap_or(Err(AuditError::Closed))
+    threads.run(move || AuditLog::open(&folder, clock)).await.unwrap_or(Err(AuditError::Closed))
 }
 
 fn context(
     config: &GatewayConfig,
-    keeper: Option<Arc<Keeper>>,
+    (keeper, network): (Option<Arc<Keeper>>, Network),
     (key, clock): (Arc<TokenKey>, SharedClock),
     board: &HealthBoard,
     shutdown: &CancellationToken,
 ) -> Context {
     Context {
-        federation: Arc::new(Federation::new(config, keeper, &clock, board, shutdown)),
+        federation: Arc::new(Federation::new(config, (keeper, network), &clock, board, shutdown)),
         admission: Admission::new(config, clock.clone()),
         clock,
         key,

@@ -10,7 +10,7 @@ use vigil_base::{RegionId, SharedClock};
 use vigil_proto::convert::{Filter, time_to_wire};
 use vigil_proto::v1;
 use vigil_serve::error::chain;
-use vigil_serve::{ErrorCode, HealthBoard, ServiceError};
+use vigil_serve::{ErrorCode, HealthBoard, ServiceError, Threads};
 
 use crate::appearance::AppearanceStore;
 use crate::config::Limits;
@@ -42,6 +42,8 @@ pub(crate) struct Context {
     pub(crate) telemetry: Telemetry,
     pub(crate) board: HealthBoard,
     pub(crate) clock: SharedClock,
+    /// Which threads do what blocks.
+    pub(crate) threads: Threads,
     /// Set when the index failed last; the board is touched only when that changes.
     pub(crate) index_is_down: AtomicBool,
     /// A failure after which the process must end: set once.

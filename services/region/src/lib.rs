@@ -51,4 +51,4 @@ mod tokens;
 pub use config::{EnrolmentConfig, Limits, RegionConfig};
 pub use error::RegionError;
 pub use guard::load_policy;
-pub use server::{RegionServer, migrate, reindex, run};
+pub use server::{RegionServer, migrate, open_index, reindex, run};

@@ -12,8 +12,8 @@ use vigil_base::{SharedClock, SystemClock};
 use vigil_proto::v1::audit_service_server::AuditServiceServer;
 use vigil_serve::audit_search::AuditSearch;
 use vigil_serve::audited::Required;
-use vigil_serve::ops::serve_ops;
-use vigil_serve::{AuditLayer, Door, GrpcServer, HealthBoard, Reloads, TokenKey, tls};
+use vigil_serve::ops::serve_ops_on;
+use vigil_serve::{AuditLayer, Door, GrpcServer, HealthBoard, Reloads, Surroundings, Threads, TokenKey, tls};
 use vigil_trust::accept::Protocol;
 use vigil_trust::{Identity, Keeper, Owner, Right, Security};
 
@@ -81,9 +81,19 @@ impl RegionServer {
 
     /// As [`Self::start`], by a clock of the caller's.
     pub async fn start_at(config: RegionConfig, clock: SharedClock) -> Result<Self, RegionError> {
+        Self::start_in(config, Surroundings::by(clock), open_index).await
+    }
+
+    /// As [`Self::start`], in surroundings of the caller's, over the index that `open` opens; see [`open_index`].
+    pub async fn start_in(
+        config: RegionConfig,
+        surroundings: Surroundings,
+        open: impl FnOnce(&RegionConfig, SharedClock) -> Result<Arc<dyn Index>, IndexError> + Send + 'static,
+    ) -> Result<Self, RegionError> {
+        let Surroundings { clock, network, threads } = surroundings;
         let keeper = keeper(&config, &clock)?;
         let enrolment = Enrolment::open(&config, keeper.as_ref(), &clock).await?;
-        let Opened { index, appearances, key, audit } = open(&config, &clock).await?;
+        let Opened { index, appearances, key, audit } = open_all(&config, &clock, threads, open).await?;
         let guard = guard(&config, &index, &clock).await?;
         let required = Required { purpose: config.access.require_purpose, case: config.access.require_case };
         let shutdown = CancellationToken::new();
@@ -93,9 +103,9 @@ impl RegionServer {
         let door = Door::new(&config.door, Some(config.region_id.clone()), Arc::clone(&clock))?;
         // Bound before anything is spawned: an address in use leaves nothing behind.
         let security = Security::of(keeper.as_ref(), Right::Connect, Protocol::Grpc);
-        let grpc = GrpcServer::bind(config.listen, security, board.clone()).await?;
+        let grpc = GrpcServer::bind_on(&network, config.listen, security, board.clone()).await?;
         let ops_error = |source| RegionError::Ops { address: config.ops_listen, source };
-        let ops = serve_ops(config.ops_listen, keeper.as_ref(), board.clone(), shutdown.clone()).await;
+        let ops = serve_ops_on(&network, config.ops_listen, keeper.as_ref(), board.clone(), shutdown.clone()).await;
         let ops_address = ops.map_err(ops_error)?;
         let (fatal_sender, fatal) = watch::channel(None);
         let context = Arc::new(Context {
@@ -116,16 +126,19 @@ impl RegionServer {
             edges,
             board,
             clock,
+            threads,
             index_is_down: AtomicBool::new(false),
             fatal: fatal_sender,
         });
         let grpc_address = grpc.address();
-        let grpc = grpc.audited(AuditLayer::new(Arc::new(audit), required)).behind(door.clone());
+        let grpc = grpc.audited(AuditLayer::new(Arc::new(audit), required).waiting(threads)).behind(door.clone());
         let folder = config.audit_dir.clone();
         let search = AuditSearch::new(folder, key, Arc::clone(&context.clock), Some(config.region_id.clone()));
         let grpc = add_services(grpc, &context, search, &shutdown);
         let (grpc, enrolment) = match enrolment {
-            Some(enrolment) => (enrolment.add_renewals(grpc), Some(enrolment.serve(&context.board, &shutdown).await?)),
+            Some(enrolment) => {
+                (enrolment.add_renewals(grpc), Some(enrolment.serve(&network, &context.board, &shutdown).await?))
+            }
             None => (grpc, None),
         };
         let enrolment_address = enrolment.as_ref().map(|(address, _)| *address);
@@ -196,9 +209,9 @@ impl RegionServer {
             }
         }
         // Connections that did not end in time may still hold the index; they get errors from now on.
-        let index = self.index;
+        let (index, threads) = (self.index, self.context.threads);
         drop(self.context);
-        if tokio::task::spawn_blocking(move || index.close()).await.is_err() {
+        if threads.run(move || index.close()).await.is_err() {
             tracing::error!("closing the index panicked");
         }
     }
@@ -220,10 +233,15 @@ struct Opened {
 }
 
 /// Opening may migrate, which takes long: not on the async runtime's threads.
-async fn open(config: &RegionConfig, clock: &SharedClock) -> Result<Opened, RegionError> {
+async fn open_all(
+    config: &RegionConfig,
+    clock: &SharedClock,
+    threads: Threads,
+    open: impl FnOnce(&RegionConfig, SharedClock) -> Result<Arc<dyn Index>, IndexError> + Send + 'static,
+) -> Result<Opened, RegionError> {
     let (config, clock) = (config.clone(), Arc::clone(clock));
-    let opening = tokio::task::spawn_blocking(move || {
-        let index = open_index(&config, clock.clone())?;
+    let opening = threads.run(move || {
+        let index = open(&config, clock.clone())?;
         let newest = *index.latest().borrow();
         let appearances =
             AppearanceStore::open(&config.data_dir, config.slice, index.index_id(), newest, &index.lineage())?;
@@ -249,7 +267,11 @@ async fn guard(config: &RegionConfig, index: &Arc<dyn Index>, clock: &SharedCloc
     Ok(Guard::new(config.region_id.clone(), Arc::clone(index), policy, Arc::clone(clock)).await?)
 }
 
-fn open_index(config: &RegionConfig, clock: SharedClock) -> Result<Arc<dyn Index>, IndexError> {
+/// Opens the index that the configuration names. Blocks, and may migrate it.
+///
+/// # Errors
+/// As the engine's when it is opened.
+pub fn open_index(config: &RegionConfig, clock: SharedClock) -> Result<Arc<dyn Index>, IndexError> {
     match &config.index {
         IndexConfig::Sqlite => Ok(Arc::new(SqliteIndex::open(&embedded(config), clock)?)),
         IndexConfig::Postgres(postgres) => {

@@ -24,6 +24,7 @@ use crate::access::Access;
 use crate::around::{Around, Inside, Surrounded};
 use crate::error::chain;
 use crate::requester::{ANONYMOUS, Requester, certified};
+use crate::surroundings::Threads;
 use crate::{ErrorCode, ServiceError};
 
 /// Largest question: a page token over 1,000 regions and the largest filter fit in many times over.
@@ -64,7 +65,7 @@ pub struct Trail(Arc<TrailState>);
 struct TrailState {
     items: AtomicU64,
     /// Of a live stream: written down when it ends.
-    at_end: Option<(Arc<AuditLog>, Entry)>,
+    at_end: Option<(Log, Entry)>,
 }
 
 impl Trail {
@@ -78,7 +79,7 @@ impl Trail {
         extensions.get().cloned().unwrap_or_else(|| Self::new(None))
     }
 
-    fn new(at_end: Option<(Arc<AuditLog>, Entry)>) -> Self {
+    fn new(at_end: Option<(Log, Entry)>) -> Self {
         Self(Arc::new(TrailState { items: AtomicU64::new(0), at_end }))
     }
 
@@ -98,6 +99,19 @@ impl Drop for TrailState {
                 tracing::error!(error = %chain(&error), "the end of a live stream is not in the audit log");
             }
         });
+    }
+}
+
+/// The log, and how its thread is waited for.
+#[derive(Debug, Clone)]
+struct Log {
+    log: Arc<AuditLog>,
+    threads: Threads,
+}
+
+impl Log {
+    async fn append(&self, entry: Entry) -> Result<u64, AuditError> {
+        self.threads.settle(self.log.append(entry)).await
     }
 }
 
@@ -130,7 +144,7 @@ impl Method {
 /// Writes down the calls of some services.
 #[derive(Debug, Clone)]
 pub struct AuditLayer {
-    log: Arc<AuditLog>,
+    log: Log,
     required: Required,
     methods: Arc<Vec<Method>>,
 }
@@ -149,7 +163,13 @@ impl AuditLayer {
                 is_stream: method.is_server_streaming(),
             }));
         }
-        Self { log, required, methods: Arc::new(methods) }
+        Self { log: Log { log, threads: Threads::Aside }, required, methods: Arc::new(methods) }
+    }
+
+    /// The same, where what is written is waited for otherwise.
+    #[must_use]
+    pub fn waiting(self, threads: Threads) -> Self {
+        Self { log: Log { threads, ..self.log }, ..self }
     }
 }
 

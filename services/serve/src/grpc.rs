@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
@@ -14,7 +13,8 @@ use tonic::{Request, Status};
 use tonic_health::ServingStatus;
 use vigil_base::SystemClock;
 use vigil_trust::accept;
-use vigil_trust::{Identity, PeerInfo, Right, Security};
+use vigil_trust::network::Listener;
+use vigil_trust::{Identity, Network, PeerInfo, Right, Security};
 
 use crate::audited::AuditLayer;
 use crate::connections;
@@ -49,7 +49,7 @@ pub enum StartError {
 /// A gRPC server in the making.
 #[derive(Debug)]
 pub struct GrpcServer {
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
     security: Security,
     routes: RoutesBuilder,
@@ -62,9 +62,19 @@ pub struct GrpcServer {
 impl GrpcServer {
     /// Binds `listen` (port 0 takes a free one).
     pub async fn bind(listen: SocketAddr, security: Security, board: HealthBoard) -> Result<Self, StartError> {
+        Self::bind_on(&Network::System, listen, security, board).await
+    }
+
+    /// The same on a network that may be another than the operating system's.
+    pub async fn bind_on(
+        network: &Network,
+        listen: SocketAddr,
+        security: Security,
+        board: HealthBoard,
+    ) -> Result<Self, StartError> {
         let bind_error = |source| StartError::Bind { address: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(bind_error)?;
-        let address = listener.local_addr().map_err(bind_error)?;
+        let listener = network.listen(listen).await.map_err(bind_error)?;
+        let address = listener.local_address().map_err(bind_error)?;
         let door = Door::open(SystemClock::shared());
         let (routes, services) = (Routes::builder(), Vec::new());
         Ok(Self { listener, address, security, routes, services, board, audit: None, door })

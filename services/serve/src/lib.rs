@@ -9,6 +9,7 @@
 //! - [`health`]: one board per process where each component says what is wrong with it.
 //! - [`error`]: the closed list of service errors, mapped once to gRPC.
 //! - [`requester`]: who asks, as far as it was proved; in each request.
+//! - [`surroundings`]: clock, network and threads, which a server is given.
 //! - [`token`]: opaque, authenticated tokens (page tokens, stream cursors).
 //! - [`config`]: loading a TOML file with errors that name file, line and key.
 //! - [`logs`]: structured logs on standard error.
@@ -29,6 +30,7 @@ pub mod logs;
 pub mod ops;
 pub mod reload;
 pub mod requester;
+pub mod surroundings;
 pub mod tls;
 pub mod token;
 
@@ -40,6 +42,7 @@ pub use grpc::GrpcServer;
 pub use health::{HealthBoard, Problem};
 pub use reload::Reloads;
 pub use requester::Requester;
+pub use surroundings::{Surroundings, Threads};
 pub use token::{TokenError, TokenKey};
 pub use vigil_signin::CameraScope;
 pub use vigil_trust::person::Role;

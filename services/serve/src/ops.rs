@@ -11,12 +11,11 @@ use axum::response::{IntoResponse, Json};
 use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vigil_trust::accept::{self, Protocol};
 use vigil_trust::exposure::is_exposed;
-use vigil_trust::{Connection, Keeper, Right, Security};
+use vigil_trust::{Connection, Keeper, Network, Right, Security};
 
 use crate::health::{HealthBoard, Problem};
 
@@ -69,10 +68,24 @@ pub async fn serve_ops(
     board: HealthBoard,
     shutdown: CancellationToken,
 ) -> std::io::Result<SocketAddr> {
+    serve_ops_on(&Network::System, listen, keeper, board, shutdown).await
+}
+
+/// The same on a network that may be another than the operating system's.
+///
+/// # Errors
+/// As [`serve_ops`].
+pub async fn serve_ops_on(
+    network: &Network,
+    listen: SocketAddr,
+    keeper: Option<&Arc<Keeper>>,
+    board: HealthBoard,
+    shutdown: CancellationToken,
+) -> std::io::Result<SocketAddr> {
     // Before the first handle is taken.
     let metrics = install_metrics();
-    let listener = TcpListener::bind(listen).await?;
-    let address = listener.local_addr()?;
+    let listener = network.listen(listen).await?;
+    let address = listener.local_address()?;
     let security = Security::of(keeper.filter(|_| is_exposed(address)), Right::Observe, Protocol::Http);
     let listener = Taken { connections: accept::serve(listener, security, shutdown.clone()), address };
     tokio::spawn(upkeep(metrics.clone(), shutdown.clone()));

@@ -13,7 +13,6 @@ use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -24,6 +23,7 @@ use crate::connection::{Connection, Peer};
 use crate::credentials::Credentials;
 use crate::ending::{self, Ending, Side, Standing};
 use crate::keeper::Keeper;
+use crate::network::{Listener, Socket};
 use crate::rights::Right;
 use crate::suite;
 
@@ -97,7 +97,7 @@ impl Security {
 }
 
 /// Takes connections until `shutdown` or until nobody takes them from here.
-pub fn serve(listener: TcpListener, security: Security, shutdown: CancellationToken) -> mpsc::Receiver<Connection> {
+pub fn serve(listener: Listener, security: Security, shutdown: CancellationToken) -> mpsc::Receiver<Connection> {
     let (ready, connections) = mpsc::channel(READY);
     let gate =
         Arc::new(Gate { security, telemetry: Telemetry::new(), places: Arc::new(Semaphore::new(MAX_HANDSHAKES)) });
@@ -113,7 +113,7 @@ pub fn serve(listener: TcpListener, security: Security, shutdown: CancellationTo
 }
 
 /// What a handshake gave; without the peer where that shows nothing.
-type Shaken = (TlsStream<TcpStream>, Option<(Peer, Ending)>);
+type Shaken = (TlsStream<Socket>, Option<(Peer, Ending)>);
 
 struct Gate {
     security: Security,
@@ -122,7 +122,7 @@ struct Gate {
 }
 
 impl Gate {
-    async fn accept_all(self: Arc<Self>, listener: TcpListener, ready: mpsc::Sender<Connection>) {
+    async fn accept_all(self: Arc<Self>, listener: Listener, ready: mpsc::Sender<Connection>) {
         loop {
             let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
             let (stream, address) = match listener.accept().await {
@@ -134,8 +134,6 @@ impl Gate {
                     continue;
                 }
             };
-            // Answers would wait 40 ms for an acknowledgement otherwise.
-            let _ = stream.set_nodelay(true);
             let (gate, ready) = (Arc::clone(&self), ready.clone());
             tokio::spawn(async move {
                 if let Some(connection) = gate.admit(stream, address).await {
@@ -147,7 +145,7 @@ impl Gate {
         }
     }
 
-    async fn admit(&self, stream: TcpStream, address: SocketAddr) -> Option<Connection> {
+    async fn admit(&self, stream: Socket, address: SocketAddr) -> Option<Connection> {
         let shaken = match &self.security {
             Security::Plain => return Some(Connection::plain(stream, address)),
             Security::Mutual { keeper, right, protocol } => self.mutual(stream, keeper, *right, *protocol).await,
@@ -168,7 +166,7 @@ impl Gate {
 
     async fn mutual(
         &self,
-        stream: TcpStream,
+        stream: Socket,
         keeper: &Arc<Keeper>,
         right: Right,
         protocol: Protocol,
@@ -191,7 +189,7 @@ impl Gate {
 
     async fn pinned(
         &self,
-        stream: TcpStream,
+        stream: Socket,
         keeper: &Keeper,
         authority: &CertificateDer<'static>,
     ) -> Result<Shaken, String> {
@@ -204,10 +202,10 @@ impl Gate {
 
 /// Sessions are never resumed: a resumed one would skip the check of the peer's certificate.
 async fn shake_hands(
-    stream: TcpStream,
+    stream: Socket,
     mut config: ServerConfig,
     protocol: Protocol,
-) -> Result<TlsStream<TcpStream>, String> {
+) -> Result<TlsStream<Socket>, String> {
     config.alpn_protocols = vec![protocol.alpn()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -225,7 +223,7 @@ async fn shake_hands(
 
 /// Ends a connection so that what was sent last, why it is refused, arrives: with TLS 1.3 the peer is sending its first
 /// question by then, and a socket that is closed over unread bytes is reset, which may overtake the alert (RFC 1122, 4.2.2.13).
-async fn hang_up(mut stream: TcpStream) -> io::Result<()> {
+async fn hang_up(mut stream: Socket) -> io::Result<()> {
     stream.shutdown().await?;
     let mut unread = [0; 1_024];
     for _ in 0..MAX_UNREAD {
@@ -237,7 +235,7 @@ async fn hang_up(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// The peer, and the certificates it showed.
-fn peer_of(stream: &TlsStream<TcpStream>) -> Result<(Peer, Vec<CertificateDer<'static>>), String> {
+fn peer_of(stream: &TlsStream<Socket>) -> Result<(Peer, Vec<CertificateDer<'static>>), String> {
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let own = chain.first().ok_or("it shows no certificate")?;
     let info = CertificateInfo::of(own).map_err(|fault| format!("what it shows {fault}"))?;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
@@ -16,6 +15,7 @@ use vigil_base::Timestamp;
 use crate::certificate::{Fingerprint, Serial};
 use crate::ending::Ending;
 use crate::identity::Identity;
+use crate::network::Socket;
 
 /// Somebody who showed a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,17 +52,17 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Connection {
-    pub(crate) fn plain(stream: TcpStream, address: SocketAddr) -> Self {
+    pub(crate) fn plain(stream: Socket, address: SocketAddr) -> Self {
         let info = PeerInfo { address: Some(address), peer: None, ending: Ending::default() };
         Self { stream: Stream::Plain(stream), info, cut: None }
     }
 
-    pub(crate) fn tls(stream: TlsStream<TcpStream>, address: SocketAddr, peer: Option<(Peer, Ending)>) -> Self {
+    pub(crate) fn tls(stream: TlsStream<Socket>, address: SocketAddr, peer: Option<(Peer, Ending)>) -> Self {
         let (peer, ending) = peer.unzip();
         let cut = ending.as_ref().map(|ending| Box::pin(ending.cut()));
         let ending = ending.unwrap_or_default();

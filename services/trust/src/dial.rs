@@ -17,7 +17,6 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, Error as TlsError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
@@ -29,6 +28,7 @@ use crate::certificate::{CertificateInfo, Fingerprint};
 use crate::ending::{Over, Side, Standing};
 use crate::identity::Identity;
 use crate::keeper::Keeper;
+use crate::network::{Network, Socket};
 use crate::suite;
 use crate::verify::{Anchors, Verifier};
 
@@ -126,12 +126,13 @@ pub fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
 pub struct Dialer {
     endpoint: Endpoint,
     secure: Option<SecureConnector>,
+    network: Network,
 }
 
 impl Dialer {
     /// In the clear.
     pub fn plain(endpoint: Endpoint) -> Self {
-        Self { endpoint, secure: None }
+        Self { endpoint, secure: None, network: Network::System }
     }
 
     /// Over mutual TLS where there are credentials, to whom is expected; in the clear where there are none, but never to an
@@ -139,28 +140,39 @@ impl Dialer {
     pub fn new(endpoint: Endpoint, keeper: Option<Arc<Keeper>>, expect: Expect) -> Self {
         let is_https = endpoint.uri().scheme_str() == Some("https");
         let shows = keeper.map(Shows::Keeper).or(is_https.then_some(Shows::Unset));
-        Self { endpoint, secure: shows.map(|shows| SecureConnector { shows, expect }) }
+        let secure = shows.map(|shows| SecureConnector { shows, expect, network: Network::System });
+        Self { endpoint, secure, network: Network::System }
     }
 
     /// Over TLS without a certificate of one's own, to a server of the authority with this fingerprint.
     pub fn pinned(endpoint: Endpoint, authority: Fingerprint, expect: Identity, clock: SharedClock) -> Self {
         let shows = Shows::Nothing { authority, clock };
-        Self { endpoint, secure: Some(SecureConnector { shows, expect: Expect::Identity(expect) }) }
+        let secure = SecureConnector { shows, expect: Expect::Identity(expect), network: Network::System };
+        Self { endpoint, secure: Some(secure), network: Network::System }
+    }
+
+    /// The same over another network than the operating system's.
+    #[must_use]
+    pub fn over(self, network: Network) -> Self {
+        let secure = self.secure.map(|secure| SecureConnector { network: network.clone(), ..secure });
+        Self { secure, network, ..self }
     }
 
     /// Connects now.
     pub async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
-        match &self.secure {
-            None => self.endpoint.connect().await,
-            Some(secure) => self.endpoint.connect_with_connector(secure.clone()).await,
+        match (&self.secure, &self.network) {
+            (Some(secure), _) => self.endpoint.connect_with_connector(secure.clone()).await,
+            (None, Network::System) => self.endpoint.connect().await,
+            (None, network) => self.endpoint.connect_with_connector(network.clone()).await,
         }
     }
 
     /// Connects when first needed, and again when the connection was lost.
     pub fn connect_lazy(&self) -> Channel {
-        match &self.secure {
-            None => self.endpoint.connect_lazy(),
-            Some(secure) => self.endpoint.connect_with_connector_lazy(secure.clone()),
+        match (&self.secure, &self.network) {
+            (Some(secure), _) => self.endpoint.connect_with_connector_lazy(secure.clone()),
+            (None, Network::System) => self.endpoint.connect_lazy(),
+            (None, network) => self.endpoint.connect_with_connector_lazy(network.clone()),
         }
     }
 }
@@ -180,6 +192,7 @@ enum Shows {
 struct SecureConnector {
     shows: Shows,
     expect: Expect,
+    network: Network,
 }
 
 impl fmt::Debug for SecureConnector {
@@ -217,8 +230,7 @@ impl SecureConnector {
         };
         let (config, shown) = self.config()?;
         let connect_error = |source| DialError::Connect { address: address.clone(), source };
-        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(connect_error)?;
-        stream.set_nodelay(true).map_err(connect_error)?;
+        let stream = self.network.connect(&host, port).await.map_err(connect_error)?;
         let shaken = TlsConnector::from(Arc::new(config)).connect(name.clone(), stream).await;
         let place = Place { address, shown };
         let stream = shaken.map_err(|error| place.explain(error))?;
@@ -265,7 +277,7 @@ impl SecureConnector {
     /// Who answers, until when its certificate is good, and all that it showed.
     fn check_peer(
         &self,
-        stream: &TlsStream<TcpStream>,
+        stream: &TlsStream<Socket>,
         name: &ServerName<'_>,
         address: &str,
     ) -> Result<(Identity, Timestamp, Vec<CertificateDer<'static>>), DialError> {
@@ -356,7 +368,7 @@ impl Place {
 /// A connection over TLS. In TLS 1.3 a server refuses a client's certificate only after the client believes all is well, so
 /// the refusal comes out of a read, and is explained there.
 pub struct Secured {
-    stream: Box<TlsStream<TcpStream>>,
+    stream: Box<TlsStream<Socket>>,
     place: Place,
     /// Comes when the server is not believed any more.
     refused: Option<Pin<Box<dyn Future<Output = Over> + Send>>>,

@@ -20,7 +20,7 @@ use vigil_base::{BoxNorm, CameraId, EdgeId, Event, EventId, RegionId, SystemCloc
 use vigil_edge::ship::{self, Shipper, ShipperConfig};
 use vigil_outbox::{Kept, KeptConfig, Outbox, OutboxConfig, OutboxError, Record};
 use vigil_proto::convert::event_to_wire;
-use vigil_serve::HealthBoard;
+use vigil_serve::{HealthBoard, Surroundings};
 use vigil_trust::{Identity, Keeper, Owner, TlsFiles};
 
 /// Events made and committed together.
@@ -61,7 +61,7 @@ async fn main() -> anyhow::Result<()> {
         announced: tokio::sync::watch::Sender::default().subscribe(),
         cameras: Arc::new(Vec::new),
         keeper: keeper.clone(),
-        clock: clock.clone(),
+        surroundings: Surroundings::by(clock.clone()),
         board: HealthBoard::new(),
     };
     if let Some(keeper) = keeper {

@@ -6,32 +6,30 @@
 
 use std::sync::Arc;
 
-use vigil_base::RegionId;
 use vigil_outbox::{Kept, Mark, OutboxError, Record};
 use vigil_proto::v1;
+use vigil_serve::Threads;
 
+use super::Shipper;
 use super::opening::Limits;
 
 /// The records of one connection that are to be sent again.
 pub(super) struct Again {
     kept: Arc<Kept>,
+    threads: Threads,
     /// All up to there were sent, or need not be; none once the region has all.
     place: Option<u64>,
 }
 
 impl Again {
     /// From what the hello named, newest first, and how many of these the region has lost.
-    pub(super) async fn new(
-        kept: Arc<Kept>,
-        marks: &[Mark],
-        lost: u32,
-        region: &RegionId,
-    ) -> Result<Self, OutboxError> {
+    pub(super) async fn new(shipper: &Shipper, marks: &[Mark], lost: u32) -> Result<Self, OutboxError> {
+        let (kept, threads, region) = (shipper.kept.clone(), shipper.surroundings.threads, &shipper.config.region);
         if lost == 0 || marks.is_empty() {
-            return Ok(Self { kept, place: None });
+            return Ok(Self { kept, threads, place: None });
         }
         let place = marks.get(lost as usize).map_or(0, |held| held.place);
-        let again = Self { kept, place: Some(place) };
+        let again = Self { kept, threads, place: Some(place) };
         let records = again.run(move |kept| kept.count_after(place)).await?;
         tracing::warn!(%region, records, "the region has lost what it had acknowledged; it is sent again");
         if place == 0 {
@@ -58,7 +56,7 @@ impl Again {
         work: impl FnOnce(&Kept) -> Result<T, OutboxError> + Send + 'static,
     ) -> Result<T, OutboxError> {
         let kept = self.kept.clone();
-        tokio::task::spawn_blocking(move || work(&kept)).await.map_err(|_| OutboxError::Closed)?
+        self.threads.run(move || work(&kept)).await.map_err(|_| OutboxError::Closed)?
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use vigil_base::EventId;
 use vigil_outbox::{Outbox, OutboxError, Pending};
 use vigil_proto::v1;
+use vigil_serve::Threads;
 
 /// Most reports of a batch: an hour of an outage.
 const MAX_REPORTS: usize = 60;
@@ -16,6 +17,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 /// The reports of one connection.
 pub(super) struct CoverageShipment {
     outbox: Arc<Outbox>,
+    threads: Threads,
     batches: u64,
     under_way: Option<UnderWay>,
 }
@@ -26,8 +28,8 @@ struct UnderWay {
 }
 
 impl CoverageShipment {
-    pub(super) fn new(outbox: Arc<Outbox>) -> Self {
-        Self { outbox, batches: 0, under_way: None }
+    pub(super) fn new(outbox: Arc<Outbox>, threads: Threads) -> Self {
+        Self { outbox, threads, batches: 0, under_way: None }
     }
 
     /// When the batch that is under way was sent.
@@ -71,7 +73,7 @@ impl CoverageShipment {
         work: impl FnOnce(&Outbox) -> Result<T, OutboxError> + Send + 'static,
     ) -> Result<T, OutboxError> {
         let outbox = self.outbox.clone();
-        tokio::task::spawn_blocking(move || work(&outbox)).await.map_err(|_| OutboxError::Closed)?
+        self.threads.run(move || work(&outbox)).await.map_err(|_| OutboxError::Closed)?
     }
 }
 

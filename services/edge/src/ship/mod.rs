@@ -18,11 +18,11 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Uri};
-use vigil_base::{EdgeId, RegionId, SharedClock};
+use vigil_base::{EdgeId, RegionId};
 use vigil_outbox::{Kept, Outbox};
 use vigil_proto::v1;
-use vigil_serve::HealthBoard;
 use vigil_serve::error::chain;
+use vigil_serve::{HealthBoard, Surroundings};
 use vigil_trust::{Dialer, Expect, Identity, Keeper};
 
 pub use error::ShipError;
@@ -64,8 +64,8 @@ pub struct Shipper {
     pub cameras: CameraHealthSource,
     /// Its certificate, where the region is reached over TLS.
     pub keeper: Option<Arc<Keeper>>,
-    /// What time it is.
-    pub clock: SharedClock,
+    /// What time it is, over what it connects, which threads read the outbox.
+    pub surroundings: Surroundings,
     /// Where trouble is reported.
     pub board: HealthBoard,
 }
@@ -80,17 +80,17 @@ pub async fn run(shipper: Shipper, shutdown: CancellationToken) {
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     let region = Expect::Identity(Identity::Region(shipper.config.region.clone()));
-    let dialer = Dialer::new(endpoint, shipper.keeper.clone(), region);
+    let dialer = Dialer::new(endpoint, shipper.keeper.clone(), region).over(shipper.surroundings.network.clone());
     let mut waits = waits();
     let mut told = String::new();
     while !shutdown.is_cancelled() {
-        let began = shipper.clock.monotonic();
+        let began = shipper.surroundings.clock.monotonic();
         let ended = session::run_once(&shipper, &dialer, &telemetry, &shutdown).await;
         telemetry.disconnected();
         // It ended in order: the edge stops, or the cameras are to be announced anew.
         let Err(error) = ended else { continue };
         report(&shipper, &error, &mut told);
-        if shipper.clock.monotonic().saturating_sub(began) > GOOD_SESSION {
+        if shipper.surroundings.clock.monotonic().saturating_sub(began) > GOOD_SESSION {
             waits = self::waits();
         }
         let wait = waits.next().unwrap_or(BACKOFF.1);

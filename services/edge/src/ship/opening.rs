@@ -76,7 +76,7 @@ pub(super) async fn open(
     }
     // A region that does not tell its time is believed otherwise.
     let clock = required_time("region_time", welcome.region_time).ok();
-    let clock = clock.map(|region_time| ClockWatch::new(region_time, &*shipper.clock));
+    let clock = clock.map(|region_time| ClockWatch::new(region_time, &*shipper.surroundings.clock));
     let limits = Limits {
         records: welcome.max_batch_records.clamp(1, MAX_BATCH_RECORDS) as usize,
         bytes: (welcome.max_batch_bytes.min(MAX_BATCH_BYTES) as usize).max(MAX_RECORD_BYTES),

@@ -63,8 +63,9 @@ pub(super) async fn run_once(
     shipper.board.clear(COMPONENT);
     tracing::info!(region = %shipper.config.region, backlog = shipper.outbox.backlog().records, "connected to the region");
     let under_way = VecDeque::new();
-    let coverage = takes_coverage.then(|| CoverageShipment::new(shipper.coverage.clone()));
-    let again = Again::new(shipper.kept.clone(), &marks, lost_marks, &shipper.config.region).await?;
+    let coverage =
+        takes_coverage.then(|| CoverageShipment::new(shipper.coverage.clone(), shipper.surroundings.threads));
+    let again = Again::new(shipper, &marks, lost_marks).await?;
     Session { shipper, telemetry, outgoing, incoming, limits, clock, under_way, coverage, again, sent: 0, batches: 0 }
         .ship(announced, shutdown)
         .await
@@ -186,7 +187,7 @@ impl Session<'_> {
         }
         let (outbox, sent, limits) = (self.shipper.outbox.clone(), self.sent, self.limits);
         let read = move || outbox.next_batch_after(sent, limits.records, limits.bytes);
-        let pending = tokio::task::spawn_blocking(read).await.map_err(|_| OutboxError::Closed)??;
+        let pending = self.shipper.surroundings.threads.run(read).await.map_err(|_| OutboxError::Closed)??;
         let Some(last) = pending.last() else {
             // All up to the newest sequence were acknowledged or replaced.
             self.sent = self.sent.max(self.shipper.outbox.backlog().next_sequence.saturating_sub(1));
@@ -225,11 +226,11 @@ impl Session<'_> {
 
     async fn send_heartbeat(&mut self) -> Result<(), ShipError> {
         if let Some(watch) = &mut self.clock {
-            watch.look(&*self.shipper.clock, &self.shipper.board);
+            watch.look(&*self.shipper.surroundings.clock, &self.shipper.board);
         }
-        let now = self.shipper.clock.now();
+        let now = self.shipper.surroundings.clock.now();
         let outbox = self.shipper.outbox.clone();
-        let oldest = tokio::task::spawn_blocking(move || outbox.oldest_pending()).await;
+        let oldest = self.shipper.surroundings.threads.run(move || outbox.oldest_pending()).await;
         let oldest = oldest.map_err(|_| OutboxError::Closed)??;
         let heartbeat = v1::PublishHeartbeat {
             edge_time: Some(time_to_wire(now)),
@@ -274,13 +275,13 @@ impl Session<'_> {
             return Ok(());
         }
         let (outbox, kept) = (self.shipper.outbox.clone(), self.shipper.kept.clone());
-        let now = self.shipper.clock.now();
+        let now = self.shipper.surroundings.clock.now();
         let let_go = move || {
             kept.keep(&stored, now);
             let acknowledged: Vec<_> = stored.iter().map(|record| (record.event_id, record.revision)).collect();
             outbox.acknowledge(&acknowledged)
         };
-        Ok(tokio::task::spawn_blocking(let_go).await.map_err(|_| OutboxError::Closed)??)
+        Ok(self.shipper.surroundings.threads.run(let_go).await.map_err(|_| OutboxError::Closed)??)
     }
 
     /// Whether the region still lacks something of what it had acknowledged.
@@ -302,7 +303,7 @@ impl Session<'_> {
 
     async fn set_aside(&self, event_id: EventId, revision: u32, reason: String) -> Result<(), ShipError> {
         let outbox = self.shipper.outbox.clone();
-        let done = tokio::task::spawn_blocking(move || outbox.set_aside(event_id, revision, &reason)).await;
+        let done = self.shipper.surroundings.threads.run(move || outbox.set_aside(event_id, revision, &reason)).await;
         Ok(done.map_err(|_| OutboxError::Closed)??)
     }
 
@@ -335,7 +336,7 @@ impl Session<'_> {
 /// What the hello names of what was acknowledged. A file that cannot be read does not keep an edge from its region.
 async fn marks(shipper: &Shipper) -> Result<Vec<Mark>, ShipError> {
     let kept = shipper.kept.clone();
-    let marks = tokio::task::spawn_blocking(move || kept.marks()).await.map_err(|_| OutboxError::Closed)?;
+    let marks = shipper.surroundings.threads.run(move || kept.marks()).await.map_err(|_| OutboxError::Closed)?;
     Ok(marks.unwrap_or_else(|error| {
         tracing::warn!(error = %chain(&error), "what the region has acknowledged cannot be read");
         Vec::new()

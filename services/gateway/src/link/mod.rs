@@ -25,7 +25,7 @@ use vigil_proto::v1;
 use vigil_proto::v1::region_service_client::RegionServiceClient;
 use vigil_serve::HealthBoard;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_trust::{Dialer, Expect, Identity, Keeper};
+use vigil_trust::{Dialer, Expect, Identity, Keeper, Network};
 
 pub(crate) use breaker::Refusal;
 use breaker::{Breaker, Change};
@@ -75,6 +75,7 @@ pub(crate) struct RegionLink {
 #[derive(Clone)]
 pub(crate) struct Setting {
     pub(crate) keeper: Option<Arc<Keeper>>,
+    pub(crate) network: Network,
     /// See [`RegionLink`].
     pub(crate) telling_budget: Duration,
     pub(crate) clock: SharedClock,
@@ -109,7 +110,10 @@ impl RegionLink {
         // What answers there must be this region by its certificate, whatever the address leads to.
         let keeper = setting.keeper.as_ref().filter(|_| endpoint.address.scheme() == Some(&http::uri::Scheme::HTTPS));
         let region = Identity::Region(endpoint.region_id.clone());
-        let dial = |base| Dialer::new(base, keeper.cloned(), Expect::Identity(region.clone())).connect_lazy();
+        let dial = |base| {
+            let dialer = Dialer::new(base, keeper.cloned(), Expect::Identity(region.clone()));
+            dialer.over(setting.network.clone()).connect_lazy()
+        };
         Self {
             endpoint: endpoint.clone(),
             questions: dial(base),

@@ -144,7 +144,7 @@ async fn scan(context: &Arc<Context>, asked: &Asked, most: usize, after: Option<
     let given_up = CancellationToken::new();
     let _guard = given_up.clone().drop_guard();
     let asked = asked.clone();
-    blocking(&context.appearances, move |store| {
+    blocking(context, move |store| {
         let best = Best::new(most, after, asked.min_similarity);
         store.scan(&asked.appearance, &asked.filter, best, &|| !given_up.is_cancelled())
     })

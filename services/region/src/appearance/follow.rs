@@ -71,12 +71,12 @@ async fn catch_up(context: &Context, newest: CommitSeq) -> Result<()> {
         // What is in the index was checked when it came; what a later version refuses has no appearance for this one.
         let events: Vec<Event> = with_looks.filter_map(|item| event_from_wire(item.event).ok()).collect();
         let now = context.clock.now();
-        blocking(&context.appearances, move |store| store.apply(&events, through, now)).await?;
+        blocking(context, move |store| store.apply(&events, through, now)).await?;
     }
 }
 
 async fn checkpoint(context: &Context) -> bool {
-    match blocking(&context.appearances, AppearanceStore::checkpoint).await {
+    match blocking(context, AppearanceStore::checkpoint).await {
         Ok(()) => true,
         Err(error) => {
             context.board.report(APPEARANCES, chain(&error), false);
@@ -87,8 +87,8 @@ async fn checkpoint(context: &Context) -> bool {
 
 /// Removes what began before `older_than`, and what is no longer in the index.
 pub(crate) async fn purge(context: &Context, older_than: Timestamp) -> Result<()> {
-    blocking(&context.appearances, move |store| store.purge(older_than)).await?;
-    let strays = blocking(&context.appearances, AppearanceStore::strays).await?;
+    blocking(context, move |store| store.purge(older_than)).await?;
+    let strays = blocking(context, AppearanceStore::strays).await?;
     for stray in strays {
         let id: Option<EventId> = uuid::Uuid::from_bytes(stray.id).to_string().parse().ok();
         let is_there = match id {
@@ -96,7 +96,7 @@ pub(crate) async fn purge(context: &Context, older_than: Timestamp) -> Result<()
             None => false,
         };
         if !is_there {
-            blocking(&context.appearances, move |_| stray.remove()).await?;
+            blocking(context, move |_| stray.remove()).await?;
         }
     }
     Ok(())
@@ -104,9 +104,9 @@ pub(crate) async fn purge(context: &Context, older_than: Timestamp) -> Result<()
 
 /// Files are read and written off the async runtime's threads.
 pub(super) async fn blocking<T: Send + 'static>(
-    store: &Arc<AppearanceStore>,
+    context: &Context,
     act: impl FnOnce(&AppearanceStore) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let store = Arc::clone(store);
-    tokio::task::spawn_blocking(move || act(&store)).await.unwrap_or(Err(IndexError::Closed))
+    let store = Arc::clone(&context.appearances);
+    context.threads.run(move || act(&store)).await.unwrap_or(Err(IndexError::Closed))
 }

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vigil_base::SharedClock;
 use vigil_serve::{GrpcServer, HealthBoard};
-use vigil_trust::{Keeper, Right, Security};
+use vigil_trust::{Keeper, Network, Right, Security};
 
 use super::{Enrolments, Renewals, Signer};
 use crate::config::RegionConfig;
@@ -41,12 +41,13 @@ impl Enrolment {
     /// On an address of its own: everywhere else a certificate is asked for before anything is read.
     pub(crate) async fn serve(
         self,
+        network: &Network,
         board: &HealthBoard,
         shutdown: &CancellationToken,
     ) -> Result<(SocketAddr, JoinHandle<()>), RegionError> {
         let authority = self.signer.authority().certificate().clone();
         let security = Security::Pinned { keeper: self.keeper, authority };
-        let grpc = GrpcServer::bind(self.listen, security, board.clone()).await?;
+        let grpc = GrpcServer::bind_on(network, self.listen, security, board.clone()).await?;
         let address = grpc.address();
         let serving = grpc.add_open_service(Enrolments::server(self.signer)).spawn(shutdown.clone());
         tracing::info!(%address, "edges enrol here");

@@ -13,8 +13,8 @@ use super::CommitSeq;
 
 /// Marks that an index keeps, the newest; a cursor under none of them is refused.
 pub(crate) const MAX_STARTS: usize = 1_024;
-/// How far back the marks lie that a cursor names, in starts.
-const STEPS: [usize; 6] = [0, 1, 2, 4, 16, 64];
+/// How far back the marks lie that a cursor names, in starts; more would make cursors longer than the contract promises.
+const STEPS: [usize; 5] = [0, 1, 2, 8, 64];
 
 /// A start of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,10 @@ impl Lineage {
     /// How far somebody who read all commits up to `read`, under the starts of `locator`, has read of this index: at most
     /// `read`. None: nothing is known of what the two share.
     pub fn shared(&self, locator: &Locator, read: CommitSeq) -> Option<CommitSeq> {
+        // Who has read nothing shares that with every history; a start without a commit leaves no mark by which to find it.
+        if read == CommitSeq(0) {
+            return Some(read);
+        }
         let of = |(place, id): (usize, &u32)| {
             let own = self.starts.iter().rposition(|start| start.id == *id)?;
             Some((own, place.checked_sub(1).and_then(|place| locator.ends.get(place))))
@@ -179,6 +183,15 @@ mod tests {
             }
             prop_assert_eq!(index.lineage().shared(&locator, read), Some(read));
         }
+    }
+
+    #[test]
+    fn a_reader_of_an_index_that_never_had_a_commit_finds_its_place_after_a_restart() {
+        let mut index = Index::default();
+        index.start(1);
+        let before = index.lineage();
+        index.start(2);
+        assert_eq!(index.lineage().shared(before.locator(), CommitSeq(0)), Some(CommitSeq(0)));
     }
 
     #[test]

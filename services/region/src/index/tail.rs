@@ -16,7 +16,7 @@ use super::{CommitSeq, FeedItem, FeedPage, Lineage};
 const TAIL_COMMITS: usize = 4_096;
 
 /// A revision as it was committed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Committed {
     pub(crate) seq: CommitSeq,
     pub(crate) receive_time: Timestamp,

@@ -214,7 +214,7 @@ impl Stream<'_> {
     async fn check(&self, batch: v1::EventBatch) -> Result<Timed, ServiceError> {
         let arrived = self.context.clock.monotonic();
         let (region, edge) = (self.context.region.clone(), self.edge.clone());
-        let checked = tokio::task::spawn_blocking(move || check_batch(batch, &region, &edge)).await;
+        let checked = self.context.threads.run(move || check_batch(batch, &region, &edge)).await;
         let batch = checked.map_err(|e| ServiceError::internal("checking a batch", &e))?;
         Ok(Timed { batch, arrived })
     }
@@ -222,7 +222,7 @@ impl Stream<'_> {
     /// The same for an hour's reports of a large edge.
     async fn check_reports(&self, batch: v1::CoverageBatch) -> Result<CheckedCoverage, ServiceError> {
         let now = self.context.clock.now();
-        let checked = tokio::task::spawn_blocking(move || check_coverage(batch, now)).await;
+        let checked = self.context.threads.run(move || check_coverage(batch, now)).await;
         checked.map_err(|e| ServiceError::internal("checking coverage", &e))
     }
 
