@@ -110,6 +110,7 @@ index_suite!(
     sightings_agree_with_the_model,
     coverage_is_counted_once_and_adds_up_by_steps,
     many_cameras_coverage_is_found_like_fews,
+    publishers_of_the_same_events_leave_each_once_at_its_last_revision,
     old_coverage_goes_and_registered_cameras_are_named_all_the_same,
 );
 
@@ -304,4 +305,42 @@ async fn many_publishers_at_once_get_one_order_and_lose_nothing() {
     for id in stored.into_iter().step_by(97) {
         assert!(index.event(id).await.unwrap().is_some());
     }
+}
+
+/// The server refuses some batches; others are decided behind them and with them at the same time.
+#[tokio::test]
+async fn a_batch_that_the_server_refuses_costs_no_other() {
+    const BATCHES: u32 = 40;
+    let engine = Postgres::new();
+    let index = Arc::new(engine.open_at(&SimClock::new(NOON)).unwrap());
+    engine.count("ALTER TABLE events ADD CONSTRAINT harmless CHECK (confidence < 0.95); SELECT 1");
+    let publish = |publisher: u32| {
+        let index = Arc::clone(&index);
+        tokio::spawn(async move {
+            let mut stored = Vec::new();
+            for number in 0..BATCHES {
+                let is_refused = (number + publisher).is_multiple_of(5);
+                let of = |i: u64| Event { confidence: if is_refused && i == 2 { 0.99 } else { 0.5 }, ..event(secs(i)) };
+                let events: Vec<Event> = (0..4).map(of).collect();
+                match index.commit(events.iter().cloned().map(new).collect()).await {
+                    Ok(outcomes) => {
+                        assert!(!is_refused && outcomes.iter().all(|o| matches!(o, StoreOutcome::Accepted(_))));
+                        stored.extend(events.iter().map(|event| event.id.to_string()));
+                    }
+                    Err(error) => assert!(is_refused && matches!(error, IndexError::Database { .. }), "{error:?}"),
+                }
+            }
+            stored
+        })
+    };
+    let publishers: Vec<_> = (0..8).map(publish).collect();
+    let mut stored = Vec::new();
+    for publisher in publishers {
+        stored.extend(publisher.await.unwrap());
+    }
+    assert_eq!(stored.len(), 8 * 32 * 4);
+    assert_eq!(index.stats().await.unwrap().events, stored.len() as u64);
+    assert_eq!(*index.latest().borrow(), CommitSeq(stored.len() as u64), "what was refused leaves no gap");
+    assert_eq!(engine.count("SELECT sum(events) FROM hourly WHERE camera > 0"), stored.len().to_string());
+    assert_eq!(engine.count("SELECT count(DISTINCT commit_seq) FROM events"), stored.len().to_string());
 }

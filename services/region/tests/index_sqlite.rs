@@ -115,6 +115,7 @@ index_suite!(
     sightings_agree_with_the_model,
     coverage_is_counted_once_and_adds_up_by_steps,
     many_cameras_coverage_is_found_like_fews,
+    publishers_of_the_same_events_leave_each_once_at_its_last_revision,
     old_coverage_goes_and_registered_cameras_are_named_all_the_same,
 );
 

@@ -81,3 +81,8 @@ fn made(random: &mut StdRng, number: u64, of: u64) -> Event {
 pub fn batch(random: &mut StdRng, first: u64, of: u64) -> Vec<NewRevision> {
     (first..first + BATCH as u64).map(|number| NewRevision::new(made(random, number, of), Bytes::new())).collect()
 }
+
+/// The `number`th of `of`, alone.
+pub fn first_of(random: &mut StdRng, number: u64, of: u64) -> Vec<NewRevision> {
+    vec![NewRevision::new(made(random, number, of), Bytes::new())]
+}

@@ -27,7 +27,7 @@ use vigil_region::index::sqlite::{SqliteConfig, SqliteIndex};
 use vigil_region::index::{CountQuery, GroupKey, Index, NewRevision, Position, SearchQuery};
 
 use events::region;
-use made::{batch, camera_id};
+use made::{batch, camera_id, first_of};
 use postgres::PostgresServer;
 
 const CAMERAS: u32 = 2_000;
@@ -119,11 +119,13 @@ fn compare_ingest(runtime: &tokio::runtime::Runtime, engine: &Engine) {
         (0..COMPARED / BATCH).map(|i| batch(&mut random, (i * BATCH) as u64, COMPARED as u64)).collect();
     let bare = engine.bare(runtime, &batches);
     let index = engine.open("one");
+    let days = make_days(runtime, &index);
     let started = Instant::now();
     runtime.block_on(publish(&index, batches.clone()));
     let one = COMPARED as f64 / started.elapsed().as_secs_f64();
     index.close();
     let index = engine.open("many");
+    make_days(runtime, &index);
     let searching = runtime.spawn(search_again_and_again(Arc::clone(&index)));
     let mut parts: Vec<Vec<Vec<NewRevision>>> = vec![Vec::new(); PUBLISHERS];
     for (i, batch) in batches.into_iter().enumerate() {
@@ -145,9 +147,20 @@ fn compare_ingest(runtime: &tokio::runtime::Runtime, engine: &Engine) {
     let many = COMPARED as f64 / started.elapsed().as_secs_f64();
     searching.abort();
     index.close();
+    report("making_a_day", &[("ms", days)]);
     report("bare_insert", &[("events_per_s", bare)]);
     report("ingest_one_publisher", &[("events_per_s", one), ("of_bare", one / bare)]);
     report("ingest_four_publishers_beside_searches", &[("events_per_s", many), ("of_bare", many / bare)]);
+}
+
+/// An event of each day: a region makes one a day, and what that takes is told apart. Milliseconds for each.
+fn make_days(runtime: &tokio::runtime::Runtime, index: &Arc<dyn Index>) -> f64 {
+    let mut random = StdRng::seed_from_u64(3);
+    let started = Instant::now();
+    for day in 0..DAYS {
+        runtime.block_on(index.commit(first_of(&mut random, day, DAYS))).unwrap();
+    }
+    started.elapsed().as_secs_f64() * 1e3 / DAYS as f64
 }
 
 /// An operator who looks for what is new, twenty times a second.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
 mod coverage;
+mod crowd;
 mod insight;
 mod lineage;
 mod migrated;
@@ -28,6 +29,7 @@ pub use coverage::{
     coverage_is_counted_once_and_adds_up_by_steps, many_cameras_coverage_is_found_like_fews,
     old_coverage_goes_and_registered_cameras_are_named_all_the_same,
 };
+pub use crowd::publishers_of_the_same_events_leave_each_once_at_its_last_revision;
 pub use insight::{
     a_plate_at_several_cameras_within_a_time_is_found, a_track_is_its_object_and_what_rules_found_meanwhile,
     plates_are_found_with_any_other_condition, presence_is_the_objects_time_within_the_question_by_class,

@@ -13,9 +13,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use vigil_base::{GeoPoint, Timestamp};
 
-use super::apply::{ALL_CAMERAS, NO_ZONE};
 use super::conditions::{Conditions, FIRST_OWN, MATCHES};
 use super::failure::Failure;
+use super::hourly::{ALL_CAMERAS, NO_ZONE};
 use super::names::NameKind;
 use super::readers::Snapshot;
 use super::values::At;

@@ -28,11 +28,15 @@ const HOUR: Duration = Duration::from_hours(1);
 /// Stores reports; one that is there already changes nothing.
 pub(super) async fn store(changing: Changing, reports: Vec<CoverageReport>) -> Result<(), Failure> {
     let connection = &changing.connection;
-    let mut storing = Storing { connection, analyses: HashMap::new(), names: Giving::new(&changing.shared.names) };
+    let names = &changing.shared.names;
+    let told = reports.iter().flat_map(|report| &report.cameras).map(|told| (NameKind::Camera, told.camera.as_str()));
+    let looked_up = names.look_up(connection, told).await?;
+    let mut giving = Giving::default();
+    let mut storing = Storing { connection, analyses: HashMap::new() };
     let mut hours: BTreeMap<(i64, i32, i32), (Tally, Option<i64>)> = BTreeMap::new();
     for report in &reports {
         for told in &report.cameras {
-            let camera = storing.names.number(connection, NameKind::Camera, told.camera.as_str()).await?;
+            let camera = giving.number(names, &looked_up, None, (NameKind::Camera, told.camera.as_str()));
             let analysis = storing.analysis_number(&told.analysis).await?;
             if insert(connection, report, camera, analysis, told).await? {
                 let hour = hours.entry((step_number(report.minute, HOUR), camera, analysis)).or_default();
@@ -42,7 +46,7 @@ pub(super) async fn store(changing: Changing, reports: Vec<CoverageReport>) -> R
         }
     }
     // Given for good only by a commit of events: a number that is read again costs a question, and nothing else.
-    storing.names.store(connection).await?;
+    giving.store(connection).await?;
     for (key, (tally, offset)) in hours {
         add_to_hour(connection, key, tally, offset).await?;
     }
@@ -51,7 +55,6 @@ pub(super) async fn store(changing: Changing, reports: Vec<CoverageReport>) -> R
 
 struct Storing<'s> {
     connection: &'s Connection,
-    names: Giving<'s>,
     analyses: HashMap<(String, String, String, i32), i32>,
 }
 

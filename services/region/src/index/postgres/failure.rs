@@ -35,6 +35,17 @@ impl Failure {
     }
 }
 
+/// The end of statements that were sent together in a transaction: the first of them that fails makes the server refuse the
+/// others, and is what is told.
+///
+/// # Errors
+/// That failure; any of them, where each is a refusal.
+pub(super) fn cause(ends: impl IntoIterator<Item = Result<(), Failure>>) -> Result<(), Failure> {
+    let is_refusal = |failure: &Failure| matches!(failure, Failure::Postgres(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION));
+    let failures = ends.into_iter().filter_map(Result::err);
+    failures.min_by_key(is_refusal).map_or(Ok(()), Err)
+}
+
 /// A row that this program did not write: damaged, or changed by hand.
 pub(super) fn damaged(index: &str, what: impl std::error::Error + Send + Sync + 'static) -> Failure {
     IndexError::Corrupt { index: index.to_owned(), source: Arc::new(what) }.into()

@@ -19,7 +19,7 @@
 //!     of_plate   plate | begin_time | event_id      the same, plate by plate
 //!     by_commit  commit_seq                         the feed
 //!   hourly       camera | hour | class | kind | zone -> events, cut by the same days; camera 0 stands for all of them
-//!   plate_keys   kind | key | day -> plate, cut by the same days: plates by their parts, and with a character left out
+//!   plate_keys   key kind | key | plate | day, cut by the same days: plates by their parts, and with a character left out
 //!   names        kind | number -> text              cameras, edges, classes, rules and zones as numbers
 //!   extents      camera -> the rectangle in which its events lie
 //!   coverage, coverage_hourly, analyses             what was watched
@@ -32,7 +32,8 @@
 //! still touches it must be longer than a minute, and those are found by `span`, their length in powers of four.
 //!
 //! # Write, read, delete
-//! The writer stores all revisions that wait, and the counts they change, in one transaction (`apply`). Questions are answered
+//! The writer stores all revisions that wait, and the counts they change, in one transaction (`apply`); while the server works on
+//! one, what becomes of those behind it is found and decided over a second connection (`serving`, `decide`). Questions are answered
 //! over a pool of connections, each within one snapshot (`readers`); searches merge one walk per camera, or walk one index over
 //! all of them (`walk`). Retention drops whole days (`purge`).
 //!
@@ -54,16 +55,21 @@
 mod apply;
 mod cameras;
 mod citus;
+mod commit;
 mod conditions;
 mod config;
 mod connect;
+mod copy;
 mod counts;
 mod coverage;
 mod days;
+mod decide;
 mod edges;
 mod extents;
 mod failure;
 mod feed;
+mod group;
+mod hourly;
 mod lookup;
 mod names;
 mod plates;
@@ -75,6 +81,8 @@ mod runtime;
 mod scan;
 mod schema;
 mod search;
+mod serving;
+mod session;
 mod starts;
 mod status;
 mod values;
@@ -143,7 +151,7 @@ pub fn migrate(config: &PostgresConfig, clock: &SharedClock) -> Result<()> {
     let runtime = OwnRuntime::start()?;
     let (config, now) = (config.clone(), clock.now());
     let upgrade = Upgrade { migrate: true, citus: config.citus };
-    runtime.wait_for(async move { writer::begin_session(&config, &shared, upgrade, now).await.map(drop) })
+    runtime.wait_for(async move { session::begin_writing(&config, &shared, upgrade, now).await.map(drop) })
 }
 
 /// The engine.

@@ -2,7 +2,7 @@
 //!
 //! Names are never taken back, so what was once read from the table stays true and is kept in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -76,6 +76,37 @@ impl Names {
         Ok(numbers)
     }
 
+    /// What the table says of those names that are not known.
+    pub(super) async fn look_up<'a>(
+        &self,
+        connection: &Connection,
+        wanted: impl Iterator<Item = (NameKind, &'a str)>,
+    ) -> Result<LookedUp, tokio_postgres::Error> {
+        let unknown = wanted.filter(|(kind, name)| self.known(*kind, name).is_none());
+        let unknown: BTreeSet<(i16, &str)> = unknown.map(|(kind, name)| (kind as i16, name)).collect();
+        let mut found = LookedUp::default();
+        if unknown.is_empty() {
+            return Ok(found);
+        }
+        let (kinds, names): (Vec<i16>, Vec<&str>) = unknown.into_iter().unzip();
+        let sql = "SELECT kind, name, (SELECT number FROM names n WHERE n.kind = sought.kind AND n.name = sought.name),
+                          (SELECT coalesce(max(number), 0) FROM names n WHERE n.kind = sought.kind)
+                   FROM unnest($1::int2[], $2::text[]) AS sought (kind, name)";
+        for row in connection.query(sql, &[&kinds, &names]).await? {
+            let kind: i16 = row.get(0);
+            if let Some(number) = row.get(2) {
+                found.numbers.insert((kind, row.get::<_, &str>(1).into()), number);
+            }
+            found.largest.insert(kind, row.get(3));
+        }
+        Ok(found)
+    }
+
+    /// Takes over what a transaction gave, which was committed.
+    pub(super) fn take(&self, giving: &Giving) {
+        self.keep(giving.given.iter().map(|(name, number)| (name.clone(), *number)));
+    }
+
     /// The name of a number that a row holds.
     pub(super) async fn name(
         &self,
@@ -115,54 +146,50 @@ async fn read(
     Ok(rows.iter().map(|row| ((kind as i16, row.get::<_, &str>(0).into()), row.get(1))).collect())
 }
 
-/// Numbers for names that come in one transaction. Given for good with [`Giving::commit`], after it.
-pub(super) struct Giving<'n> {
-    names: &'n Names,
+/// What the table says of names that are not known here.
+#[derive(Debug, Default)]
+pub(super) struct LookedUp {
+    numbers: HashMap<Name, i32>,
+    /// The largest number of each kind that was asked about.
+    largest: HashMap<i16, i32>,
+}
+
+/// Numbers of names in one transaction: those that are there, and new ones. Given for good with [`Names::take`], after it.
+#[derive(Debug, Default)]
+pub(super) struct Giving {
     given: HashMap<Name, i32>,
     /// The largest number of each kind, where new ones were given.
     largest: HashMap<i16, i32>,
     new: Vec<(Name, i32)>,
 }
 
-impl<'n> Giving<'n> {
-    pub(super) fn new(names: &'n Names) -> Self {
-        Self { names, given: HashMap::new(), largest: HashMap::new(), new: Vec::new() }
-    }
-
-    /// The number of a name; a new name gets the next one.
-    pub(super) async fn number(
+impl Giving {
+    /// The number of a name, which was looked up where it was not known; a new name gets the next one. `before` gives numbers in
+    /// a transaction that will be committed before this one.
+    pub(super) fn number(
         &mut self,
-        connection: &Connection,
-        kind: NameKind,
-        name: &str,
-    ) -> Result<i32, tokio_postgres::Error> {
-        if let Some(number) = self.names.known(kind, name) {
-            return Ok(number);
+        names: &Names,
+        looked_up: &LookedUp,
+        before: Option<&Self>,
+        (kind, name): (NameKind, &str),
+    ) -> i32 {
+        if let Some(number) = names.known(kind, name) {
+            return number;
         }
         let key = (kind as i16, Arc::from(name));
-        if let Some(number) = self.given.get(&key) {
-            return Ok(*number);
+        let found = [Some(&self.given), before.map(|before| &before.given), Some(&looked_up.numbers)];
+        let found = found.into_iter().flatten().find_map(|numbers| numbers.get(&key)).copied();
+        if let Some(number) = found {
+            self.given.insert(key, number);
+            return number;
         }
-        let found = read(connection, kind, &[name]).await?.pop();
-        let number = match found {
-            Some((_, number)) => number,
-            None => self.give(connection, &key).await?,
-        };
+        let largest = [Some(&self.largest), before.map(|before| &before.largest), Some(&looked_up.largest)];
+        let largest = largest.into_iter().flatten().filter_map(|of_kinds| of_kinds.get(&key.0)).max();
+        let number = largest.copied().unwrap_or(0) + 1;
+        self.largest.insert(key.0, number);
+        self.new.push((key.clone(), number));
         self.given.insert(key, number);
-        Ok(number)
-    }
-
-    async fn give(&mut self, connection: &Connection, key: &Name) -> Result<i32, tokio_postgres::Error> {
-        let largest: i32 = if let Some(largest) = self.largest.get(&key.0) {
-            *largest
-        } else {
-            let sql = "SELECT coalesce(max(number), 0) FROM names WHERE kind = $1";
-            let statement = connection.prepare(sql).await?;
-            connection.client().query_one(&statement, &[&key.0]).await?.get(0)
-        };
-        self.largest.insert(key.0, largest + 1);
-        self.new.push((key.clone(), largest + 1));
-        Ok(largest + 1)
+        number
     }
 
     /// Writes the new names.
@@ -177,9 +204,27 @@ impl<'n> Giving<'n> {
         connection.execute(sql, &[&kinds, &numbers, &names]).await?;
         Ok(())
     }
+}
 
-    /// The transaction was committed.
-    pub(super) fn commit(self) {
-        self.names.keep(self.given);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_number_over_transactions_that_follow_each_other() {
+        let names = Names::default();
+        let asked = LookedUp { numbers: HashMap::new(), largest: HashMap::from([(NameKind::Camera as i16, 7)]) };
+        let mut first = Giving::default();
+        let gate = (NameKind::Camera, "gate");
+        assert_eq!(first.number(&names, &asked, None, gate), 8);
+        assert_eq!(first.number(&names, &asked, None, gate), 8);
+        // The second was asked about before the first was written.
+        let mut second = Giving::default();
+        assert_eq!(second.number(&names, &asked, Some(&first), (NameKind::Camera, "yard")), 9);
+        assert_eq!(second.number(&names, &asked, Some(&first), gate), 8);
+        assert_eq!(second.new.len(), 1, "the first brings its own");
+        names.take(&first);
+        assert_eq!(Giving::default().number(&names, &LookedUp::default(), None, gate), 8);
+        assert_eq!(first.number(&names, &LookedUp::default(), None, (NameKind::Class, "gate")), 1);
     }
 }

@@ -1,38 +1,57 @@
 //! The plates of each day, by the keys under which they are asked for (`keys`); and patterns in the server's terms.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-use vigil_base::Timestamp;
+use tokio_postgres::types::Type;
+use vigil_base::{Event, Timestamp};
 use vigil_proto::convert::{PlateMatch, PlatePattern};
 
 use super::connect::Connection;
+use super::copy::CopyIn;
 use super::days::{day_of, start_of};
 use super::readers::Snapshot;
-use super::rows::NewRow;
 use super::values::At;
 use crate::index::keys::{MAX_PLATE_KEYS, MAX_WALKED_PLATES, PlateKey, key_ranges, plate_keys};
 
 /// Plates whose keys are made at a time when a schema is migrated.
 const MIGRATED_AT_ONCE: i32 = 10_000;
 
-/// Notes the keys of the rows' plates, where their days have them not yet.
-pub(super) async fn note_plates(connection: &Connection, rows: &[NewRow<'_>]) -> Result<(), tokio_postgres::Error> {
-    let plate = |row: &NewRow<'_>| {
-        let event = row.revision.event();
-        Some((day_of(event.begin_time.as_micros()), event.plate.as_ref()?.text.clone()))
-    };
-    let seen: BTreeSet<(i64, String)> = rows.iter().filter_map(plate).collect();
+/// A plate on the day, since 1970, on which it was read.
+pub(super) type OfDay = (i64, String);
+
+/// The columns of `plate_keys`, in the order of [`TYPES`].
+const COLUMNS: &str = "day, kind, key, plate";
+const TYPES: [Type; 4] = [Type::TIMESTAMPTZ, Type::INT2, Type::TEXT, Type::TEXT];
+
+/// The plate of an event.
+pub(super) fn of_day(event: &Event) -> Option<OfDay> {
+    Some((day_of(event.begin_time.as_micros()), event.plate.as_ref()?.text.clone()))
+}
+
+/// Those plates of events whose keys their days have already: all keys of a plate or none.
+pub(super) async fn find_noted(
+    connection: &Connection,
+    events: impl Iterator<Item = &Event>,
+) -> Result<HashSet<OfDay>, tokio_postgres::Error> {
+    let seen: BTreeSet<OfDay> = events.filter_map(of_day).collect();
     if seen.is_empty() {
-        return Ok(());
+        return Ok(HashSet::new());
     }
     let days: Vec<At> = seen.iter().map(|(day, _)| At(start_of(*day))).collect();
     let plates: Vec<&str> = seen.iter().map(|(_, plate)| plate.as_str()).collect();
-    let sql = "SELECT seen.day, seen.plate FROM unnest($1::timestamptz[], $2::text[]) AS seen (day, plate)
-               WHERE NOT EXISTS (SELECT FROM plate_keys known WHERE known.kind = $3 AND known.key = seen.plate
-                                 AND known.plate = seen.plate AND known.day = seen.day)";
-    let new = connection.query(sql, &[&days, &plates, &(PlateKey::Whole as i16)]).await?;
-    let new: Vec<(At, &str)> = new.iter().map(|row| (row.get(0), row.get(1))).collect();
-    note(connection, &new).await
+    // A value, not a join: each is looked up in the index, whatever the server thinks it knows of the table.
+    let sql = "SELECT (SELECT true FROM plate_keys known WHERE known.kind = $3 AND known.key = seen.plate
+                       AND known.plate = seen.plate AND known.day = seen.day)
+               FROM unnest($1::timestamptz[], $2::text[]) WITH ORDINALITY AS seen (day, plate, number) ORDER BY number";
+    let noted = connection.query(sql, &[&days, &plates, &(PlateKey::Whole as i16)]).await?;
+    let noted = noted.iter().map(|row| row.get::<_, Option<bool>>(0).is_some());
+    Ok(seen.into_iter().zip(noted).filter_map(|(plate, is_noted)| is_noted.then_some(plate)).collect())
+}
+
+/// Notes the keys of plates that their days do not have yet.
+pub(super) async fn note(connection: &Connection, plates: &HashSet<OfDay>) -> Result<(), tokio_postgres::Error> {
+    let plates: Vec<(At, &str)> = plates.iter().map(|(day, plate)| (At(start_of(*day)), plate.as_str())).collect();
+    copy_keys(connection, &plates).await
 }
 
 /// Notes the keys of the plates of all events.
@@ -47,26 +66,25 @@ pub(super) async fn note_all_plates(connection: &Connection) -> Result<(), tokio
             return client.batch_execute("CLOSE seen").await;
         }
         let seen: Vec<(At, &str)> = seen.iter().map(|row| (row.get(0), row.get(1))).collect();
-        note(connection, &seen).await?;
+        copy_keys(connection, &seen).await?;
     }
 }
 
-async fn note(connection: &Connection, plates: &[(At, &str)]) -> Result<(), tokio_postgres::Error> {
-    let (mut days, mut kinds, mut keys, mut of) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (day, plate) in plates {
-        for (kind, key) in plate_keys(plate) {
-            days.push(At(day.0));
-            kinds.push(kind as i16);
-            keys.push(key);
-            of.push(*plate);
-        }
-    }
-    if keys.is_empty() {
+/// Copies in the keys of plates whose days have none of theirs.
+async fn copy_keys(connection: &Connection, plates: &[(At, &str)]) -> Result<(), tokio_postgres::Error> {
+    if plates.is_empty() {
         return Ok(());
     }
-    let sql = "INSERT INTO plate_keys (day, kind, key, plate)
-               SELECT * FROM unnest($1::timestamptz[], $2::int2[], $3::text[], $4::text[]) ON CONFLICT DO NOTHING";
-    connection.execute(sql, &[&days, &kinds, &keys, &of]).await?;
+    let keys = plates.iter().flat_map(|(day, plate)| {
+        plate_keys(plate).into_iter().map(move |(kind, key)| (*day, kind as i16, key, *plate))
+    });
+    // As the table's index has them.
+    let keys: BTreeSet<(At, i16, String, &str)> = keys.collect();
+    let mut copying = CopyIn::begin(connection, "plate_keys", COLUMNS, &TYPES).await?;
+    for (day, kind, key, plate) in &keys {
+        copying.row(&[day, kind, key, plate]).await?;
+    }
+    copying.finish().await?;
     Ok(())
 }
 

@@ -3,10 +3,10 @@
 use uuid::Uuid;
 use vigil_base::Timestamp;
 
-use super::apply::{ALL_CAMERAS, CountChanges, HourlyKey, NO_ZONE};
 use super::connect::Connection;
 use super::days::{self, day_of, start_of};
 use super::failure::Failure;
+use super::hourly::{ALL_CAMERAS, CountChanges, HourlyKey, NO_ZONE};
 use super::plates::forget_strays;
 use super::values::At;
 use super::writer::Changing;

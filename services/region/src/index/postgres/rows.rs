@@ -1,15 +1,14 @@
-//! Rows of `events`: how they go in, by binary COPY, and how they come out.
+//! Rows of `events`: how they go in and how they come out.
 
-use futures::pin_mut;
+use bytes::Bytes;
 use prost::Message;
 use tokio_postgres::Row;
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 use vigil_base::{Event, GeoPoint, Timestamp};
 use vigil_proto::v1;
 
-use super::connect::Connection;
+use super::copy::CopyIn;
 use super::failure::{Failure, damaged};
 use super::values::At;
 use crate::index::keys::{Key, colours_of, kind_number, span_of};
@@ -19,7 +18,7 @@ use crate::index::{CommitSeq, NewRevision};
 /// The columns, in the order of [`TYPES`].
 pub(super) const COLUMNS: &str = "camera, begin_time, event_id, revision, commit_seq, receive_time, end_time, span, kind, \
      class, edge, confidence, colours, latitude, longitude, plate, thumbnail_revision, rule, zone, event, jpeg";
-const TYPES: [Type; 21] = [
+pub(super) const TYPES: [Type; 21] = [
     Type::INT4,
     Type::TIMESTAMPTZ,
     Type::UUID,
@@ -55,60 +54,51 @@ pub(super) struct Numbers {
 
 /// A row that is to be written.
 #[derive(Debug)]
-pub(super) struct NewRow<'r> {
-    pub(super) revision: &'r NewRevision,
+pub(super) struct NewRow {
+    pub(super) revision: NewRevision,
     pub(super) numbers: Numbers,
     pub(super) seq: CommitSeq,
     /// None: the one that is there stays.
-    pub(super) jpeg: Option<&'r [u8]>,
+    pub(super) jpeg: Option<Bytes>,
     pub(super) thumbnail_revision: u32,
     /// Whether nothing of the event is stored yet.
     pub(super) is_new: bool,
 }
 
-/// Copies rows into a table with the columns of `events`; returns how many.
-pub(super) async fn copy_in<'r>(
-    connection: &Connection,
-    table: &str,
-    rows: impl Iterator<Item = &'r NewRow<'r>>,
+/// Writes a row into a COPY of [`COLUMNS`].
+pub(super) async fn copy_row(
+    copying: &mut CopyIn,
+    row: &NewRow,
     received: Timestamp,
-) -> Result<u64, tokio_postgres::Error> {
-    let statement = connection.prepare(&format!("COPY {table} ({COLUMNS}) FROM STDIN (FORMAT binary)")).await?;
-    let sink = connection.client().copy_in(&statement).await?;
-    let writer = BinaryCopyInWriter::new(sink, &TYPES);
-    pin_mut!(writer);
-    let received = At(received);
-    for NewRow { revision, numbers, seq, jpeg, thumbnail_revision, .. } in rows {
-        let event: &Event = revision.event();
-        let location = event.location;
-        writer
-            .as_mut()
-            .write(&[
-                &numbers.camera,
-                &At(event.begin_time),
-                &Uuid::from_bytes(*event.id.as_bytes()),
-                &i64::from(event.revision),
-                &(seq.0 as i64),
-                &received,
-                &At(event.end_time),
-                &(span_of(event.end_time.as_micros() - event.begin_time.as_micros()) as i16),
-                &(kind_number(event.kind()) as i16),
-                &numbers.class,
-                &numbers.edge,
-                &event.confidence,
-                &(colours_of(event) as i32),
-                &location.map(|at| at.latitude),
-                &location.map(|at| at.longitude),
-                &event.plate.as_ref().map(|plate| plate.text.as_str()),
-                &i64::from(*thumbnail_revision),
-                &numbers.rule,
-                &numbers.zone,
-                &&revision.payload[..],
-                jpeg,
-            ])
-            .await?;
-    }
-    writer.finish().await
+) -> Result<(), tokio_postgres::Error> {
+    let NewRow { revision, numbers, seq, jpeg, thumbnail_revision, .. } = row;
+    let event: &Event = revision.event();
+    let location = event.location;
+    copying
+        .row(&[
+            &numbers.camera,
+            &At(event.begin_time),
+            &Uuid::from_bytes(*event.id.as_bytes()),
+            &i64::from(event.revision),
+            &(seq.0 as i64),
+            &At(received),
+            &At(event.end_time),
+            &(span_of(event.end_time.as_micros() - event.begin_time.as_micros()) as i16),
+            &(kind_number(event.kind()) as i16),
+            &numbers.class,
+            &numbers.edge,
+            &event.confidence,
+            &(colours_of(event) as i32),
+            &location.map(|at| at.latitude),
+            &location.map(|at| at.longitude),
+            &event.plate.as_ref().map(|plate| plate.text.as_str()),
+            &i64::from(*thumbnail_revision),
+            &numbers.rule,
+            &numbers.zone,
+            &&revision.payload[..],
+            &jpeg.as_deref(),
+        ])
+        .await
 }
 
 /// What a walk or the feed reads of an event, and the event itself where it matches.

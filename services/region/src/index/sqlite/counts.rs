@@ -71,17 +71,12 @@ impl Counting<'_> {
     /// Adds the events of one slice.
     fn add_slice(&mut self, session: &Session) -> Result<(), ReadError> {
         let (from_us, until_us) = (self.conditions.from_us, self.conditions.until_us.unwrap_or(i64::MAX));
-        match from_us.map(|from_us| whole_hours(from_us, until_us)) {
-            Some(hours) if self.conditions.are_counted_hourly() && !hours.is_empty() => {
+        match from_us.map(|from_us| (from_us, whole_hours(from_us, until_us))) {
+            Some((from_us, hours)) if self.conditions.are_counted_hourly() && !hours.is_empty() => {
                 self.add_hours(session, &hours)?;
                 self.add_begun(session, hours.end * HOUR_US..until_us)?;
-                match from_us {
-                    Some(from_us) => {
-                        self.add_begun(session, from_us..hours.start * HOUR_US)?;
-                        self.add_walk(session, Some(from_us), Key::before(from_us), None)
-                    }
-                    None => self.add_walk(session, None, Key::before(hours.start * HOUR_US), None),
-                }
+                self.add_begun(session, from_us..hours.start * HOUR_US)?;
+                self.add_walk(session, Some(from_us), Key::before(from_us), None)
             }
             _ => self.add_walk(session, from_us, Key::before(until_us), None),
         }
