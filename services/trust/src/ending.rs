@@ -42,7 +42,7 @@ pub enum Over {
     Refused {
         /// The peer.
         who: Identity,
-        /// Why not, as "was revoked".
+        /// Why not, as "was revoked: have another issued".
         problem: String,
     },
 }
@@ -184,7 +184,7 @@ pub(crate) fn refusal(error: &rustls::Error) -> String {
         Error::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature) => {
             "was not signed by an authority of ours"
         }
-        Error::InvalidCertificate(Fault::Revoked) => "was revoked",
+        Error::InvalidCertificate(Fault::Revoked) => "was revoked: have another issued",
         Error::InvalidCertificate(_) => "is not one that may call",
         other => return other.to_string(),
     };
