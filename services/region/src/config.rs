@@ -316,7 +316,7 @@ fn check_slice(slice: Duration, retention: Duration) -> Option<String> {
 
 /// As it would be written in the file.
 fn humantime(duration: Duration) -> String {
-    humantime_serde::re::humantime::format_duration(duration).to_string()
+    humantime::format_duration(duration).to_string()
 }
 
 /// What is wrong in `[enrolment]`, with its key.

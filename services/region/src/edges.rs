@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use vigil_base::{EdgeId, SharedClock, Timestamp};
 use vigil_proto::convert::time_to_wire;
@@ -13,6 +14,7 @@ use vigil_serve::{ErrorCode, ServiceError};
 
 use crate::index::{EdgeRecord, Index, Result};
 use crate::replica;
+use crate::retention::EdgesTime;
 use crate::telemetry::Telemetry;
 
 /// An edge that stays connected is written down this often, so that a region that dies knows roughly since when it
@@ -60,6 +62,8 @@ struct EdgeState {
 struct Session {
     number: u64,
     ended: CancellationToken,
+    /// The time by the edge's clock, and when (monotonic) it said so.
+    told_time: Option<(Timestamp, Duration)>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +80,8 @@ pub(crate) struct Edges {
     clock: SharedClock,
     /// They connect to another process, which writes down how they are.
     is_replica: bool,
+    /// Told of each connection whose edge has said for the first time what time it is.
+    has_told_time: Notify,
 }
 
 impl Edges {
@@ -86,7 +92,8 @@ impl Edges {
         clock: SharedClock,
         is_replica: bool,
     ) -> Result<Arc<Self>> {
-        let edges = Self { states: Mutex::default(), index, max_connected, clock, is_replica };
+        let has_told_time = Notify::new();
+        let edges = Self { states: Mutex::default(), index, max_connected, clock, is_replica, has_told_time };
         edges.read_again().await?;
         Ok(Arc::new(edges))
     }
@@ -150,7 +157,7 @@ impl Edges {
             last_seen: now,
             complete_until,
         };
-        let session = Session { number, ended: ended.clone() };
+        let session = Session { number, ended: ended.clone(), told_time: None };
         let state = EdgeState { saved: now, session: Some(session), ..EdgeState::offline(record.clone()) };
         if let Some(Session { ended, .. }) = states.edges.insert(edge.clone(), state).and_then(|old| old.session) {
             ended.cancel();
@@ -173,6 +180,21 @@ impl Edges {
             complete_until: least.filter(|_| !untold),
             edges_offline: u32::try_from(offline.len()).unwrap_or(u32::MAX),
         }
+    }
+
+    /// What time it is by the clocks of the connected edges; none where no edge has said.
+    pub(crate) fn time(&self) -> Option<EdgesTime> {
+        let monotonic = self.clock.monotonic();
+        let states = self.states.lock();
+        let told = states.edges.values().filter_map(|state| state.session.as_ref()?.told_time);
+        let mut times: Vec<Timestamp> = told.map(|(time, at)| time + monotonic.saturating_sub(at)).collect();
+        let middle = times.len() / 2;
+        (!times.is_empty()).then(|| EdgesTime { median: *times.select_nth_unstable(middle).1, edges: times.len() })
+    }
+
+    /// Waits until an edge that has connected says what time it is; for one who waits.
+    pub(crate) async fn time_is_told(&self) {
+        self.has_told_time.notified().await;
     }
 
     /// Every edge, in order of its id.
@@ -241,7 +263,7 @@ impl EdgeSession {
 
     /// Notes what the edge said of itself, and now and then writes it down.
     pub(crate) async fn heartbeat(&self, heartbeat: Heartbeat) {
-        let now = self.edges.clock.now();
+        let (now, at) = (self.edges.clock.now(), self.edges.clock.monotonic());
         let to_save = self.change(|state| {
             state.record.last_seen = now;
             // A clock that is ahead must not claim events that are not made yet.
@@ -249,6 +271,11 @@ impl EdgeSession {
             state.backlog = heartbeat.backlog;
             state.clock_offset_ms = (heartbeat.edge_time.as_micros() - now.as_micros()) / 1_000;
             state.cameras = heartbeat.cameras;
+            if let Some(session) = &mut state.session
+                && session.told_time.replace((heartbeat.edge_time, at)).is_none()
+            {
+                self.edges.has_told_time.notify_one();
+            }
             let is_due = now.since(state.saved) >= SAVE_EVERY || now < state.saved;
             is_due.then(|| {
                 state.saved = now;

@@ -97,6 +97,7 @@ index_suite!(
     a_sought_moment_is_right_before_the_first_commit_received_since,
     retention_removes_what_is_old_and_says_so_to_the_feed,
     retention_does_not_spare_events_of_a_camera_whose_clock_is_ahead,
+    events_received_by_a_clock_that_was_behind_are_kept_by_their_begin,
     counts_follow_events_as_they_grow_change_and_go,
     a_camera_is_replaced_only_by_who_has_read_it,
     an_announcement_does_not_overrule_an_operator,

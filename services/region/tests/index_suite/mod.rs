@@ -8,6 +8,7 @@ mod insight;
 mod lineage;
 mod migrated;
 mod model;
+mod retention;
 mod seek;
 
 use std::sync::Arc;
@@ -38,6 +39,11 @@ pub use insight::{
 pub use lineage::{a_place_in_the_feed_survives_restarts, after_a_restore_a_reader_is_put_back_to_the_backup};
 pub use migrated::an_index_of_the_version_before_is_taken_to_this_one;
 pub use model::searches_and_counts_agree_with_the_model;
+pub use retention::{
+    events_received_by_a_clock_that_was_behind_are_kept_by_their_begin,
+    retention_does_not_spare_events_of_a_camera_whose_clock_is_ahead,
+    retention_removes_what_is_old_and_says_so_to_the_feed,
+};
 pub use seek::{
     a_reader_that_seeks_a_moment_gets_what_was_received_from_it_on,
     a_reader_that_seeks_a_moment_is_told_what_retention_removed,
@@ -351,43 +357,6 @@ pub async fn the_newest_commit_is_seen_by_whoever_waits(engine: &dyn Engine) {
     latest.changed().await.unwrap();
     assert_eq!(*latest.borrow(), CommitSeq(1));
     assert_eq!(feed(&*index, CommitSeq(0)).await.items.len(), 1);
-}
-
-pub async fn retention_removes_what_is_old_and_says_so_to_the_feed(engine: &dyn Engine) {
-    let clock = clock();
-    let index = engine.open(clock.clone());
-    let old = event(secs(0));
-    store_with(&*index, old.clone(), jpeg(1, 100)).await;
-    store_all(&*index, (1..4).map(|i| event(secs(i)))).await;
-    let young = event(slice_start(engine, 2));
-    clock.advance(engine.slice() * 2);
-    let received = vigil_base::Clock::now(&*clock);
-    store(&*index, young.clone()).await;
-    let too_early = Timestamp::from_micros(slice_start(engine, 1).as_micros() - 1);
-    assert_eq!(index.purge(too_early).await.unwrap(), 0, "an event of that slice may be younger");
-    assert_eq!(index.purge(slice_start(engine, 1)).await.unwrap(), 4);
-    assert_eq!(index.purge(slice_start(engine, 1)).await.unwrap(), 0);
-    assert_eq!(index.event(old.id).await.unwrap(), None);
-    assert_eq!(index.thumbnail(old.id).await.unwrap(), None);
-    assert_eq!(ids(&find(&*index, Filter::default()).await), [young.id.to_string()]);
-    let stats = index.stats().await.unwrap();
-    assert_eq!((stats.events, stats.oldest_begin), (1, Some(young.begin_time)));
-    assert_eq!(feed(&*index, CommitSeq(4)).await.purged_through, CommitSeq(4));
-    drop(index);
-    let page = feed(&*open(engine), CommitSeq(0)).await;
-    assert_eq!((page.purged_through, page.items.len()), (CommitSeq(4), 1));
-    assert_eq!(page.resumes_at, Some(received));
-}
-
-pub async fn retention_does_not_spare_events_of_a_camera_whose_clock_is_ahead(engine: &dyn Engine) {
-    let clock = clock();
-    let index = engine.open(clock.clone());
-    store(&*index, event(at(Duration::from_hours(100_000)))).await;
-    clock.advance(Duration::from_hours(48));
-    store(&*index, event(at(Duration::from_hours(49)))).await;
-    assert_eq!(index.purge(at(Duration::from_hours(25))).await.unwrap(), 1);
-    assert_eq!(index.purge(at(Duration::from_hours(25))).await.unwrap(), 0);
-    assert_eq!(find(&*index, Filter::default()).await.len(), 1);
 }
 
 pub async fn counts_follow_events_as_they_grow_change_and_go(engine: &dyn Engine) {

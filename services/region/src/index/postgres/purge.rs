@@ -26,8 +26,9 @@ pub(super) struct Purged {
 }
 
 /// Drops the oldest day with events that is wholly older than `older_than`, and empty ones before it. Where there is none,
-/// removes some of the events that lie in no day's partition, and began or were last received before it: a camera whose clock is
-/// years ahead does not keep its events for years.
+/// removes some of the events that lie in no day's partition and began before it, or were last received before it and have yet to
+/// begin: a camera whose clock is years ahead does not keep its events for years. That one was received long ago alone says
+/// nothing: the region's clock may have been wrong then.
 pub(super) async fn purge(changing: Changing, older_than: Timestamp) -> Result<Purged, Failure> {
     let connection = &changing.connection;
     let mut days = Vec::new();
@@ -39,8 +40,8 @@ pub(super) async fn purge(changing: Changing, older_than: Timestamp) -> Result<P
         }
     }
     let sql = "SELECT camera, begin_time, event_id, class, kind, commit_seq, receive_time, zone FROM events_other
-               WHERE begin_time < $1 OR receive_time < $1 LIMIT $2";
-    let rows = Removed::read(connection.query(sql, &[&At(older_than), &STEP_EVENTS]).await?);
+               WHERE begin_time < $1 OR (receive_time < $1 AND begin_time > $2) LIMIT $3";
+    let rows = Removed::read(connection.query(sql, &[&At(older_than), &At(changing.now), &STEP_EVENTS]).await?);
     remove(connection, &rows).await?;
     let last = rows.iter().max_by_key(|row| row.commit).map(|row| (row.commit, row.received));
     let events = rows.len() as u64;

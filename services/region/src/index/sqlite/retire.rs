@@ -10,7 +10,7 @@ use vigil_base::Timestamp;
 use super::catalogue;
 use super::feed::last_seq_of;
 use super::folder::{keep_reserve, remove_database, sync};
-use super::schema::{meta_number, set_meta_number};
+use super::schema::{meta_number, open_slice_reader, set_meta_number};
 use super::seek::forget_steps;
 use super::slices::{Slice, SliceKind};
 use super::writer::WriterState;
@@ -43,7 +43,8 @@ impl WriterState {
         }
         loop {
             let list = self.opened.slices.list();
-            let old = list.all().filter(|slice| is_too_old(slice, older_than.as_micros()));
+            let (older_than, now) = (older_than.as_micros(), self.now().as_micros());
+            let old = list.all().filter(|slice| is_too_old(slice, older_than, now));
             let Some(slice) = old.min_by_key(|slice| (slice.from_us, slice.number)) else { return Ok(0) };
             self.remove(slice)?;
             let events = slice.summary().events;
@@ -94,14 +95,26 @@ impl WriterState {
     }
 }
 
-/// Whether every event of a slice began, or was last received, before `older_than_us`.
-fn is_too_old(slice: &Slice, older_than_us: i64) -> bool {
+/// Whether every event of a slice began before `older_than_us`, or is of a camera whose clock is so far ahead that it has yet to
+/// begin, and was last received before it. That it was received long ago alone says nothing: the region's clock may have been
+/// wrong then.
+fn is_too_old(slice: &Slice, older_than_us: i64, now_us: i64) -> bool {
     let summary = slice.state.read().summary.filter(|summary| summary.events > 0);
     let is_over = slice.until_us <= older_than_us;
-    match summary {
-        Some(summary) => (slice.kind == SliceKind::Dated && is_over) || summary.newest_receive_us < older_than_us,
-        None => is_over,
+    let Some(summary) = summary else { return is_over };
+    let is_received_long_ago = summary.newest_receive_us < older_than_us;
+    match slice.kind {
+        SliceKind::Dated => is_over || (is_received_long_ago && slice.from_us > now_us),
+        SliceKind::Stray => is_received_long_ago && !has_begun_within(slice, older_than_us, now_us),
     }
+}
+
+/// Whether an event of a slice began between these times; one that cannot be read holds none.
+fn has_begun_within(slice: &Slice, from_us: i64, until_us: i64) -> bool {
+    let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE begin_us BETWEEN ?1 AND ?2)";
+    let found =
+        open_slice_reader(&slice.path).and_then(|file| file.query_row(sql, [from_us, until_us], |row| row.get(0)));
+    found.unwrap_or(false)
 }
 
 #[cfg(test)]
