@@ -30,6 +30,15 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// How many events a backup holds: more than were waited for, by what came until the region had ended.
+async fn events_of(folder: &Path, backup: &Path) -> u64 {
+    let copy = folder.join("copy");
+    copy_folder(backup, &copy.join("north/data"));
+    let address = free_address();
+    let _region = common::region(&copy, "north", address);
+    status_until(&common::connect(address).await, "the backup's events", |status| Some(status.events)).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_after_the_backup_comes_back_from_the_edge_whoever_is_killed_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
@@ -42,16 +51,17 @@ async fn what_was_acknowledged_after_the_backup_comes_back_from_the_edge_whoever
     take_ids(&lines, BEFORE, &mut told);
     let channel = common::connect(address).await;
     let holds = |least: u64| move |status: &v1::RegionStatus| (status.events >= least).then_some(status.events);
-    let before = status_until(&channel, "the first events", holds(BEFORE as u64)).await;
+    status_until(&channel, "the first events", holds(BEFORE as u64)).await;
     assert!(region.terminate().success());
     copy_folder(&data, &backup);
+    let before = events_of(folder.path(), &backup).await;
 
     let region = common::region(folder.path(), "north", address);
     take_ids(&lines, AFTER, &mut told);
     let channel = common::connect(address).await;
     status_until(&channel, "the next events", holds(before + AFTER as u64)).await;
     let mut reader = Reader::default();
-    reader.read_until(channel, |seen| seen.len() >= BEFORE + AFTER / 2).await;
+    reader.read_until(channel, |seen| seen.len() as u64 >= before + AFTER as u64 / 2).await;
     region.kill();
 
     // The disk is gone.
