@@ -23,6 +23,12 @@ pub(super) async fn is_available(connection: &Connection) -> Result<bool, tokio_
     Ok(connection.client().query_one(IS_AVAILABLE, &[]).await?.get(0))
 }
 
+/// Whether the database has loaded it, so that tables may be spread.
+pub(super) async fn is_used(connection: &Connection) -> Result<bool, tokio_postgres::Error> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')";
+    Ok(connection.client().query_one(sql, &[]).await?.get(0))
+}
+
 /// Spreads empty tables, in the transaction of the migration that made them.
 pub(super) async fn distribute(connection: &Connection) -> Result<(), tokio_postgres::Error> {
     connection.client().batch_execute(&statements().join(";\n")).await

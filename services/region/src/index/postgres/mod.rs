@@ -70,6 +70,7 @@ mod failure;
 mod feed;
 mod group;
 mod hourly;
+mod lanes;
 mod lookup;
 mod names;
 mod plates;
@@ -90,6 +91,7 @@ mod walk;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -108,7 +110,7 @@ pub use self::config::{
 };
 pub use self::scan::scan;
 
-use self::connect::Server;
+use self::connect::{Connection, Server};
 use self::days::Days;
 use self::names::Names;
 use self::readers::Readers;
@@ -131,6 +133,8 @@ struct Shared {
     server: Server,
     days: Days,
     names: Names,
+    /// Whether the database may spread its tables over other servers (Citus).
+    is_spread: AtomicBool,
     /// Why a replica's questions are not answered now.
     unfit: Mutex<Option<IndexError>>,
 }
@@ -138,7 +142,18 @@ struct Shared {
 impl Shared {
     fn new(config: &PostgresConfig) -> Result<Arc<Self>> {
         let server = Server::new(config)?;
-        Ok(Arc::new(Self { server, days: Days::default(), names: Names::default(), unfit: Mutex::default() }))
+        let (days, names) = (Days::default(), Names::default());
+        Ok(Arc::new(Self { server, days, names, is_spread: AtomicBool::default(), unfit: Mutex::default() }))
+    }
+
+    /// Learns how the tables lie.
+    async fn load(&self, connection: &Connection) -> std::result::Result<(), tokio_postgres::Error> {
+        self.is_spread.store(citus::is_used(connection).await?, Ordering::Relaxed);
+        self.days.load(connection).await
+    }
+
+    fn is_spread(&self) -> bool {
+        self.is_spread.load(Ordering::Relaxed)
     }
 }
 

@@ -80,7 +80,7 @@ async fn begin(shared: &Shared, region: &RegionId) -> Result<(Connection, Opened
     let connection = shared.server.connect().await?;
     let opening = async {
         let opened = schema::check(&connection, region).await?;
-        shared.days.load(&connection).await?;
+        shared.load(&connection).await?;
         Ok((opened, starts::read(&connection).await?))
     };
     let (opened, lineage) = opening.await.map_err(|failure: Failure| failure.told(shared.server.name(), "open"))?;

@@ -113,6 +113,9 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// How many columns it is read from.
+    pub(super) const COLUMN_COUNT: usize = 8;
+
     /// The columns of [`Self::read`], with the event where the SQL condition `matches` holds.
     pub(super) fn columns(matches: &str) -> String {
         format!(

@@ -82,7 +82,7 @@ pub(super) async fn begin_writing(
     let prepared = async {
         connection.client().batch_execute(DURABLE).await?;
         connection.client().batch_execute(MAKE_STAGING).await?;
-        shared.days.load(&connection).await?;
+        shared.load(&connection).await?;
         make_days(&connection, shared, now).await
     };
     prepared.await.map_err(|e| index_error(index, "open", e))?;
