@@ -18,6 +18,7 @@ use crate::edges::Edges;
 use crate::error::from_index;
 use crate::guard::{Guard, Pass, Question};
 use crate::index::IndexError;
+use crate::retention::Horizon;
 use crate::telemetry::Telemetry;
 use crate::tokens::Tokens;
 
@@ -30,7 +31,8 @@ const INDEX: &str = "index";
 pub(crate) struct Context {
     pub(crate) region: RegionId,
     pub(crate) limits: Limits,
-    pub(crate) retention: Duration,
+    /// How far back it keeps what it has.
+    pub(crate) horizon: Horizon,
     /// Before the index, which nobody else reaches.
     pub(crate) guard: Guard,
     /// Another process is the region: this one only answers questions.

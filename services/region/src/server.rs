@@ -32,6 +32,7 @@ use crate::index::{Index, IndexError};
 use crate::ingest::IngestService;
 use crate::insight::InsightService;
 use crate::query::QueryService;
+use crate::retention::Horizon;
 use crate::status::{SOFTWARE_VERSION, StatusService};
 use crate::stream::StreamService;
 use crate::telemetry::Telemetry;
@@ -109,16 +110,10 @@ impl RegionServer {
         let ops_address = ops.map_err(ops_error)?;
         let (fatal_sender, fatal) = watch::channel(None);
         let context = Arc::new(Context {
-            tokens: Tokens::new(
-                key.clone(),
-                config.region_id.clone(),
-                index.index_id(),
-                config.retention,
-                Arc::clone(&clock),
-            ),
+            tokens: Tokens::new(key.clone(), config.region_id.clone(), index.index_id(), Arc::clone(&clock)),
             telemetry: Telemetry::new(&config.region_id),
             limits: config.limits.clone(),
-            retention: config.retention,
+            horizon: Horizon::new(config.retention),
             region: config.region_id.clone(),
             guard,
             is_replica,

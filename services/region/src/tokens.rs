@@ -6,15 +6,12 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use vigil_base::{CameraId, RegionId, SharedClock, Timestamp};
 use vigil_proto::convert::{Filter, filter_to_wire};
-use vigil_serve::{ErrorCode, ServiceError, TokenError, TokenKey};
+use vigil_serve::{AGELESS, ErrorCode, ServiceError, TokenError, TokenKey};
 
 use crate::index::{CommitSeq, Lineage, Locator, Position};
 
 /// A search that was left for longer starts again.
 const PAGE_MAX_AGE: Duration = Duration::from_hours(24);
-/// A cursor is good for this long after all it points at was removed by retention: its holder learns of the gap instead
-/// of an error.
-const CURSOR_EXTRA_AGE: Duration = Duration::from_hours(30 * 24);
 
 const SEARCH_PAGE: &str = "region.search.page";
 const CAMERA_PAGE: &str = "region.cameras.page";
@@ -84,19 +81,12 @@ pub(crate) struct Tokens {
     key: TokenKey,
     region: RegionId,
     index: uuid::Uuid,
-    cursor_max_age: Duration,
     clock: SharedClock,
 }
 
 impl Tokens {
-    pub(crate) fn new(
-        key: TokenKey,
-        region: RegionId,
-        index: uuid::Uuid,
-        retention: Duration,
-        clock: SharedClock,
-    ) -> Self {
-        Self { key, region, index, cursor_max_age: retention + CURSOR_EXTRA_AGE, clock }
+    pub(crate) fn new(key: TokenKey, region: RegionId, index: uuid::Uuid, clock: SharedClock) -> Self {
+        Self { key, region, index, clock }
     }
 
     /// Where a search goes on.
@@ -153,7 +143,7 @@ impl Tokens {
         self.key.seal(CURSOR, &token, self.clock.now())
     }
 
-    /// The place of a cursor. One that was given after the backup to which the index was put back stands where the two
+    /// The place of a cursor, however old: of what was removed since, its holder learns as of a gap. One that was given after the backup to which the index was put back stands where the two
     /// parted; one of which nothing is known any more is refused. `latest` is the newest commit.
     pub(crate) fn open_cursor(
         &self,
@@ -163,7 +153,7 @@ impl Tokens {
         lineage: &Lineage,
     ) -> Result<Resumed, ServiceError> {
         const FIELD: &str = "cursor";
-        let opened: CursorToken = self.open(FIELD, CURSOR, token, self.cursor_max_age)?;
+        let opened: CursorToken = self.open(FIELD, CURSOR, token, AGELESS)?;
         self.check_region(FIELD, &opened.region)?;
         check_filter(FIELD, &opened.filter, filter)?;
         let read = CommitSeq(opened.commit_seq);
@@ -220,7 +210,7 @@ mod tests {
 
     fn tokens(region: &str, index: uuid::Uuid, clock: &Arc<SimClock>, key: &TokenKey) -> Tokens {
         let region = RegionId::new(region).unwrap();
-        Tokens::new(key.clone(), region, index, Duration::from_hours(24), clock.clone())
+        Tokens::new(key.clone(), region, index, clock.clone())
     }
 
     #[test]
@@ -254,6 +244,8 @@ mod tests {
         let before = Lineage::new(vec![first]);
         let cursor = north.cursor(&any, CommitSeq(9), &before);
         let resumed = |after, is_set_back| Resumed { after: CommitSeq(after), is_set_back };
+        // Made while the region's clock was decades behind, or read while it is ahead: the place is the same.
+        clock.advance(Duration::from_hours(400_000));
         assert_eq!(north.open_cursor(&cursor, &any, CommitSeq(9), &before).unwrap(), resumed(9, false));
         let restored = Lineage::new(vec![first, Start::new(CommitSeq(5))]);
         assert_eq!(north.open_cursor(&cursor, &any, CommitSeq(20), &restored).unwrap(), resumed(5, true));

@@ -43,6 +43,6 @@ pub use health::{HealthBoard, Problem};
 pub use reload::Reloads;
 pub use requester::Requester;
 pub use surroundings::{Surroundings, Threads};
-pub use token::{TokenError, TokenKey};
+pub use token::{AGELESS, TokenError, TokenKey};
 pub use vigil_signin::CameraScope;
 pub use vigil_trust::person::Role;

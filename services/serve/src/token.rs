@@ -78,6 +78,10 @@ pub enum KeyError {
     },
 }
 
+/// Of a token that does not get old. What points at a place for whoever comes back to it must not: a server whose clock was wrong
+/// when it gave it, or is now, would turn its holder away.
+pub const AGELESS: Duration = Duration::MAX;
+
 impl TokenKey {
     /// A new random key.
     pub fn random() -> Self {

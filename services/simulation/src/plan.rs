@@ -20,8 +20,9 @@ const STORM_S: std::ops::Range<u64> = 50..90;
 const MAX_LULL_MS: u64 = 5_000;
 /// How long one fault lasts.
 const FAULT_MS: std::ops::Range<u64> = 300..22_000;
-/// How wrong a region's clock is set, at most: half a day, either way.
+/// How wrong a region's clock is set, at most: half a day, either way, as a person mistypes it; or years, as a dead battery.
 const WRONG_CLOCK_S: i64 = 12 * 3_600;
+const DEAD_CLOCK_S: i64 = 20 * 365 * 24 * 3_600;
 /// How wrong an edge's clock is all along, at most.
 const WRONG_EDGE_S: i64 = 30;
 /// How long a message takes on a slow link, at most.
@@ -153,7 +154,8 @@ impl Plan {
                 (lasts, Action::Restore { region, down }),
             ],
             10..=11 => {
-                let wrong_by_s = rng.random_range(-WRONG_CLOCK_S..=WRONG_CLOCK_S);
+                let most = if rng.random_bool(0.5) { WRONG_CLOCK_S } else { DEAD_CLOCK_S };
+                let wrong_by_s = rng.random_range(-most..=most);
                 vec![
                     (Duration::ZERO, Action::SetClock { region: region.clone(), wrong_by_s }),
                     (lasts, Action::SetClock { region, wrong_by_s: 0 }),

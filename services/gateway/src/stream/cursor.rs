@@ -11,14 +11,12 @@ use prost::{Message, Oneof};
 use vigil_base::{RegionId, Timestamp};
 use vigil_proto::convert::{Filter, time_to_wire};
 use vigil_proto::v1;
-use vigil_serve::{ServiceError, TokenKey};
+use vigil_serve::{AGELESS, ServiceError, TokenKey};
 
 use crate::tokens::{self, fingerprint};
 
 const PURPOSE: &str = "gateway.stream";
 const FIELD: &str = "cursor";
-/// A subscriber may stay away for a year; what a region no longer holds, it says itself.
-const MAX_CURSOR_AGE: Duration = Duration::from_hours(366 * 24);
 /// How far clocks of gateway and region may differ where a stream begins at a moment. A subscriber gets this much of the
 /// past again when a region could not be reached at the start; better than losing as much.
 const CLOCK_SLACK: Duration = Duration::from_mins(1);
@@ -86,9 +84,10 @@ impl Places {
         Self { regions: Vec::new(), filter: fingerprint(filter) }
     }
 
-    /// The places that a cursor of this gateway, or of one with its key, carries for this filter.
+    /// The places that a cursor of this gateway, or of one with its key, carries for this filter. What a region no longer holds, it
+    /// says itself.
     pub(super) fn open(cursor: &str, filter: &Filter, key: &TokenKey, now: Timestamp) -> Result<Self, ServiceError> {
-        let mut places: Self = tokens::open(key, PURPOSE, FIELD, cursor, MAX_CURSOR_AGE, now)?;
+        let mut places: Self = tokens::open(key, PURPOSE, FIELD, cursor, AGELESS, now)?;
         if places.filter != fingerprint(filter) {
             let problem = "belongs to another filter: repeat the filter it was given for, or start without it";
             return Err(tokens::refused(FIELD, problem));

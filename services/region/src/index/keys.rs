@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Duration;
 
 use vigil_base::event::{Colour, Event, EventKind};
 use vigil_base::{RuleKind, Timestamp};
@@ -88,6 +89,8 @@ pub(crate) fn colours_of(event: &Event) -> i64 {
     colour_bits(event.attributes.colours.iter().map(|told| told.colour))
 }
 
+/// What begins further ahead of now is of a camera or an edge whose clock is wrong: those of others differ by less.
+pub(crate) const AHEAD: Duration = Duration::from_hours(24);
 /// Length of the first span: most events of a street are shorter.
 pub(crate) const FIRST_SPAN_US: i64 = 60_000_000;
 /// Each span is this many times as long as the one before.

@@ -99,9 +99,9 @@ pub trait CommitFeed: Send + Sync {
 #[async_trait]
 pub trait Retention: Send + Sync {
     /// Removes one slice of time of which every event began before `older_than`, or every event was last received before
-    /// it and has yet to begin (a camera whose clock is years ahead does not keep its events for years; what has begun since
-    /// goes by that, since the region's clock may have been wrong when it was received); returns how many events went, and 0
-    /// when there is no such slice. An event so stays for at most the length of a slice after its time.
+    /// it and begins more than a day from now (a camera whose clock is years ahead does not keep its events for years; all others
+    /// go by their begin, since the region's clock may have been wrong when it received them); returns how many events went, and
+    /// 0 when there is no such slice. An event so stays for at most the length of a slice after its time.
     async fn purge(&self, older_than: Timestamp) -> Result<u64>;
 }
 

@@ -41,7 +41,8 @@ pub(super) fn checked_marks(marks: &[v1::AcknowledgedMark]) -> Result<Vec<Mark>,
 /// # Errors
 /// The index cannot be asked.
 pub(super) async fn lost(context: &Context, edge: &EdgeId, marks: &[Mark]) -> Result<u32, ServiceError> {
-    let kept_since = context.clock.now() - context.retention;
+    let kept_since = context.horizon.kept_since(context).await;
+    let kept_since = kept_since.map_err(|e| context.failure("looking how far back the index reaches", &e))?;
     let mut lost = 0;
     for mark in marks {
         // What retention may have removed tells nothing; and before it there is nothing to send again.

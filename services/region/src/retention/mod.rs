@@ -6,6 +6,7 @@ mod time;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use vigil_base::Timestamp;
 
@@ -13,8 +14,8 @@ use crate::appearance;
 use crate::context::Context;
 use crate::index::IndexError;
 
-use time::BelievedTime;
 pub(crate) use time::EdgesTime;
+use time::{Believed, BelievedTime};
 
 /// On the health board.
 const RETENTION: &str = "retention";
@@ -23,10 +24,40 @@ const EVERY: Duration = Duration::from_hours(1);
 /// When it is tried again after a failure, and while the clock is not believed.
 const RETRY: Duration = Duration::from_mins(1);
 
+/// How far back a region keeps what it has.
+pub(crate) struct Horizon {
+    keep: Duration,
+    /// None until the index was first asked.
+    time: Mutex<Option<BelievedTime>>,
+}
+
+impl Horizon {
+    /// A region that keeps all for so long.
+    pub(crate) fn new(keep: Duration) -> Self {
+        Self { keep, time: Mutex::default() }
+    }
+
+    /// What began since then is kept, whatever the clock says.
+    ///
+    /// # Errors
+    /// The index cannot be asked.
+    pub(crate) async fn kept_since(&self, context: &Context) -> Result<Timestamp, IndexError> {
+        Ok(self.time(context, context.edges.time()).await?.time - self.keep)
+    }
+
+    async fn time(&self, context: &Context, edges: Option<EdgesTime>) -> Result<Believed, IndexError> {
+        if let Some(time) = &mut *self.time.lock() {
+            return Ok(time.now(edges));
+        }
+        let stats = context.guard.unguarded().stats().await?;
+        let mut time = self.time.lock();
+        Ok(time.get_or_insert_with(|| BelievedTime::new(&context.clock, &stats)).now(edges))
+    }
+}
+
 /// Keeps retention until `shutdown`; begins at once, since a region may have been off for days.
 pub(crate) async fn run(context: Arc<Context>, shutdown: CancellationToken) {
-    let mut time = None;
-    while let Some(ran) = shutdown.run_until_cancelled(run_once(&context, &mut time)).await {
+    while let Some(ran) = shutdown.run_until_cancelled(run_once(&context)).await {
         let clock = match ran {
             Ok(Run { events, clock }) => {
                 context.telemetry.purge_ended(events);
@@ -70,13 +101,9 @@ struct Run {
 }
 
 /// Removes all that is too old now.
-async fn run_once(context: &Context, time: &mut Option<BelievedTime>) -> Result<Run, IndexError> {
-    let time = match time {
-        Some(time) => time,
-        None => time.insert(BelievedTime::new(&context.clock, &context.guard.unguarded().stats().await?)),
-    };
+async fn run_once(context: &Context) -> Result<Run, IndexError> {
     let edges = context.edges.time();
-    let believed = time.now(edges);
+    let believed = context.horizon.time(context, edges).await?;
     let clock = match (&believed.problem, edges) {
         (None, _) => Trust::Believed,
         (Some(_), None) => Trust::Unconfirmed,
@@ -86,7 +113,7 @@ async fn run_once(context: &Context, time: &mut Option<BelievedTime>) -> Result<
         Some(problem) => context.board.report(RETENTION, problem, false),
         None => context.board.clear(RETENTION),
     }
-    let events = remove(context, believed.time - context.retention).await?;
+    let events = remove(context, believed.time - context.horizon.keep).await?;
     Ok(Run { events, clock })
 }
 

@@ -11,7 +11,7 @@ use super::plates::forget_strays;
 use super::values::At;
 use super::writer::Changing;
 use crate::index::CommitSeq;
-use crate::index::keys::HOUR_US;
+use crate::index::keys::{AHEAD, HOUR_US};
 
 /// Events of no day that one step removes: some milliseconds, during which commits wait.
 const STEP_EVENTS: i64 = 500;
@@ -26,9 +26,9 @@ pub(super) struct Purged {
 }
 
 /// Drops the oldest day with events that is wholly older than `older_than`, and empty ones before it. Where there is none,
-/// removes some of the events that lie in no day's partition and began before it, or were last received before it and have yet to
-/// begin: a camera whose clock is years ahead does not keep its events for years. That one was received long ago alone says
-/// nothing: the region's clock may have been wrong then.
+/// removes some of the events that lie in no day's partition and began before it, or were last received before it and begin further
+/// ahead than a clock that is right can be: a camera whose clock is years ahead does not keep its events for years. That one was
+/// received long ago alone says nothing: the region's clock may have been wrong then.
 pub(super) async fn purge(changing: Changing, older_than: Timestamp) -> Result<Purged, Failure> {
     let connection = &changing.connection;
     let mut days = Vec::new();
@@ -41,7 +41,7 @@ pub(super) async fn purge(changing: Changing, older_than: Timestamp) -> Result<P
     }
     let sql = "SELECT camera, begin_time, event_id, class, kind, commit_seq, receive_time, zone FROM events_other
                WHERE begin_time < $1 OR (receive_time < $1 AND begin_time > $2) LIMIT $3";
-    let rows = Removed::read(connection.query(sql, &[&At(older_than), &At(changing.now), &STEP_EVENTS]).await?);
+    let rows = Removed::read(connection.query(sql, &[&At(older_than), &At(changing.now + AHEAD), &STEP_EVENTS]).await?);
     remove(connection, &rows).await?;
     let last = rows.iter().max_by_key(|row| row.commit).map(|row| (row.commit, row.received));
     let events = rows.len() as u64;

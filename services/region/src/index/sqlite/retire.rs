@@ -14,6 +14,7 @@ use super::schema::{meta_number, open_slice_reader, set_meta_number};
 use super::seek::forget_steps;
 use super::slices::{Slice, SliceKind};
 use super::writer::WriterState;
+use crate::index::keys::AHEAD;
 use crate::index::{CommitSeq, IndexError, Result};
 
 /// What is no longer to be read: the last commit of it, and when that was received.
@@ -43,8 +44,8 @@ impl WriterState {
         }
         loop {
             let list = self.opened.slices.list();
-            let (older_than, now) = (older_than.as_micros(), self.now().as_micros());
-            let old = list.all().filter(|slice| is_too_old(slice, older_than, now));
+            let (older_than, ahead) = (older_than.as_micros(), (self.now() + AHEAD).as_micros());
+            let old = list.all().filter(|slice| is_too_old(slice, older_than, ahead));
             let Some(slice) = old.min_by_key(|slice| (slice.from_us, slice.number)) else { return Ok(0) };
             self.remove(slice)?;
             let events = slice.summary().events;
@@ -95,22 +96,22 @@ impl WriterState {
     }
 }
 
-/// Whether every event of a slice began before `older_than_us`, or is of a camera whose clock is so far ahead that it has yet to
-/// begin, and was last received before it. That it was received long ago alone says nothing: the region's clock may have been
-/// wrong then.
-fn is_too_old(slice: &Slice, older_than_us: i64, now_us: i64) -> bool {
+/// Whether every event of a slice began before `older_than_us`, or begins after `ahead_us`, when no camera's clock that is right can
+/// be, and was last received before `older_than_us`. That it was received long ago alone says nothing: the region's clock may
+/// have been wrong then.
+fn is_too_old(slice: &Slice, older_than_us: i64, ahead_us: i64) -> bool {
     let summary = slice.state.read().summary.filter(|summary| summary.events > 0);
     let is_over = slice.until_us <= older_than_us;
     let Some(summary) = summary else { return is_over };
     let is_received_long_ago = summary.newest_receive_us < older_than_us;
     match slice.kind {
-        SliceKind::Dated => is_over || (is_received_long_ago && slice.from_us > now_us),
-        SliceKind::Stray => is_received_long_ago && !has_begun_within(slice, older_than_us, now_us),
+        SliceKind::Dated => is_over || (is_received_long_ago && slice.from_us > ahead_us),
+        SliceKind::Stray => is_received_long_ago && !begins_within(slice, older_than_us, ahead_us),
     }
 }
 
-/// Whether an event of a slice began between these times; one that cannot be read holds none.
-fn has_begun_within(slice: &Slice, from_us: i64, until_us: i64) -> bool {
+/// Whether an event of a slice begins between these times; one that cannot be read holds none.
+fn begins_within(slice: &Slice, from_us: i64, until_us: i64) -> bool {
     let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE begin_us BETWEEN ?1 AND ?2)";
     let found =
         open_slice_reader(&slice.path).and_then(|file| file.query_row(sql, [from_us, until_us], |row| row.get(0)));
