@@ -55,19 +55,30 @@ pub fn insert(path: &Path, batches: &[Vec<NewRevision>]) -> f64 {
     batches.iter().map(Vec::len).sum::<usize>() as f64 / started.elapsed().as_secs_f64()
 }
 
-/// Events a second of binary COPY into a table of PostgreSQL.
-pub async fn copy(url: &str, batches: &[Vec<NewRevision>]) -> f64 {
+/// Runs statements, each in a transaction of its own.
+pub async fn run(url: &str, statements: &[&str]) {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    for statement in statements {
+        client.batch_execute(statement).await.unwrap();
+    }
+    drop(client);
+    connection.await.unwrap().unwrap();
+}
+
+/// Events a second of binary COPY into a new table of PostgreSQL.
+pub async fn copy(url: &str, table: &str, batches: &[Vec<NewRevision>]) -> f64 {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     let connection = tokio::spawn(connection);
     client
-        .batch_execute(
-            "CREATE TABLE bare (camera text, begin_us int8, event_id uuid, revision int8, end_us int8, class text, edge text,
+        .batch_execute(&format!(
+            "CREATE TABLE {table} (camera text, begin_us int8, event_id uuid, revision int8, end_us int8, class text, edge text,
                  confidence float4, latitude float8, longitude float8, plate text, payload bytea,
                  PRIMARY KEY (camera, begin_us, event_id))",
-        )
+        ))
         .await
         .unwrap();
-    let copy = client.prepare("COPY bare FROM STDIN (FORMAT binary)").await.unwrap();
+    let copy = client.prepare(&format!("COPY {table} FROM STDIN (FORMAT binary)")).await.unwrap();
     let types = [
         Type::TEXT,
         Type::INT8,
