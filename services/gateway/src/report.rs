@@ -6,7 +6,7 @@ use std::time::Duration;
 use tonic::{Code, Status, TimeoutExpired};
 use vigil_base::RegionId;
 use vigil_proto::v1;
-use vigil_serve::{ErrorCode, ServiceError};
+use vigil_serve::{ErrorCode, ServiceError, error};
 use vigil_trust::dial;
 
 use crate::link::Refusal;
@@ -50,7 +50,7 @@ impl Failure {
         if let Some(cause) = local {
             return match dial::fault_in(cause) {
                 Some(fault) if !fault.is_absent => Self::Distrusted(cut(&fault.to_string())),
-                _ => Self::Unreachable(cut(&vigil_serve::error::chain(cause))),
+                _ => Self::Unreachable(cut(&error::chain(cause))),
             };
         }
         match status.code() {
@@ -58,7 +58,7 @@ impl Failure {
             Code::DeadlineExceeded | Code::Cancelled => Self::TimedOut(budget),
             Code::PermissionDenied | Code::Unauthenticated => Self::Denied(status),
             // Every question names its region; a region answers so when it is another.
-            Code::FailedPrecondition => Self::Wrong(format!(
+            Code::FailedPrecondition if error::is(&status, ErrorCode::WrongRegion) => Self::Wrong(format!(
                 "another region is at the address configured for it ({}): correct the gateway's configuration",
                 cut(status.message())
             )),
@@ -250,7 +250,8 @@ mod tests {
             (Status::unauthenticated("who?"), v1::RegionOutcome::Denied, false),
             (Status::unavailable("draining"), v1::RegionOutcome::Failed, true),
             (Status::invalid_argument("old"), v1::RegionOutcome::Failed, false),
-            (Status::failed_precondition("this is south"), v1::RegionOutcome::Failed, false),
+            (ServiceError::new(ErrorCode::WrongRegion, "this is south").into(), v1::RegionOutcome::Failed, false),
+            (Status::failed_precondition("the event has no appearance"), v1::RegionOutcome::Failed, false),
             (Status::from_error("broken".into()), v1::RegionOutcome::Unreachable, true),
         ];
         for (status, outcome, retryable) in cases {

@@ -97,7 +97,7 @@ impl Context {
     pub(crate) fn named_wrongly(&self, who_is: &str, region_id: &str) -> ServiceError {
         let shown: String = region_id.chars().take(MAX_NAME_LEN).collect();
         let message = format!("{who_is} for region {shown:?}, but this is region \"{}\"", self.region);
-        ServiceError::new(ErrorCode::FailedPrecondition, message)
+        ServiceError::new(ErrorCode::WrongRegion, message)
     }
 
     /// The region's report of an answer to a question that arrived at `started` (monotonic).

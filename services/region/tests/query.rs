@@ -174,7 +174,7 @@ async fn a_request_for_another_region_is_refused_with_both_names() {
         region.regions().get_status(v1::GetStatusRequest { region_id }).await.unwrap_err(),
     ];
     for error in refused {
-        assert_eq!(reason(&error), (Code::FailedPrecondition, "FAILED_PRECONDITION".to_owned()), "{error:?}");
+        assert_eq!(reason(&error), (Code::FailedPrecondition, "WRONG_REGION".to_owned()), "{error:?}");
         assert!(error.message().contains("\"south\"") && error.message().contains("\"north\""), "{error:?}");
     }
 }

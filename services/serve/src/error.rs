@@ -27,6 +27,8 @@ pub enum ErrorCode {
     Conflict,
     /// The request does not fit the server's state or configuration.
     FailedPrecondition,
+    /// The request is for another region than the one that got it.
+    WrongRegion,
     /// Who asks shows no certificate, or no token.
     Unauthenticated,
     /// Not for this caller, or not without saying why.
@@ -54,6 +56,7 @@ impl ErrorCode {
             Self::AlreadyExists => "ALREADY_EXISTS",
             Self::Conflict => "CONFLICT",
             Self::FailedPrecondition => "FAILED_PRECONDITION",
+            Self::WrongRegion => "WRONG_REGION",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Denied => "DENIED",
             Self::Withheld => "WITHHELD",
@@ -70,7 +73,7 @@ impl ErrorCode {
             Self::NotFound => Code::NotFound,
             Self::AlreadyExists => Code::AlreadyExists,
             Self::Conflict => Code::Aborted,
-            Self::FailedPrecondition => Code::FailedPrecondition,
+            Self::FailedPrecondition | Self::WrongRegion => Code::FailedPrecondition,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::Denied | Self::Withheld => Code::PermissionDenied,
             Self::LimitReached => Code::ResourceExhausted,
@@ -119,10 +122,15 @@ impl ServiceError {
     }
 }
 
+/// Whether a status of another server of ours is this error.
+pub fn is(status: &Status, code: ErrorCode) -> bool {
+    let details = status.get_error_details();
+    details.error_info().is_some_and(|info| info.domain == ERROR_DOMAIN && info.reason == code.reason())
+}
+
 /// Whether a status of another server says that its policy withholds what was asked for.
 pub fn is_withheld(status: &Status) -> bool {
-    let details = status.get_error_details();
-    details.error_info().is_some_and(|info| info.reason == ErrorCode::Withheld.reason())
+    is(status, ErrorCode::Withheld)
 }
 
 impl From<WireError> for ServiceError {

@@ -93,7 +93,8 @@ async fn what_a_region_answers_wrongly_is_its_failure_and_nobody_elses() {
         (Behaviour::Failing(Code::PermissionDenied), Denied, "as it was told"),
         (Behaviour::Failing(Code::Unauthenticated), Denied, "as it was told"),
         (Behaviour::Failing(Code::Internal), Failed, "as it was told"),
-        (Behaviour::Failing(Code::FailedPrecondition), Failed, "correct the gateway's configuration"),
+        (Behaviour::Failing(Code::FailedPrecondition), Failed, "as it was told"),
+        (Behaviour::Another, Failed, "correct the gateway's configuration"),
     ];
     for (behaviour, outcome, detail) in cases {
         south.behave(behaviour.clone());

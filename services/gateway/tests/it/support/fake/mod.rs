@@ -17,7 +17,7 @@ use vigil_proto::v1::camera_service_server::{CameraService, CameraServiceServer}
 use vigil_proto::v1::event_query_service_server::{EventQueryService, EventQueryServiceServer};
 use vigil_proto::v1::event_stream_service_server::EventStreamServiceServer;
 use vigil_proto::v1::region_service_server::{RegionService, RegionServiceServer};
-use vigil_serve::{GrpcServer, HealthBoard};
+use vigil_serve::{ErrorCode, GrpcServer, HealthBoard, ServiceError};
 use vigil_trust::{Right, Security};
 
 use super::{ANY, PATIENCE};
@@ -32,6 +32,8 @@ pub enum Behaviour {
     Frozen,
     /// Answers with this error.
     Failing(Code),
+    /// Says that it is another region than the one that is asked.
+    Another,
     /// Answers as another region.
     Named(&'static str),
     /// Answers oldest first.
@@ -229,6 +231,7 @@ impl Service {
             Behaviour::Slow(time) => tokio::time::sleep(time).await,
             Behaviour::Frozen => std::future::pending().await,
             Behaviour::Failing(code) => return Err(Status::new(code, "as it was told")),
+            Behaviour::Another => return Err(ServiceError::new(ErrorCode::WrongRegion, "this is east").into()),
             _ => {}
         }
         Ok(behaviour)

@@ -9,6 +9,7 @@ use vigil_proto::convert::required_time;
 use vigil_proto::v1;
 use vigil_proto::v1::event_stream_service_server::EventStreamService;
 use vigil_proto::v1::subscribe_response::Message;
+use vigil_serve::{ErrorCode, ServiceError};
 
 use super::{Behaviour, Service, State};
 
@@ -24,6 +25,7 @@ impl EventStreamService for Service {
         match behaviour {
             Behaviour::Frozen => std::future::pending().await,
             Behaviour::Failing(code) => return Err(Status::new(code, "as it was told")),
+            Behaviour::Another => return Err(ServiceError::new(ErrorCode::WrongRegion, "this is east").into()),
             _ => {}
         }
         let request = request.into_inner();
