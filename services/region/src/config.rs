@@ -1,6 +1,8 @@
 //! Configuration: as written ([`RegionFile`]), and as meant ([`RegionConfig`]).
 
+mod enrolment;
 mod index;
+mod limits;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,12 +12,15 @@ use serde::Deserialize;
 use vigil_base::RegionId;
 use vigil_serve::config::{ConfigError, load};
 use vigil_serve::door::LimitsSection;
-use vigil_serve::grpc::MAX_MESSAGE_BYTES;
 use vigil_serve::{DoorConfig, DoorSections, SubjectLimits};
 use vigil_signin::{RightsRow, SignInSection};
 use vigil_trust::{TlsFiles, TlsSection, exposure};
 
+use self::enrolment::check_enrolment;
+pub use self::enrolment::{EnrolmentConfig, EnrolmentFile};
 pub use self::index::{EngineName, IndexConfig, IndexFile};
+pub use self::limits::Limits;
+use self::limits::check_limits;
 use crate::index::sqlite::SLICES_BACK;
 
 /// Where a region listens for gRPC unless told otherwise: this machine alone.
@@ -34,17 +39,8 @@ const MAX_SLICE: Duration = Duration::from_hours(31 * 24);
 const MIN_RETENTION: Duration = Duration::from_hours(1);
 /// Folder of the audit log in the data folder, unless told otherwise.
 const AUDIT_DIR: &str = "audit";
-/// How long certificates of edges are good unless told otherwise: one that was stolen ends by itself, and an edge that is cut
-/// off for nine days still comes back.
-const DEFAULT_LIFETIME: Duration = Duration::from_hours(30 * 24);
-/// Below a minute edges would do little but renew; above a year nobody needs renewal.
-const LIFETIME_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
 /// Longest name for people, in characters.
 const MAX_DISPLAY_NAME: usize = 128;
-/// Room in a message beside the records of a batch.
-const MESSAGE_OVERHEAD_BYTES: u64 = 64 * 1024;
-/// One record with its thumbnail must fit into a batch.
-const MIN_BATCH_BYTES: u64 = 1024 * 1024;
 
 /// A region's configuration file, as written.
 #[derive(Debug, Clone, Deserialize)]
@@ -107,66 +103,6 @@ pub struct Access {
     pub require_purpose: bool,
     /// The case it is for.
     pub require_case: bool,
-}
-
-/// The `[enrolment]` section as written.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EnrolmentFile {
-    /// Address of the server that takes tokens; reached by edges that have no certificate yet.
-    pub listen: SocketAddr,
-    /// The folder that `vigil pki init` made; relative to the configuration file.
-    pub authority: PathBuf,
-    /// How long the certificates of edges are good; they are renewed at two thirds.
-    #[serde(default = "default_lifetime", with = "humantime_serde")]
-    pub lifetime: Duration,
-}
-
-/// Where edges get their certificates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EnrolmentConfig {
-    /// See [`EnrolmentFile`].
-    pub listen: SocketAddr,
-    /// See [`EnrolmentFile`].
-    pub authority: PathBuf,
-    /// See [`EnrolmentFile`].
-    pub lifetime: Duration,
-}
-
-/// Bounds on what the region takes and does at a time.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Most records in a batch: 500 keep an acknowledgement within some tens of milliseconds.
-    pub max_batch_records: u32,
-    /// Most bytes in a batch, thumbnails included.
-    pub max_batch_bytes: u32,
-    /// Most edges connected at a time.
-    pub max_edges: usize,
-    /// Most subscriptions at a time.
-    pub max_subscribers: usize,
-    /// An edge that sends nothing for this long is taken for gone: three heartbeats of ten seconds.
-    #[serde(with = "humantime_serde")]
-    pub edge_timeout: Duration,
-    /// A subscriber that takes nothing for this long is ended, and told its cursor.
-    #[serde(with = "humantime_serde")]
-    pub subscriber_timeout: Duration,
-    /// Threads that answer questions; each may use up to 16 MiB.
-    pub reader_threads: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_batch_records: 500,
-            max_batch_bytes: 8 * 1024 * 1024,
-            max_edges: 1_000,
-            max_subscribers: 256,
-            edge_timeout: Duration::from_secs(30),
-            subscriber_timeout: Duration::from_mins(1),
-            reader_threads: 4,
-        }
-    }
 }
 
 /// A region's configuration, checked, with every default filled in.
@@ -317,38 +253,6 @@ fn check_slice(slice: Duration, retention: Duration) -> Option<String> {
 /// As it would be written in the file.
 fn humantime(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
-}
-
-/// What is wrong in `[enrolment]`, with its key.
-fn check_enrolment(enrolment: &EnrolmentFile, has_tls: bool) -> Option<(&'static str, String)> {
-    if !has_tls {
-        return Some(("enrolment", "needs a [tls] section: edges enrol over TLS alone".to_owned()));
-    }
-    if !LIFETIME_RANGE.contains(&enrolment.lifetime) {
-        return Some(("enrolment.lifetime", "must be within 1m and 365days".to_owned()));
-    }
-    None
-}
-
-fn default_lifetime() -> Duration {
-    DEFAULT_LIFETIME
-}
-
-/// The first limit out of its range: its key and what is wrong.
-fn check_limits(limits: &Limits) -> Option<(&'static str, String)> {
-    let largest_batch = MAX_MESSAGE_BYTES as u64 - MESSAGE_OVERHEAD_BYTES;
-    let numbers = [
-        ("limits.max_batch_records", u64::from(limits.max_batch_records), 1, 4_096),
-        ("limits.max_batch_bytes", u64::from(limits.max_batch_bytes), MIN_BATCH_BYTES, largest_batch),
-        ("limits.max_edges", limits.max_edges as u64, 1, 100_000),
-        ("limits.max_subscribers", limits.max_subscribers as u64, 1, 10_000),
-        ("limits.reader_threads", limits.reader_threads as u64, 1, 64),
-        ("limits.edge_timeout", limits.edge_timeout.as_secs(), 1, 3_600),
-        ("limits.subscriber_timeout", limits.subscriber_timeout.as_secs(), 1, 3_600),
-    ];
-    let (key, value, least, most) =
-        numbers.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value))?;
-    Some((key, format!("must be within {least} and {most}; is {value}")))
 }
 
 fn default_listen() -> SocketAddr {

@@ -58,6 +58,9 @@ struct EdgeState {
     session: Option<Session>,
 }
 
+/// Of so many clocks one that is wrong does not move the median away from the others.
+const NONE_ALONE: usize = 3;
+
 #[derive(Debug)]
 struct Session {
     number: u64,
@@ -190,6 +193,12 @@ impl Edges {
         let mut times: Vec<Timestamp> = told.map(|(time, at)| time + monotonic.saturating_sub(at)).collect();
         let middle = times.len() / 2;
         (!times.is_empty()).then(|| EdgesTime { median: *times.select_nth_unstable(middle).1, edges: times.len() })
+    }
+
+    /// The latest that it may be now: by the region's clock, or by most edges' where that is later and none of them decides alone.
+    pub(crate) fn latest_now(&self) -> Timestamp {
+        let now = self.clock.now();
+        self.time().filter(|told| told.edges >= NONE_ALONE).map_or(now, |told| now.max(told.median))
     }
 
     /// Waits until an edge that has connected says what time it is; for one who waits.

@@ -23,12 +23,11 @@ use vigil_proto::v1::appearance_example::Example;
 use vigil_proto::v1::appearance_service_client::AppearanceServiceClient;
 use vigil_proto::v1::coverage_service_client::CoverageServiceClient;
 use vigil_proto::v1::insight_service_client::InsightServiceClient;
-use vigil_proto::v1::publish_request::Message as Publish;
 use vigil_region::config::IndexConfig;
 
 use common::policy::{Guarded, Who};
 use common::postgres::PostgresServer;
-use common::server::{Edge, Subscription, heartbeat, hello, reason, record_with};
+use common::server::{Edge, Subscription, heartbeat, hello, reason, record_with, watched};
 use common::{NOON, camera, class, event, found_by, jpeg, look, plate, secs};
 
 /// Random policies, of which two requesters ask everything.
@@ -503,19 +502,8 @@ async fn fill(guarded: &Guarded, events: &[Event]) -> Vec<Edge> {
         assert_eq!(edge.ack().await.unwrap().accepted, 1);
     }
     for (edge, (_, cameras)) in edges.iter_mut().zip(READ) {
-        let tally = v1::CoverageTally { accounted_ms: 60_000, watched_ms: 60_000, ..Default::default() };
-        let watched = cameras.iter().map(|cam| v1::CameraCoverage {
-            camera_id: (*cam).to_owned(),
-            tally: Some(tally),
-            ..Default::default()
-        });
-        let report = v1::CoverageReport {
-            report_id: uuid::Uuid::new_v4().to_string(),
-            minute: Some(time_to_wire(NOON.round_down(MINUTE))),
-            cameras: watched.collect(),
-        };
-        edge.say(Publish::Coverage(v1::CoverageBatch { sequence: 99, reports: vec![report] })).await;
-        assert!(edge.ack().await.is_err(), "an acknowledgement of another kind");
+        let ack = edge.report(vec![watched(NOON.round_down(MINUTE), cameras.iter().copied())]).await;
+        assert!(ack.rejections.is_empty(), "{ack:?}");
     }
     edges
 }

@@ -6,10 +6,11 @@ mod common;
 use std::time::Duration;
 
 use vigil_base::SimClock;
+use vigil_base::coverage::MINUTE;
 use vigil_proto::v1::EventFilter;
 use vigil_region::RegionConfig;
 
-use common::server::{TestRegion, eventually, heartbeat};
+use common::server::{TestRegion, eventually, heartbeat, watched};
 use common::{at, event, region, secs};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -47,4 +48,27 @@ async fn a_region_whose_clock_is_years_ahead_keeps_its_events_and_names_what_is_
     let gone = async || server.search_all(EventFilter::default(), 100).await.is_empty().then_some(());
     eventually("what is old is removed", gone).await;
     assert!(!server.health().await.contains("retention"));
+}
+
+#[tokio::test]
+async fn what_was_watched_is_kept_while_the_regions_clock_is_days_behind_that_of_its_edges() {
+    let temp = tempfile::tempdir().unwrap();
+    let now = at(DAY * 5);
+    let server =
+        TestRegion::start_with(RegionConfig::local(region(), temp.path()), SimClock::new(at(Duration::ZERO))).await;
+    let mut edges = Vec::new();
+    for edge in ["edge-1", "edge-2", "edge-3"] {
+        let mut edge = server.edge(edge).await;
+        let minute = || watched(now.round_down(MINUTE), ["gate-7"]);
+        let ack = edge.report(vec![minute()]).await;
+        assert!(ack.rejections.len() == 1 && ack.rejections[0].reason.contains("most edges"), "{ack:?}");
+        edge.heartbeat(heartbeat(now, now)).await;
+        // What is acknowledged was read after the heartbeat.
+        edge.report(Vec::new()).await;
+        edges.push((edge, minute()));
+    }
+    for (edge, minute) in &mut edges {
+        let ack = edge.report(vec![minute.clone()]).await;
+        assert_eq!(ack.rejections, []);
+    }
 }

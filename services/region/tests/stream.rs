@@ -236,7 +236,8 @@ async fn a_filter_for_another_region_delivers_nothing_and_is_no_error() {
 async fn retention_that_passed_a_cursor_by_is_told_once_as_a_gap() {
     let temp = tempfile::tempdir().unwrap();
     let clock = SimClock::new(secs(100));
-    let config = || RegionConfig { retention: Duration::from_hours(2), ..RegionConfig::local(region(), temp.path()) };
+    let (slice, retention) = (Duration::from_hours(1), Duration::from_hours(2));
+    let config = || RegionConfig { slice, retention, ..RegionConfig::local(region(), temp.path()) };
     let region = TestRegion::start_with(config(), clock.clone()).await;
     let mut edge = region.edge("edge-1").await;
     let mut subscription = Subscription::open(&region, from_oldest()).await.unwrap();

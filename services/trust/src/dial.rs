@@ -4,36 +4,36 @@
 //! must name whom was called, by identity where that is known (an edge knows its region, a gateway its regions), else by the
 //! host's name.
 
+mod fault;
+mod secured;
+
 use std::fmt;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::client::{Resumption, verify_server_name};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, Error as TlsError};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
-use vigil_base::error::chain;
 use vigil_base::{SharedClock, Timestamp};
 
+use self::fault::Place;
+pub use self::fault::{DialError, Fault, fault_in};
+pub use self::secured::Secured;
 use crate::certificate::{CertificateInfo, Fingerprint};
-use crate::ending::{Over, Side, Standing};
+use crate::ending::{Side, Standing};
 use crate::identity::Identity;
 use crate::keeper::Keeper;
 use crate::network::{Network, Socket};
 use crate::suite;
 use crate::verify::{Anchors, Verifier};
-
-/// How what a server did begins; stands in the texts of [`DialError`].
-const OF_A_SERVER: &str = "the server at ";
 
 /// Who must answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,83 +42,6 @@ pub enum Expect {
     Identity(Identity),
     /// Whoever the certificate of this host is for: it must carry the host's name or address.
     Host,
-}
-
-/// A connection over TLS cannot be made, or broke since the other side does not take ours.
-#[derive(Debug, thiserror::Error)]
-pub enum DialError {
-    /// Nobody takes the connection.
-    #[error("cannot connect to {address}")]
-    Connect {
-        /// Where.
-        address: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The address is not one.
-    #[error("{address} is no address with a host")]
-    Address {
-        /// The address.
-        address: String,
-    },
-    /// Nothing to show.
-    #[error("{problem}")]
-    Credentials {
-        /// What is wrong with the own ones, and with which file.
-        problem: String,
-    },
-    /// The server is not who it must be.
-    #[error("the server at {address} {problem}")]
-    Server {
-        /// Where.
-        address: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The server does not take our certificate.
-    #[error("the server at {address} refuses the certificate {shown}: {problem}")]
-    Refused {
-        /// Where.
-        address: String,
-        /// Which certificate was shown.
-        shown: String,
-        /// Why, as far as it says.
-        problem: String,
-    },
-}
-
-/// What went wrong with TLS, found in an error of a call; its text is for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    told: String,
-    /// Nobody answers: TLS had no part in it.
-    pub is_absent: bool,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told)
-    }
-}
-
-/// Finds what went wrong with TLS in an error of a call, where that was it: what transports make of it tells little. HTTP/2
-/// keeps of an error of its socket the text alone, which is known by its beginning.
-pub fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let inner = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
-        let inner = inner.and_then(|inner| inner.downcast_ref::<DialError>());
-        if let Some(fault) = error.downcast_ref::<DialError>().or(inner) {
-            return Some(Fault { told: chain(fault), is_absent: matches!(fault, DialError::Connect { .. }) });
-        }
-        let told = error.to_string();
-        if told.starts_with(OF_A_SERVER) {
-            return Some(Fault { told, is_absent: false });
-        }
-        next = error.source();
-    }
-    None
 }
 
 /// How a server's endpoint is reached: in the clear, or over TLS.
@@ -302,133 +225,5 @@ impl SecureConnector {
             }
         }
         Ok((found, info.not_after, chain.iter().map(|one| one.clone().into_owned()).collect()))
-    }
-}
-
-/// Whom a connection goes to, and what it shows there; for errors.
-#[derive(Debug, Clone)]
-struct Place {
-    address: String,
-    shown: String,
-}
-
-impl Place {
-    /// Why TLS failed, in the terms of who called.
-    fn explain(&self, error: io::Error) -> DialError {
-        use CertificateError as Fault;
-        let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) else {
-            return DialError::Connect { address: self.address.clone(), source: error };
-        };
-        let problem = match inner {
-            TlsError::AlertReceived(alert) => return self.refused(&format!("{alert:?}")),
-            TlsError::InvalidCertificate(Fault::Expired | Fault::ExpiredContext { .. }) => {
-                "has a certificate that has ended: issue it anew".to_owned()
-            }
-            TlsError::InvalidCertificate(Fault::NotValidYet | Fault::NotValidYetContext { .. }) => {
-                "has a certificate that has not begun: is this machine's clock right?".to_owned()
-            }
-            TlsError::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature) => {
-                "has a certificate that was not signed by an authority of ours".to_owned()
-            }
-            TlsError::InvalidCertificate(Fault::Revoked) => {
-                "has a certificate that its authority has revoked: do not trust it before you know why".to_owned()
-            }
-            TlsError::InvalidCertificate(_) => "has a certificate that is not made for answering".to_owned(),
-            TlsError::InvalidMessage(_) => {
-                "speaks no TLS: is it the right address, and is TLS set up there?".to_owned()
-            }
-            other => format!("cannot be spoken to over TLS: {other}"),
-        };
-        DialError::Server { address: self.address.clone(), problem }
-    }
-
-    fn refused(&self, alert: &str) -> DialError {
-        let problem = match alert {
-            // Before it is shown its time is looked at here.
-            "CertificateExpired" => {
-                "it has ended or not begun by the server's clock: is that right, and this machine's?".to_owned()
-            }
-            // Two authorities of one name: the signature is tried, and does not fit.
-            "UnknownCA" | "DecryptError" => {
-                "it was not signed by an authority of the server's: have it issued by one that the server names in [tls]".to_owned()
-            }
-            "CertificateRequired" => "the server asks for one".to_owned(),
-            "CertificateRevoked" => {
-                "it was revoked: have another issued (vigil pki issue … --replace), or enrol anew".to_owned()
-            }
-            "UnsupportedCertificate" | "BadCertificate" => {
-                "it is not one that may call: show one of an edge, a gateway or an operator".to_owned()
-            }
-            other => format!("{other}; the server's log says more"),
-        };
-        DialError::Refused { address: self.address.clone(), shown: self.shown.clone(), problem }
-    }
-}
-
-/// A connection over TLS. In TLS 1.3 a server refuses a client's certificate only after the client believes all is well, so
-/// the refusal comes out of a read, and is explained there.
-pub struct Secured {
-    stream: Box<TlsStream<Socket>>,
-    place: Place,
-    /// Comes when the server is not believed any more.
-    refused: Option<Pin<Box<dyn Future<Output = Over> + Send>>>,
-}
-
-impl fmt::Debug for Secured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secured({:?})", self.place)
-    }
-}
-
-impl Secured {
-    fn cut(&self, over: &Over) -> io::Error {
-        let problem = format!("is not believed any more: {over}");
-        io::Error::other(DialError::Server { address: self.place.address.clone(), problem })
-    }
-
-    fn explained(&self, error: io::Error) -> io::Error {
-        let is_alert = error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<TlsError>())
-            .is_some_and(|inner| matches!(inner, TlsError::AlertReceived(_)));
-        if is_alert { io::Error::new(error.kind(), self.place.explain(error)) } else { error }
-    }
-}
-
-impl AsyncRead for Secured {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if let Some(Poll::Ready(over)) = this.refused.as_mut().map(|refused| refused.as_mut().poll(cx)) {
-            this.refused = None;
-            return Poll::Ready(Err(this.cut(&over)));
-        }
-        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
-        read.map_err(|error| this.explained(error))
-    }
-}
-
-impl AsyncWrite for Secured {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }

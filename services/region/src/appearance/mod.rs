@@ -30,6 +30,7 @@ mod answer;
 mod catalogue;
 mod file;
 mod follow;
+mod mend;
 mod record;
 mod scan;
 mod service;

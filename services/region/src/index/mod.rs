@@ -13,6 +13,7 @@
 //! - An event that a writer was told is stored is found by every later question, and by readers of the feed in its place.
 
 mod error;
+mod group;
 pub(crate) mod keys;
 mod lineage;
 pub mod postgres;

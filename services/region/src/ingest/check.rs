@@ -18,7 +18,7 @@ const MAX_SHOWN_ID: usize = 64;
 const MAX_CAMERAS: usize = 1_000;
 /// Rules of a camera that one heartbeat may tell of: as many as a camera may have.
 const MAX_RULES: usize = 64;
-/// How far a minute may lie ahead of the region's clock.
+/// How far a minute may lie ahead of the time.
 const MAX_AHEAD: Duration = Duration::from_hours(24);
 /// Longest detail of a camera's health, in bytes.
 const MAX_DETAIL: usize = 512;
@@ -96,7 +96,7 @@ pub(super) struct CheckedCoverage {
     pub(super) rejections: Vec<v1::Rejection>,
 }
 
-/// Checks each report of a batch at the region's time `now`; what is wrong with one does not touch the others.
+/// Checks each report of a batch, while it is `now` at the latest; what is wrong with one does not touch the others.
 pub(super) fn check_coverage(batch: v1::CoverageBatch, now: Timestamp) -> CheckedCoverage {
     let (mut reports, mut rejections) = (Vec::with_capacity(batch.reports.len()), Vec::new());
     for (index, report) in (0..).zip(batch.reports) {
@@ -113,7 +113,7 @@ fn check_report(report: v1::CoverageReport, now: Timestamp) -> Result<CoverageRe
     let report = coverage_from_wire(report).map_err(|error| error.within("report"))?;
     if report.minute > now + MAX_AHEAD {
         // It would outlive retention.
-        let problem = format!("is {}, more than a day ahead of the region's clock", report.minute);
+        let problem = format!("is {}, more than a day ahead of the region's clock and of most edges'", report.minute);
         return Err(WireError::new("report.minute", problem));
     }
     Ok(report)

@@ -221,8 +221,8 @@ impl Stream<'_> {
 
     /// The same for an hour's reports of a large edge.
     async fn check_reports(&self, batch: v1::CoverageBatch) -> Result<CheckedCoverage, ServiceError> {
-        let now = self.context.clock.now();
-        let checked = self.context.threads.run(move || check_coverage(batch, now)).await;
+        let latest_now = self.context.edges.latest_now();
+        let checked = self.context.threads.run(move || check_coverage(batch, latest_now)).await;
         checked.map_err(|e| ServiceError::internal("checking coverage", &e))
     }
 

@@ -200,6 +200,16 @@ impl Edge {
         }
     }
 
+    /// Sends what was watched, and waits until it is stored.
+    pub async fn report(&mut self, reports: Vec<v1::CoverageReport>) -> v1::CoverageAck {
+        self.say(publish_request::Message::Coverage(v1::CoverageBatch { sequence: 99, reports })).await;
+        let answer = self.answers.message().await.unwrap().and_then(|answer| answer.message);
+        let Some(publish_response::Message::CoverageAck(ack)) = answer else {
+            panic!("no acknowledgement: {answer:?}")
+        };
+        ack
+    }
+
     pub async fn publish(&mut self, events: &[Event]) -> v1::BatchAck {
         let sequence = self.send(events.iter().map(record).collect()).await;
         let ack = self.ack().await.unwrap();
@@ -214,6 +224,18 @@ pub fn heartbeat(edge_time: vigil_base::Timestamp, complete_until: vigil_base::T
         complete_until: Some(time_to_wire(complete_until)),
         backlog: 3,
         cameras: Vec::new(),
+    }
+}
+
+/// A minute in which a camera was watched all the time.
+pub fn watched<'c>(minute: vigil_base::Timestamp, cameras: impl IntoIterator<Item = &'c str>) -> v1::CoverageReport {
+    let tally = v1::CoverageTally { accounted_ms: 60_000, watched_ms: 60_000, ..Default::default() };
+    let watched =
+        |camera: &str| v1::CameraCoverage { camera_id: camera.to_owned(), tally: Some(tally), ..Default::default() };
+    v1::CoverageReport {
+        report_id: uuid::Uuid::now_v7().to_string(),
+        minute: Some(time_to_wire(minute)),
+        cameras: cameras.into_iter().map(watched).collect(),
     }
 }
 

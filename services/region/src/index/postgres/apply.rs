@@ -3,6 +3,10 @@
 //! What becomes of each revision is decided (`decide`). New events are copied straight into their days; later revisions of
 //! events that are there go by a staging table and one INSERT that replaces only what is older. Statements that do not wait for
 //! each other's results are sent together: the server goes from one to the next without this program.
+//!
+//! The keys of plates are noted over the connection beside, while the rows are written, and are there before the transaction
+//! ends. They may be there without an event: they say where to look, not what there is. So they need no transaction with the
+//! rows, and the server works on two processors.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +23,7 @@ use super::extents::Extents;
 use super::failure::{Failure, cause, damaged};
 use super::plates;
 use super::rows::{COLUMNS, NewRow, TYPES, copy_row};
+use super::session::Session;
 use super::values::At;
 use crate::index::CommitSeq;
 
@@ -27,7 +32,7 @@ pub(super) const MAKE_STAGING: &str = "CREATE TEMP TABLE grown (LIKE events) ON 
 
 /// What the writer stands on.
 pub(super) struct Writing<'w> {
-    pub(super) connection: &'w Connection,
+    pub(super) session: &'w Session,
     pub(super) shared: &'w Shared,
     pub(super) extents: &'w mut Extents,
     /// When the newest commit before this was made.
@@ -37,7 +42,8 @@ pub(super) struct Writing<'w> {
 
 /// Writes a group and commits it; the days that were made for it.
 pub(super) async fn store(writing: Writing<'_>, group: &Decided) -> Result<BTreeSet<i64>, Failure> {
-    let Writing { connection, shared, extents, commit_time, now } = writing;
+    let Writing { session, shared, extents, commit_time, now } = writing;
+    let connection = &*session.writing;
     connection.client().batch_execute("BEGIN").await?;
     let begins = group.rows.iter().map(|row| day_of(row.revision.event().begin_time.as_micros()));
     let days = shared.days.missing(begins, now);
@@ -46,10 +52,12 @@ pub(super) async fn store(writing: Writing<'_>, group: &Decided) -> Result<BTree
     }
     group.names.store(connection).await?;
     let places = group.rows.iter().filter_map(|row| Some((row.numbers.camera, row.revision.event().location?)));
+    // A day that is being made is locked, and nobody else sees it yet.
+    let noting = if days.is_empty() { &session.finding } else { &session.writing };
     let moved = Moved { from: group.after, to: group.latest, after: commit_time, now };
     let written = join5(
         write_rows(connection, &group.rows, now),
-        plates::note(connection, &group.plates).map_err(Failure::from),
+        plates::note(noting, &group.plates).map_err(Failure::from),
         group.counts.store(connection).map_err(Failure::from),
         extents.grow(connection, places).map_err(Failure::from),
         note_commit(connection, moved, group.counts.events),

@@ -7,14 +7,14 @@ use vigil_base::{RegionId, SharedClock, Timestamp};
 
 use super::Shared;
 use super::apply::{Writing, store};
-use super::connect::Connection;
 use super::decide::Decided;
 use super::extents::Extents;
 use super::failure::Failure;
-use super::group::{Batch, Waiting};
+use super::group::Waiting;
 use super::schema::Opened;
-use super::session::within;
+use super::session::{Session, within};
 use crate::index::CommitSeq;
+use crate::index::group::Batch;
 use crate::index::tail::{Committed, LiveTail};
 
 /// The end of a group. With those who wait, where it was not written; no failure when the server hangs.
@@ -74,10 +74,10 @@ impl Committer {
     }
 
     /// Commits what was decided, and tells those who wait and the readers of the feed.
-    pub(super) async fn commit(&mut self, connection: &Connection, group: &Decided, waiting: Waiting) -> Written {
+    pub(super) async fn commit(&mut self, session: &Session, group: &Decided, waiting: Waiting) -> Written {
         debug_assert_eq!(group.after, self.latest, "a group is decided behind the one before it");
         if !group.commits.is_empty()
-            && let Err(failure) = self.write(connection, group).await
+            && let Err(failure) = self.write(session, group).await
         {
             return Err((failure, waiting.into_batches()));
         }
@@ -85,11 +85,11 @@ impl Committer {
         Ok(())
     }
 
-    async fn write(&mut self, connection: &Connection, group: &Decided) -> Result<(), Option<Failure>> {
+    async fn write(&mut self, session: &Session, group: &Decided) -> Result<(), Option<Failure>> {
         let (started, now) = (self.clock.monotonic(), self.clock.now());
         let shared = &self.shared;
         let (extents, commit_time) = (&mut self.extents, self.commit_time);
-        let writing = Writing { connection, shared, extents, commit_time, now };
+        let writing = Writing { session, shared, extents, commit_time, now };
         let days = within(shared.server.statement_timeout(), Box::pin(store(writing, group))).await?;
         shared.names.take(&group.names);
         shared.days.made(&days);

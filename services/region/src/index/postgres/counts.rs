@@ -145,8 +145,11 @@ impl Counting<'_> {
     /// Adds matching events of these pieces.
     async fn add_pieces(&mut self, conditions: &Conditions, pieces: &[Piece]) -> Result<(), Failure> {
         let pieces = pieces.iter().filter(|piece| piece.from < piece.until);
-        let asked = pieces.map(|piece| self.ask(conditions, *piece));
-        let answers: Vec<Vec<Row>> = try_join_all(asked).await?;
+        let (of_spans, of_all): (Vec<Piece>, Vec<Piece>) = pieces.partition(|piece| piece.span.is_some());
+        // What a statement over a partition a day costs before it finds a row, it costs once, but where each goes to other nodes.
+        let together = if self.snapshot.shared.is_spread() { 1 } else { of_spans.len() + of_all.len() }.max(1);
+        let asked = of_all.chunks(together).chain(of_spans.chunks(together));
+        let answers: Vec<Vec<Row>> = try_join_all(asked.map(|pieces| self.ask(conditions, pieces))).await?;
         for row in answers.into_iter().flatten() {
             self.spend(row.get(7))?;
             let place = row.get::<_, Option<f64>>(4).zip(row.get::<_, Option<f64>>(5));
@@ -159,40 +162,67 @@ impl Counting<'_> {
         Ok(())
     }
 
-    async fn ask(&self, conditions: &Conditions, piece: Piece) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let own = |i: usize| FIRST_OWN + i;
-        let of_cameras = if conditions.cameras.is_some() { "AND camera = ANY($3)" } else { "" };
-        let of_span = piece.span.map_or(String::new(), |_| format!("AND span > 0 AND span = ${}::int2", own(8)));
+    /// The groups of pieces that are all of one span each, or none is.
+    async fn ask(&self, conditions: &Conditions, pieces: &[Piece]) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let [hour, class, camera, zone, place] = [0, 1, 2, 3, 4].map(|own| FIRST_OWN + own);
         let sql = format!(
-            "SELECT CASE WHEN ${} THEN date_trunc('hour', begin_time, 'UTC') END, CASE WHEN ${} THEN class END,
-                    CASE WHEN ${} THEN camera END, CASE WHEN ${} THEN coalesce(zone, {NO_ZONE}) END,
-                    CASE WHEN ${area} THEN latitude END, CASE WHEN ${area} THEN longitude END,
+            "SELECT CASE WHEN ${hour} THEN date_trunc('hour', begin_time, 'UTC') END, CASE WHEN ${class} THEN class END,
+                    CASE WHEN ${camera} THEN camera END, CASE WHEN ${zone} THEN coalesce(zone, {NO_ZONE}) END,
+                    CASE WHEN ${place} THEN latitude END, CASE WHEN ${place} THEN longitude END,
                     count(*) FILTER (WHERE {MATCHES}), count(*)
-             FROM (SELECT begin_time, end_time, camera, class, kind, edge, confidence, colours, plate, rule, zone,
-                          latitude, longitude
-                   FROM events WHERE begin_time >= ${} AND begin_time < ${} {of_cameras} {of_span} LIMIT ${}) AS looked_at
+             FROM ({}) AS looked_at
              GROUP BY 1, 2, 3, 4, 5, 6",
-            own(0),
-            own(1),
-            own(2),
-            own(7),
-            own(4),
-            own(5),
-            own(6),
-            area = own(3),
+            rows_of(pieces, conditions, FIRST_OWN + 5)
         );
         let (by_hour, by_class) = (self.is_by(GroupKey::Hour), self.is_by(GroupKey::Class));
-        let (by_camera, by_place) = (self.is_by(GroupKey::Camera), conditions.area.is_some());
-        let (from, until, limit) = (At(piece.from), At(piece.until), MAX_WORK as i64 + 1);
-        let by_zone = self.is_by(GroupKey::Zone);
+        let (by_camera, by_zone) = (self.is_by(GroupKey::Camera), self.is_by(GroupKey::Zone));
+        let by_place = conditions.area.is_some();
+        let froms: Vec<At> = pieces.iter().map(|piece| At(piece.from)).collect();
+        let untils: Vec<At> = pieces.iter().map(|piece| At(piece.until)).collect();
+        let spans: Vec<i16> = pieces.iter().filter_map(|piece| piece.span).collect();
+        let limit = MAX_WORK as i64 + 1;
         let own: [&(dyn ToSql + Sync); 8] =
-            [&by_hour, &by_class, &by_camera, &by_place, &from, &until, &limit, &by_zone];
+            [&by_hour, &by_class, &by_camera, &by_zone, &by_place, &froms, &untils, &limit];
         let mut parameters = conditions.parameters(&own);
-        if let Some(span) = &piece.span {
-            parameters.push(span);
+        let (first, last) = (froms.iter().min().copied(), untils.iter().max().copied());
+        if !spans.is_empty() {
+            parameters.push(&spans);
+        }
+        if pieces.len() > 1 {
+            parameters.extend([&first as &(dyn ToSql + Sync), &last]);
         }
         self.snapshot.connection.query(&sql, &parameters).await
     }
+}
+
+/// A statement that gives the rows of pieces. Its parameters from number `own` on: arrays of their starts and ends, the most rows,
+/// an array of their spans where they have any, and of several pieces the start of the first and the end of the last.
+fn rows_of(pieces: &[Piece], conditions: &Conditions, own: usize) -> String {
+    let is_of_span = pieces.iter().all(|piece| piece.span.is_some());
+    let of_cameras = if conditions.cameras.is_some() { "AND camera = ANY($3)" } else { "" };
+    let [froms, untils, limit, spans] = [0, 1, 2, 3].map(|place| own + place);
+    let (froms, untils, spans) =
+        (format!("${froms}::timestamptz[]"), format!("${untils}::timestamptz[]"), format!("${spans}::int2[]"));
+    let rows = |from: &str, until: &str, span: &str| {
+        let of_span = if is_of_span { format!("AND span > 0 AND span = {span}") } else { String::new() };
+        format!(
+            "SELECT begin_time, end_time, camera, class, kind, edge, confidence, colours, plate, rule, zone, latitude, longitude
+             FROM events WHERE begin_time >= {from} AND begin_time < {until} {of_cameras} {of_span}"
+        )
+    };
+    if pieces.len() == 1 {
+        let [from, until, span] = [&froms, &untils, &spans].map(|array| format!("({array})[1]"));
+        return format!("{} LIMIT ${limit}", rows(&from, &until, &span));
+    }
+    let [first, last] = [3, 4].map(|place| own + place + usize::from(is_of_span));
+    let arrays = if is_of_span { format!("{froms}, {untils}, {spans}") } else { format!("{froms}, {untils}") };
+    let columns = if is_of_span { "first, last, span" } else { "first, last" };
+    // The time of all of them leaves out partitions before any is opened.
+    format!(
+        "SELECT of_piece.* FROM unnest({arrays}) AS piece ({columns}) CROSS JOIN LATERAL (
+             {} AND begin_time >= ${first} AND begin_time < ${last} LIMIT ${limit}) AS of_piece LIMIT ${limit}",
+        rows("piece.first", "piece.last", "piece.span")
+    )
 }
 
 /// The groups with texts for numbers.

@@ -1,6 +1,6 @@
 //! Batches that share a transaction: group commit.
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::Shared;
 use super::connect::Connection;
@@ -8,28 +8,8 @@ use super::decide::{Decided, Found};
 use super::failure::Failure;
 use super::session::within;
 use super::writer::Request;
-use crate::index::{CommitSeq, NewRevision, Result, StoreOutcome};
-
-/// Most revisions in one transaction: bounds how long the first of them waits, to some tens of milliseconds.
-const MAX_GROUP_REVISIONS: usize = 4_096;
-/// Most bytes in one transaction.
-const MAX_GROUP_BYTES: usize = 32 * 1024 * 1024;
-
-pub(super) type Outcomes = Result<Vec<StoreOutcome>>;
-
-/// What one caller brings, and where its outcomes go.
-#[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) revisions: Vec<NewRevision>,
-    pub(super) reply: oneshot::Sender<Outcomes>,
-}
-
-impl Batch {
-    /// Tells its caller; one that went away sends again, and gets duplicates.
-    pub(super) fn answer(self, outcomes: Outcomes) {
-        let _ = self.reply.send(outcomes);
-    }
-}
+use crate::index::group::{Batch, MAX_GROUP_BYTES, MAX_GROUP_REVISIONS};
+use crate::index::{CommitSeq, NewRevision, StoreOutcome};
 
 /// Batches, and what becomes of their revisions.
 #[derive(Debug)]
@@ -94,7 +74,7 @@ impl Group {
         let mut next = Some(first);
         while let Some(batch) = next.take() {
             self.revisions += batch.revisions.len();
-            self.bytes += batch.revisions.iter().map(NewRevision::len).sum::<usize>();
+            self.bytes += batch.len();
             batches.push(batch);
             if !self.has_room() {
                 break;
@@ -118,7 +98,7 @@ impl Group {
         shared: &Shared,
         batches: Vec<Batch>,
         before: Option<&Decided>,
-    ) -> std::result::Result<(), (Option<Failure>, Vec<Batch>)> {
+    ) -> Result<(), (Option<Failure>, Vec<Batch>)> {
         let revisions: Vec<NewRevision> = batches.iter().flat_map(|batch| &batch.revisions).cloned().collect();
         let asked = within(shared.server.statement_timeout(), Found::ask(connection, shared, &revisions)).await;
         let found = match asked {

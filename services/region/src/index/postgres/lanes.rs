@@ -17,8 +17,28 @@ use super::rows::Found;
 use super::values::At;
 use crate::index::keys::Key;
 
-/// Most rows that a lane fetches at a time.
-pub(super) const LARGEST_CHUNK: usize = 1_024;
+/// How many rows a lane fetches at a time: twice as many each time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chunks {
+    first: usize,
+    largest: usize,
+}
+
+impl Chunks {
+    /// Of each of so many lanes, of which a page of so many events is wanted.
+    pub(super) fn new(lanes: usize, page: usize) -> Self {
+        let lanes = lanes.max(1);
+        let largest = (MOST_FETCHED / lanes).clamp(LARGEST.0, LARGEST.1);
+        // Of several lanes some have more of the page than others.
+        Self { first: (2 * (page + 1) / lanes).clamp(SMALLEST, largest), largest }
+    }
+}
+
+/// Fewest rows that a lane fetches at a time.
+const SMALLEST: usize = 16;
+/// Bounds of the most rows that a lane fetches at a time, and about how many all of them fetch together: a few megabytes.
+const LARGEST: (usize, usize) = (256, 4_096);
+const MOST_FETCHED: usize = 16_384;
 
 /// Which index to walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,12 +131,14 @@ pub(super) struct Source {
     below: Key,
     fetched: VecDeque<Found>,
     chunk: usize,
+    largest_chunk: usize,
     is_exhausted: bool,
 }
 
 impl Source {
-    pub(super) fn new(lane: Lane, low: Timestamp, below: Key, chunk: usize) -> Self {
-        Self { lane, low, below, fetched: VecDeque::new(), chunk, is_exhausted: false }
+    pub(super) fn new(lane: Lane, low: Timestamp, below: Key, chunks: Chunks) -> Self {
+        let Chunks { first: chunk, largest: largest_chunk } = chunks;
+        Self { lane, low, below, fetched: VecDeque::new(), chunk, largest_chunk, is_exhausted: false }
     }
 
     /// Where its newest event that was not taken lies.
@@ -139,7 +161,7 @@ impl Source {
 
     fn add(&mut self, found: Vec<Found>) {
         self.is_exhausted = found.len() < self.chunk;
-        self.chunk = (self.chunk * 2).min(LARGEST_CHUNK);
+        self.chunk = (self.chunk * 2).min(self.largest_chunk);
         self.fetched.extend(found);
         if let Some(last) = self.fetched.back() {
             self.below = last.key;

@@ -48,7 +48,7 @@ pub(super) async fn find_noted(
     Ok(seen.into_iter().zip(noted).filter_map(|(plate, is_noted)| is_noted.then_some(plate)).collect())
 }
 
-/// Notes the keys of plates that their days do not have yet.
+/// Notes the keys of plates that their days do not have yet: all of them or none, as one statement.
 pub(super) async fn note(connection: &Connection, plates: &HashSet<OfDay>) -> Result<(), tokio_postgres::Error> {
     let plates: Vec<(At, &str)> = plates.iter().map(|(day, plate)| (At(start_of(*day)), plate.as_str())).collect();
     copy_keys(connection, &plates).await

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool::managed::{self, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, Timeouts};
+use deadpool::managed::{self, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts};
 use futures::future::join;
 use tokio::runtime::Handle;
 
@@ -58,7 +58,12 @@ impl Readers {
     pub(super) fn new(shared: Arc<Shared>, connections: usize, runtime: Handle) -> Self {
         let manager = Manager { shared: Arc::clone(&shared), runtime: runtime.clone() };
         let timeouts = Timeouts { wait: Some(WAIT), create: Some(WAIT), recycle: None };
-        let pool = Pool::builder(manager).max_size(connections).timeouts(timeouts).runtime(deadpool::Runtime::Tokio1);
+        // The one that was used last: it has its statements parsed and planned.
+        let pool = Pool::builder(manager)
+            .max_size(connections)
+            .timeouts(timeouts)
+            .queue_mode(QueueMode::Lifo)
+            .runtime(deadpool::Runtime::Tokio1);
         Self { pool: pool.build().expect("a runtime is given for the time limits"), shared, runtime }
     }
 

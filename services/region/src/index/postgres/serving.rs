@@ -21,11 +21,12 @@ use super::connect::Connection;
 use super::days::MAKE_AHEAD_EVERY;
 use super::decide::Decided;
 use super::failure::Failure;
-use super::group::{Batch, Group};
+use super::group::Group;
 use super::schema::{Opened, Upgrade};
 use super::session::{GRACE, Session, make_days, unreachable, within};
 use super::writer::{Changing, Request};
 use super::{PostgresConfig, Shared};
+use crate::index::group::Batch;
 use crate::index::tail::LiveTail;
 use crate::index::{IndexError, Result};
 
@@ -188,7 +189,7 @@ impl Serving {
         };
         let done = CancellationToken::new();
         let writing = async {
-            let written = committer.commit(&session.writing, &decided, waiting).await;
+            let written = committer.commit(session, &decided, waiting).await;
             done.cancel();
             written
         };
@@ -231,7 +232,7 @@ impl Serving {
         let mut group = Group::after(self.committer.latest());
         group.add(&session.finding, &self.shared, vec![batch], None).await?;
         let (decided, waiting) = group.split();
-        self.committer.commit(&session.writing, &decided, waiting).await
+        self.committer.commit(session, &decided, waiting).await
     }
 
     /// Makes a change in a transaction of its own.

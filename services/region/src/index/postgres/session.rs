@@ -1,4 +1,5 @@
-//! What the writer holds while it may write: its connection with the lock of the schema, and one beside it that looks things up.
+//! What the writer holds while it may write: its connection with the lock of the schema, and one beside it that looks things up
+//! and notes what stands by itself.
 //!
 //! The lock is a session-level advisory lock of the very connection that writes: with the connection the lock is gone, and
 //! without it nothing can be written, so two processes never write to one schema.
@@ -26,12 +27,16 @@ pub(super) const GRACE: Duration = Duration::from_secs(5);
 const DURABLE: &str =
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
+/// Of the connection beside the one that writes. What is noted over it is followed by a commit of the other, whose sync takes in
+/// all of the log before it.
+const NOT_BY_ITSELF: &str = "SET synchronous_commit = off";
+
 /// Both connections.
 #[derive(Debug)]
 pub(super) struct Session {
     /// Holds the lock.
     pub(super) writing: Arc<Connection>,
-    /// Looks up what is stored while the other writes.
+    /// Looks up what is stored while the other writes, and notes plates.
     pub(super) finding: Arc<Connection>,
 }
 
@@ -46,6 +51,8 @@ impl Session {
         let (writing, opened) = begin_writing(config, shared, upgrade, now).await?;
         let finding = shared.server.connect().await?;
         check_same(&finding, &config.schema).await?;
+        let set = finding.client().batch_execute(NOT_BY_ITSELF).await;
+        set.map_err(|e| index_error(shared.server.name(), "open", e))?;
         let started = starts::begin(&writing, opened.latest).await;
         let lineage = started.map_err(|e| index_error(shared.server.name(), "open", e))?;
         Ok((Self { writing, finding: Arc::new(finding) }, opened, lineage))

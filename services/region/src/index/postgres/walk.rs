@@ -9,7 +9,7 @@
 use vigil_base::Timestamp;
 
 use super::conditions::Conditions;
-use super::lanes::{LARGEST_CHUNK, Lane, Source, fill};
+use super::lanes::{Chunks, Lane, Source, fill};
 use super::plates::few_plates;
 use super::readers::Snapshot;
 use super::rows::Found;
@@ -20,8 +20,6 @@ const ALWAYS_MERGED: usize = 64;
 /// More cameras are merged only when they are less than one in this many of all: else walking over all events, and
 /// passing over the others, touches less.
 const MERGED_SHARE: usize = 32;
-/// Fewest rows that a lane fetches at a time.
-const SMALLEST_CHUNK: usize = 16;
 
 /// Candidates of a question about [from, until), newest first: all events that begin within it, then those that began
 /// before it and may touch it. Holds every event that touches the time, and some that do not.
@@ -33,7 +31,7 @@ pub(super) struct Walk<'w> {
     /// Starts of the stretches that follow, the newest last.
     stretches: Vec<Timestamp>,
     below: Key,
-    chunk: usize,
+    chunks: Chunks,
     /// Where the time starts, until the long events are being walked.
     from: Option<Timestamp>,
 }
@@ -51,10 +49,9 @@ impl<'w> Walk<'w> {
         let newest = Timestamp::from_micros(below.begin_us);
         let mut stretches = snapshot.shared.days.stretches(newest, oldest);
         stretches.reverse();
-        // Of several lanes some have more of the page than others.
-        let chunk = (2 * (page + 1) / lanes.len().max(1)).clamp(SMALLEST_CHUNK, LARGEST_CHUNK);
+        let chunks = Chunks::new(lanes.len(), page);
         let (stretches, from) = if lanes.is_empty() { (Vec::new(), None) } else { (stretches, conditions.from) };
-        Ok(Self { snapshot, conditions, lanes, sources: Vec::new(), stretches, below, chunk, from })
+        Ok(Self { snapshot, conditions, lanes, sources: Vec::new(), stretches, below, chunks, from })
     }
 
     /// The next candidate.
@@ -76,15 +73,15 @@ impl<'w> Walk<'w> {
     /// Turns to the next stretch, and after the last to the long events; false when all were walked.
     fn begin_next(&mut self) -> bool {
         if let Some(low) = self.stretches.pop() {
-            let source = |lane: &Lane| Source::new(lane.clone(), low, self.below, self.chunk);
+            let source = |lane: &Lane| Source::new(lane.clone(), low, self.below, self.chunks);
             self.sources = self.lanes.iter().map(source).collect();
             self.below = self.below.min(Key::before(low.as_micros()));
             return true;
         }
         let Some(from) = self.from.take() else { return false };
         let below = self.below.min(Key::before(before(from, FIRST_SPAN_US).as_micros()));
-        let source =
-            |span| Source::new(Lane::Span(span as i16), before(from, longest_of_span(span)), below, SMALLEST_CHUNK);
+        let chunks = Chunks::new(LAST_SPAN as usize, 0);
+        let source = |span| Source::new(Lane::Span(span as i16), before(from, longest_of_span(span)), below, chunks);
         self.sources = (1..=LAST_SPAN).map(source).collect();
         true
     }

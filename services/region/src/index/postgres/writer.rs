@@ -10,11 +10,11 @@ use vigil_base::{SharedClock, Timestamp};
 
 use super::connect::Connection;
 use super::failure::Failure;
-use super::group::{Batch, Outcomes};
 use super::schema::{Opened, Upgrade};
 use super::serving::Serving;
 use super::session::Session;
 use super::{PostgresConfig, Shared};
+use crate::index::group::{Batch, Outcomes};
 use crate::index::tail::LiveTail;
 use crate::index::{IndexError, NewRevision, Result};
 

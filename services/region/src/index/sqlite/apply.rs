@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 use vigil_base::{GeoPoint, Timestamp};
 
-use super::ReadError;
 use super::catalogue;
+use super::failure::ReadError;
 use super::names::NameCache;
 use super::placement::{Grid, existing};
 use super::row::{EventRow, RowReader, find_place};

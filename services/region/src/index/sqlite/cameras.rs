@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
 use vigil_base::{CameraId, EdgeId, GeoPoint, Timestamp};
 
-use super::ReadError;
+use super::failure::ReadError;
 use super::readers::Snapshot;
 use super::schema::{meta_number, set_meta_number};
 use super::writer::Changing;

@@ -11,9 +11,9 @@ use std::ops::Range;
 use rusqlite::{Connection, Row, params_from_iter};
 use vigil_base::Timestamp;
 
-use super::ReadError;
 use super::budget::{Budget, ROW_COST};
 use super::conditions::Conditions;
+use super::failure::ReadError;
 use super::names::{NameKind, name_of};
 use super::readers::Snapshot;
 use super::row::RowReader;

@@ -11,9 +11,9 @@ use vigil_base::{CameraId, Timestamp};
 use vigil_proto::convert::{CoverageQuestion, CoverageSums, tally_from_wire, tally_to_wire};
 use vigil_proto::v1;
 
-use super::ReadError;
 use super::budget::{Budget, ROW_COST};
 use super::cameras::parsed;
+use super::failure::ReadError;
 use super::names::{NameCache, NameKind, number_of};
 use super::readers::Snapshot;
 use super::writer::Changing;

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, Row, params};
 use vigil_base::{EdgeId, Timestamp};
 
-use super::ReadError;
 use super::cameras::parsed;
+use super::failure::ReadError;
 use super::writer::Changing;
 use crate::index::EdgeRecord;
 

@@ -11,8 +11,8 @@ use rusqlite::{Connection, params};
 use vigil_base::Timestamp;
 use vigil_proto::convert::Filter;
 
-use super::ReadError;
 use super::conditions::Conditions;
+use super::failure::ReadError;
 use super::lookup::PayloadReader;
 use super::readers::Snapshot;
 use super::row::{COLUMNS, EventRow};

@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use vigil_base::{EventId, Timestamp};
 use vigil_proto::v1;
 
-use super::ReadError;
+use super::failure::ReadError;
 use super::readers::Snapshot;
 use super::row::{EventRow, begin_range, find_by_id};
 use super::slices::{Session, Slice};

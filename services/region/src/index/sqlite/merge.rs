@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use vigil_proto::v1;
 
-use super::ReadError;
 use super::conditions::Conditions;
+use super::failure::ReadError;
 use super::lookup::PayloadReader;
 use super::readers::Snapshot;
 use super::row::{EventRow, RowReader};

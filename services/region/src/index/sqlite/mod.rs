@@ -98,9 +98,11 @@ mod budget;
 mod cameras;
 mod catalogue;
 mod conditions;
+mod config;
 mod counts;
 mod coverage;
 mod edges;
+mod failure;
 mod feed;
 mod folder;
 mod lookup;
@@ -116,6 +118,7 @@ mod scan;
 mod schema;
 mod search;
 mod seek;
+mod serving;
 mod slices;
 mod starts;
 mod status;
@@ -128,45 +131,33 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tonic::async_trait;
 use vigil_base::coverage::CoverageReport;
-use vigil_base::{CameraId, EdgeId, EventId, RegionId, SharedClock, Timestamp};
+use vigil_base::{CameraId, EdgeId, EventId, SharedClock, Timestamp};
 use vigil_proto::convert::{CoverageQuestion, CoverageSums, Filter};
 use vigil_proto::v1;
 
+pub use self::config::SqliteConfig;
 use self::folder::DataFolder;
 use self::placement::Grid;
 pub(crate) use self::placement::SLICES_BACK;
 use self::readers::ReaderPool;
 pub use self::reindex::{Reindexed, ReindexedSlice};
 pub use self::scan::scan;
-use self::slices::{Slice, Slices};
+use self::serving::Opened;
+use self::slices::Slices;
 pub use self::unsliced::MigratedSlice;
-use self::writer::{Opened, Writer};
+use self::writer::Writer;
 use super::tail::LiveTail;
 use super::{
     CameraEntry, CameraRegistry, CommitFeed, CommitSeq, CountQuery, Counts, CoverageLedger, EdgeRecord, EdgeRegistry,
     Etag, EventCounts, EventLookup, EventSearch, EventWriter, FeedPage, Index, IndexError, IndexStats, IndexStatus,
     Lineage, NewRevision, PutCamera, Result, Retention, SearchPage, SearchQuery, Sources, StoreOutcome, UnreadablePart,
 };
-
-/// Where the index lies and how it is used.
-#[derive(Debug, Clone)]
-pub struct SqliteConfig {
-    /// Its folder; made when it is not there.
-    pub data_dir: PathBuf,
-    /// The region whose events it holds; an index of another region is refused.
-    pub region: RegionId,
-    /// Threads that answer questions.
-    pub reader_threads: usize,
-    /// Length of a slice of time: whole hours. Slices that are there keep theirs.
-    pub slice: Duration,
-}
 
 /// The embedded engine.
 #[derive(Debug)]
@@ -255,7 +246,7 @@ impl SqliteIndex {
 
     /// The files of the slices that can be read.
     pub fn slice_files(&self) -> Vec<PathBuf> {
-        self.slices.list().readable().map(|slice: &Arc<Slice>| slice.path.clone()).collect()
+        self.slices.list().readable().map(|slice| slice.path.clone()).collect()
     }
 }
 
@@ -411,41 +402,5 @@ impl Index for SqliteIndex {
 impl Drop for SqliteIndex {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// What ends a question or a change.
-#[derive(Debug)]
-enum ReadError {
-    /// A failure of the region's own file.
-    Sqlite(rusqlite::Error),
-    /// A failure of a slice.
-    Slice(Arc<Slice>, rusqlite::Error),
-    /// A slice that was in the list is not there any more: it is to be begun anew.
-    SlicesChanged,
-    Index(IndexError),
-}
-
-impl ReadError {
-    /// For whoever asked; `path` is the region's own file.
-    fn into_index_error(self, path: &Path, doing: &'static str) -> IndexError {
-        match self {
-            Self::Sqlite(error) => IndexError::sqlite(path, doing, error),
-            Self::Slice(slice, error) => IndexError::sqlite(&slice.path, doing, error),
-            Self::SlicesChanged => IndexError::Busy,
-            Self::Index(error) => error,
-        }
-    }
-}
-
-impl From<rusqlite::Error> for ReadError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl From<IndexError> for ReadError {
-    fn from(error: IndexError) -> Self {
-        Self::Index(error)
     }
 }

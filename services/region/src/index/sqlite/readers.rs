@@ -8,8 +8,9 @@ use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, ErrorCode, ffi};
 use tokio::sync::oneshot;
 
+use super::failure::ReadError;
+use super::schema;
 use super::slices::{Session, Slice, SliceList, Slices};
-use super::{ReadError, schema};
 use crate::index::{IndexError, Result};
 
 /// Questions that may wait per thread; at a few milliseconds each the last one waits a fraction of a second.

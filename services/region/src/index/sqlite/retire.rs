@@ -12,8 +12,8 @@ use super::feed::last_seq_of;
 use super::folder::{keep_reserve, remove_database, sync};
 use super::schema::{meta_number, open_slice_reader, set_meta_number};
 use super::seek::forget_steps;
+use super::serving::Serving;
 use super::slices::{Slice, SliceKind};
-use super::writer::WriterState;
 use crate::index::keys::AHEAD;
 use crate::index::{CommitSeq, IndexError, Result};
 
@@ -36,7 +36,7 @@ impl Gone {
     }
 }
 
-impl WriterState {
+impl Serving {
     /// Removes the oldest slice that is too old and holds events, and those before it that hold none; returns how many events.
     pub(super) fn purge(&mut self, older_than: Timestamp) -> Result<u64> {
         while let Some(gone) = self.unnoted.pop() {
@@ -153,7 +153,7 @@ mod tests {
             let file = index.slice_files().remove(0);
             // As far as it comes before it dies: the row is marked, the file may be gone and its log not.
             let first = index.slices.list().dated[0].clone();
-            let mark = move |state: &mut WriterState| state.note_gone(Gone::of(&first, CommitSeq(3), NOON), false);
+            let mark = move |state: &mut Serving| state.note_gone(Gone::of(&first, CommitSeq(3), NOON), false);
             index.writer.with_state(mark).await.unwrap();
             drop(index);
             let log = file.with_extension("db-wal");

@@ -12,12 +12,13 @@ use vigil_base::Timestamp;
 use vigil_proto::v1;
 
 use super::catalogue::readable;
+use super::failure::ReadError;
 use super::lookup::PayloadReader;
 use super::row::{COLUMNS, EventRow};
 use super::schema::{check_owner, open_region_reader};
 use super::slices::{Session, Slices};
 use super::walk::Key;
-use super::{ReadError, SqliteConfig, folder};
+use super::{SqliteConfig, folder};
 use crate::index::{IndexError, Result};
 
 /// Events that are given at a time.

@@ -2,9 +2,9 @@
 
 use prost::Message;
 
-use super::ReadError;
 use super::budget::{Budget, ROW_COST};
 use super::conditions::Conditions;
+use super::failure::ReadError;
 use super::merge::Candidates;
 use super::readers::Snapshot;
 use super::row::EventRow;

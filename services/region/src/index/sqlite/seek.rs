@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 use vigil_base::Timestamp;
 
-use super::ReadError;
+use super::failure::ReadError;
 use super::feed::last_seq_of;
 use super::readers::Snapshot;
 use super::schema::meta_number;

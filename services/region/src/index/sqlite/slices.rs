@@ -12,7 +12,8 @@ use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, Row, params};
 use vigil_base::Timestamp;
 
-use super::{ReadError, schema};
+use super::failure::ReadError;
+use super::schema;
 use crate::index::UnreadablePart;
 
 /// Connections that wait for the next question: a month of days, twice. Each keeps a MiB of pages, and three open files.

@@ -20,7 +20,7 @@ fn revision(event: &Event) -> NewRevision {
 
 /// SQLite refuses to grow an open slice, with the same code that it gives for ENOSPC. `which` counts them from the oldest.
 async fn limit_pages(index: &SqliteIndex, which: usize, more: Option<i64>) {
-    let set = move |state: &mut WriterState| {
+    let set = move |state: &mut Serving| {
         state.open.sort_by_key(|open| open.slice.from_us);
         let slice = &state.open[which].connection;
         let pages: i64 = slice.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
@@ -56,7 +56,7 @@ async fn a_group_of_which_one_slice_fails_is_told_to_nobody_and_comes_again_as_d
     let hour = 3_600;
     index.commit(vec![revision(&event(0)), revision(&event(hour))]).await.unwrap();
     // The second slice fails at its commit, when the first has made its own.
-    let refuse = |state: &mut WriterState| {
+    let refuse = |state: &mut Serving| {
         state.open.sort_by_key(|open| open.slice.from_us);
         let slice = &state.open[1].connection;
         let deferred = "PRAGMA foreign_keys = ON;
@@ -71,7 +71,7 @@ async fn a_group_of_which_one_slice_fails_is_told_to_nobody_and_comes_again_as_d
     let send = || index.commit(group.iter().map(revision).collect());
     send().await.unwrap_err();
     assert_eq!(*index.latest().borrow(), CommitSeq(5), "the numbers of the first slice are given");
-    let allow = |state: &mut WriterState| {
+    let allow = |state: &mut Serving| {
         state.open.sort_by_key(|open| open.slice.from_us);
         state.open[1].connection.execute_batch("DROP TRIGGER refuse").unwrap();
         Ok(())
