@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts};
+use futures::FutureExt;
 use futures::future::join;
 use tokio::runtime::Handle;
 
@@ -121,10 +122,9 @@ impl Asking {
     /// Ends the transaction behind the caller's back, which has its answer, and gives the connection back.
     fn finish(mut self) {
         if let Some(object) = self.object.take() {
-            self.runtime.spawn(async move {
-                // A connection that fails here is found lost when it is taken again.
-                let _ = object.client().batch_execute("ROLLBACK").await;
-            });
+            // Polled once it is on its way, before whatever is asked next on this connection; nobody needs its answer. A connection
+            // that fails here is found lost when it is taken again.
+            let _ = object.client().batch_execute("ROLLBACK").now_or_never();
         }
     }
 }
