@@ -105,6 +105,11 @@ impl Process {
         self.signal(Signal::SIGSTOP);
     }
 
+    /// SIGCONT: it goes on where it was.
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     /// SIGHUP: read the configuration again.
     pub fn hang_up(&self) {
         self.signal(Signal::SIGHUP);
