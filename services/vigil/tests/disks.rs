@@ -5,11 +5,15 @@
 mod common;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use common::disk::SmallDisk;
 use common::edge::{EdgePlan, camera, simulator};
 use common::look::{eventually, health_until, metric, problem, search_until, status_until};
-use common::{Process, assert_found_once, free_address, run, ship_all, take_ids, take_rest};
+use common::publish::{event, publish};
+use common::{Process, assert_found_once, free_address, run, ship_all, take_ids, take_rest, vigil};
+use vigil_base::{Clock, SystemClock};
 use vigil_proto::v1;
 
 const MIB: u64 = 1024 * 1024;
@@ -140,4 +144,44 @@ async fn a_read_only_disk_is_named_at_the_start() {
         assert_eq!(status, Some(1), "{stderr}");
         assert!(stderr.contains(data.to_str().unwrap()) && stderr.contains("Read-only"), "{stderr}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_day_of_a_region_costs_its_own_events_and_whoever_asks_the_gateway_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let regions = [("north", free_address()), ("south", free_address())];
+    let front = free_address();
+    let [north, _south] = regions.map(|(id, address)| common::region(folder.path(), id, address));
+    let _gateway = common::gateway(folder.path(), front, &regions);
+    let now = SystemClock::new().now();
+    let day = Duration::from_hours(24);
+    for (id, address) in regions {
+        let events = [now, now - day * 2].map(|begin| event(id, "gate", "person", begin));
+        publish(common::connect(address).await, id, events.to_vec()).await;
+    }
+    assert!(north.terminate().success());
+    let slices = std::fs::read_dir(folder.path().join("north/data")).unwrap().map(|entry| entry.unwrap().path());
+    let is_slice = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("events-");
+    let oldest = slices.filter(is_slice).min().unwrap();
+    let bytes = std::fs::read(&oldest).unwrap().len();
+    std::fs::write(&oldest, vec![0xa5; bytes]).unwrap();
+    let _north = common::region(folder.path(), "north", regions[0].1);
+    common::connect(regions[0].1).await;
+
+    let server = format!("http://{front}");
+    let name = oldest.file_name().unwrap().to_str().unwrap();
+    let from = (now - day * 3).to_string();
+    for question in [vec!["query"], vec!["query", "--count-by", "class", "--from", &from]] {
+        let asked = async || {
+            let (status, stdout, stderr) = run(vigil().args(&question).args(["--server", &server]));
+            (status == Some(3) && stdout.contains("INCOMPLETE")).then_some((stdout, stderr))
+        };
+        let (stdout, stderr) = eventually("the region is back, without that day", asked).await;
+        assert!(stdout.contains("2 of 2 regions answered") && stdout.contains(name), "{stdout}{stderr}");
+        let south = stdout.lines().find(|line| line.trim_start().starts_with("south:")).unwrap();
+        assert!(!south.contains("INCOMPLETE"), "{stdout}");
+    }
+    let (_, stdout, _) = run(vigil().args(["query", "--json", "--server", &server]));
+    let found = |id: &str| stdout.lines().filter(|line| line.contains("event_id") && line.contains(id)).count();
+    assert_eq!((found("north"), found("south")), (1, 2), "{stdout}");
 }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use tonic::transport::Channel;
 use vigil_base::{Clock, Event, SystemClock};
-use vigil_proto::convert::{event_from_wire, time_from_wire};
+use vigil_proto::convert::{event_from_wire, time_from_wire, time_to_wire};
 use vigil_proto::v1;
 
 use crate::client::{self, ServerArgs};
@@ -25,7 +25,7 @@ use crate::{event_json, output};
   vigil query --class person --from 15m
   vigil query --colour red --camera station-north --from \"2026-05-01 14:00\" --until \"2026-05-01 14:20\"
   vigil query --plate BAB1234 --plate-match one-wrong --from 7d
-  vigil query --count-by hour,class --from 24h --until now
+  vigil query --count-by hour,class --from 24h
   vigil query --id 0192f3c4-5a6b-7c8d-9e0f-102132435465 --thumbnail person.jpg
   vigil query --class car --json | jq .event_id")]
 pub struct QueryArgs {
@@ -39,7 +39,7 @@ pub struct QueryArgs {
     /// Go on where an earlier answer stopped: the token it printed.
     #[arg(long, value_name = "TOKEN")]
     page_token: Option<String>,
-    /// Count instead of listing; --from and --until are then needed.
+    /// Count instead of listing: from --from, which is then needed, until --until, or now.
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', conflicts_with_all = ["id", "page_token", "limit"])]
     count_by: Vec<CountBy>,
     /// Show this one event, whatever the time.
@@ -66,7 +66,13 @@ enum CountBy {
 pub async fn run(args: QueryArgs) -> anyhow::Result<ExitCode> {
     let now = SystemClock::new().now();
     // What is wrong with the question is said whether or not somebody answers.
-    let filter = args.filter.resolve(now)?;
+    let mut filter = args.filter.resolve(now)?;
+    if !args.count_by.is_empty() {
+        if filter.from.is_none() {
+            return Err(exit::wrong_use(anyhow::anyhow!("counts need --from, as in --from 24h")));
+        }
+        filter.until.get_or_insert(time_to_wire(now));
+    }
     let channel = args.server.connect().await?;
     let reports = if let Some(id) = &args.id {
         get(&args, channel, &id.to_string()).await?
