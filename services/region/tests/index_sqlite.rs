@@ -104,6 +104,7 @@ index_suite!(
     retention_does_not_spare_events_of_a_camera_whose_clock_is_ahead,
     events_received_by_a_clock_that_was_behind_are_kept_by_their_begin,
     counts_follow_events_as_they_grow_change_and_go,
+    counts_that_begin_and_end_anywhere_are_those_of_the_events,
     a_camera_is_replaced_only_by_who_has_read_it,
     an_announcement_does_not_overrule_an_operator,
     edges_are_remembered_until_they_are_forgotten,

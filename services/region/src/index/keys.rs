@@ -53,8 +53,14 @@ pub(crate) fn id_carries_begin(event: &Event) -> bool {
 
 /// The hours that lie wholly within a time, since 1970.
 pub(crate) fn whole_hours(from_us: i64, until_us: i64) -> Range<i64> {
-    let first = from_us.div_euclid(HOUR_US) + i64::from(from_us.rem_euclid(HOUR_US) > 0);
-    first..until_us.div_euclid(HOUR_US)
+    let hours = whole(from_us, until_us, HOUR_US);
+    hours.start / HOUR_US..hours.end / HOUR_US
+}
+
+/// What of a time is whole stretches of this length, counted from 1970.
+pub(crate) fn whole(from_us: i64, until_us: i64, length_us: i64) -> Range<i64> {
+    let first = from_us.div_euclid(length_us) + i64::from(from_us.rem_euclid(length_us) > 0);
+    first * length_us..until_us.div_euclid(length_us) * length_us
 }
 
 /// The stored number of a kind.

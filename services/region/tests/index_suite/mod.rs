@@ -2,6 +2,7 @@
 //! open it.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
+mod counts;
 mod coverage;
 mod crowd;
 mod insight;
@@ -26,6 +27,9 @@ use vigil_region::index::{
 
 use crate::common::{NOON, at, camera, class, ended, event, jpeg, plate, secs};
 
+pub use counts::{
+    counts_follow_events_as_they_grow_change_and_go, counts_that_begin_and_end_anywhere_are_those_of_the_events,
+};
 pub use coverage::{
     coverage_is_counted_once_and_adds_up_by_steps, many_cameras_coverage_is_found_like_fews,
     old_coverage_goes_and_registered_cameras_are_named_all_the_same,
@@ -357,34 +361,6 @@ pub async fn the_newest_commit_is_seen_by_whoever_waits(engine: &dyn Engine) {
     latest.changed().await.unwrap();
     assert_eq!(*latest.borrow(), CommitSeq(1));
     assert_eq!(feed(&*index, CommitSeq(0)).await.items.len(), 1);
-}
-
-pub async fn counts_follow_events_as_they_grow_change_and_go(engine: &dyn Engine) {
-    let clock = clock();
-    clock.advance(engine.slice());
-    let index = engine.open(clock);
-    let later = slice_start(engine, 1);
-    let first = event(NOON);
-    store_all(&*index, [first.clone(), event(NOON), camera(event(later), "gate-2")]).await;
-    store(&*index, class(ended(&first), "car")).await;
-    let query = |group_by: &[GroupKey]| CountQuery {
-        filter: Filter { from: Some(NOON), until: Some(later + Duration::from_hours(24)), ..Filter::default() },
-        group_by: group_by.to_vec(),
-        max_groups: 100,
-    };
-    let counts = index.count(query(&[GroupKey::Class, GroupKey::Hour])).await.unwrap();
-    let found: Vec<_> =
-        counts.groups.iter().map(|g| (g.class.clone().unwrap(), g.hour.unwrap(), g.camera.clone(), g.events)).collect();
-    let (car, person) = ("car".to_owned(), "person".to_owned());
-    assert_eq!(found, [(car, NOON, None, 1), (person.clone(), NOON, None, 1), (person, later, None, 1)]);
-    let counts = index.count(query(&[GroupKey::Camera])).await.unwrap();
-    let found: Vec<_> = counts.groups.iter().map(|g| (g.camera.clone().unwrap(), g.events)).collect();
-    assert_eq!(found, [("gate-1".to_owned(), 2), ("gate-2".to_owned(), 1)]);
-    let counts = index.count(CountQuery { max_groups: 1, ..query(&[GroupKey::Camera]) }).await.unwrap();
-    assert_eq!((counts.groups.len(), counts.truncated), (1, true));
-    assert_eq!(index.purge(later).await.unwrap(), 2);
-    let counts = index.count(query(&[])).await.unwrap();
-    assert_eq!(counts.groups.iter().map(|g| g.events).collect::<Vec<_>>(), [1]);
 }
 
 pub async fn a_camera_is_replaced_only_by_who_has_read_it(engine: &dyn Engine) {

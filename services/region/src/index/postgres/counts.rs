@@ -1,8 +1,8 @@
 //! Counts by hour, class, camera and zone: from the counts that are kept, where they answer, and by looking at events where
 //! not.
 //!
-//! A count over [from, until) takes whole hours from `hourly`. Events that begin in a part of an hour at either end,
-//! and those that began before `from` and touch it, are looked at. Where an area is asked for, the server groups by place,
+//! A count over [from, until) takes whole hours from `hourly`, and of all cameras together whole tens of minutes. Events that begin
+//! in what is left at either end, and those that began before `from` and touch it, are looked at. Where an area is asked for, the server groups by place,
 //! too, and which places lie inside is decided here, by the same rule as everywhere.
 
 use std::collections::BTreeMap;
@@ -15,12 +15,12 @@ use vigil_base::{GeoPoint, Timestamp};
 
 use super::conditions::{Conditions, FIRST_OWN, MATCHES};
 use super::failure::Failure;
-use super::hourly::{ALL_CAMERAS, NO_ZONE};
+use super::hourly::{ALL_CAMERAS, ALL_CAMERAS_FINE, FINE_US, NO_ZONE};
 use super::names::NameKind;
 use super::readers::Snapshot;
 use super::values::At;
 use super::walk::before;
-use crate::index::keys::{FIRST_SPAN_US, HOUR_US, LAST_SPAN, longest_of_span, whole_hours};
+use crate::index::keys::{FIRST_SPAN_US, HOUR_US, LAST_SPAN, longest_of_span, whole};
 use crate::index::{CountGroup, CountQuery, Counts, GroupKey, IndexError};
 
 /// Rows that one count looks at: about three seconds, for conditions for which no counts are kept.
@@ -55,6 +55,16 @@ struct Piece {
     span: Option<i16>,
 }
 
+/// Counts that are kept.
+struct Kept {
+    /// Of these cameras; none of each.
+    cameras: Option<Vec<i32>>,
+    /// The hour of a row, as an expression.
+    hour: &'static str,
+    /// In microseconds.
+    time: Range<i64>,
+}
+
 /// The counts of a query.
 pub(super) async fn count(snapshot: Snapshot, query: CountQuery) -> Result<Counts, Failure> {
     let Some(conditions) = Conditions::new(&snapshot, &query.filter).await? else {
@@ -62,14 +72,15 @@ pub(super) async fn count(snapshot: Snapshot, query: CountQuery) -> Result<Count
     };
     let from = conditions.from.unwrap_or(Timestamp::MIN);
     let until = conditions.until.unwrap_or(Timestamp::MAX);
-    let hours = whole_hours(from.as_micros(), until.as_micros());
     let mut counting = Counting { snapshot: &snapshot, query: &query, groups: BTreeMap::new(), looked_at: 0 };
     let mut pieces = Vec::new();
     let mut looked_at_until = until;
-    if conditions.from.is_some() && conditions.are_counted_hourly() && !hours.is_empty() {
-        counting.add_hours(&conditions, &hours).await?;
-        pieces.push(Piece { from: Timestamp::from_micros(hours.end * HOUR_US), until, span: None });
-        looked_at_until = Timestamp::from_micros(hours.start * HOUR_US);
+    if conditions.from.is_some() && conditions.are_counted_hourly() {
+        let kept = counting.add_kept(&conditions, from, until).await?;
+        if !kept.is_empty() {
+            pieces.push(Piece { from: Timestamp::from_micros(kept.end), until, span: None });
+            looked_at_until = Timestamp::from_micros(kept.start);
+        }
     }
     let near = before(from, FIRST_SPAN_US);
     pieces.push(Piece { from: near, until: looked_at_until, span: None });
@@ -99,18 +110,39 @@ impl Counting<'_> {
         if self.looked_at > MAX_WORK { Err(IndexError::TooMuchWork { limit: MAX_WORK }) } else { Ok(()) }
     }
 
-    /// Adds the kept counts of whole hours.
-    async fn add_hours(&mut self, conditions: &Conditions, hours: &Range<i64>) -> Result<(), Failure> {
-        let of_cameras = match &conditions.cameras {
-            Some(cameras) => Some(cameras.clone()),
-            None if !self.is_by(GroupKey::Camera) => Some(vec![ALL_CAMERAS]),
-            None => None,
-        };
-        // The sums over all cameras stand under a number that no camera has, below all others.
-        let which = if of_cameras.is_some() { "camera = ANY($4)" } else { "($4::int4[] IS NULL AND camera > 0)" };
+    /// Adds the counts that are kept of whole hours and, of all cameras together, of the ten minutes before and after them; the
+    /// time that these are about, in microseconds.
+    async fn add_kept(
+        &mut self,
+        conditions: &Conditions,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Range<i64>, Failure> {
+        let whole = |length_us| whole(from.as_micros(), until.as_micros(), length_us);
+        let is_of_all = conditions.cameras.is_none() && !self.is_by(GroupKey::Camera);
+        let hours = whole(HOUR_US);
+        let kept = if is_of_all { whole(FINE_US) } else { hours.clone() };
+        let (fine_before, fine_after) =
+            if hours.is_empty() { (kept.clone(), 0..0) } else { (kept.start..hours.start, hours.end..kept.end) };
+        let of_cameras = if is_of_all { Some(vec![ALL_CAMERAS]) } else { conditions.cameras.clone() };
+        let hours = Kept { cameras: of_cameras, hour: "hour", time: hours };
+        let fine = |time| Kept { cameras: Some(vec![ALL_CAMERAS_FINE]), hour: "date_trunc('hour', hour, 'UTC')", time };
+        let sums = [hours].into_iter().chain([fine_before, fine_after].map(fine).into_iter().filter(|_| is_of_all));
+        let asked = sums.filter(|kept| !kept.time.is_empty()).map(|kept| self.sums(conditions, kept));
+        for row in try_join_all(asked).await?.into_iter().flatten() {
+            self.spend(row.get(5))?;
+            *self.groups.entry(Group::read(&row)).or_default() += row.get::<_, i64>(4).unsigned_abs();
+        }
+        Ok(kept)
+    }
+
+    async fn sums(&self, conditions: &Conditions, kept: Kept) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let Kept { cameras, hour, time } = kept;
+        // The sums over all cameras stand under numbers that no camera has, below all others.
+        let which = if cameras.is_some() { "camera = ANY($4)" } else { "($4::int4[] IS NULL AND camera > 0)" };
         let sql = format!(
-            "SELECT CASE WHEN $1 THEN hour END, CASE WHEN $2 THEN class END, CASE WHEN $3 THEN camera END,
-                    CASE WHEN $10 THEN zone END, sum(events)::int8, count(*)
+            "SELECT CASE WHEN $1 THEN {hour} END, CASE WHEN $2 THEN class END,
+                    CASE WHEN $3 THEN camera END, CASE WHEN $10 THEN zone END, sum(events)::int8, count(*)
              FROM (SELECT hour, class, camera, zone, events FROM hourly
                    WHERE {which} AND hour >= $5 AND hour < $6
                          AND ($7::int4[] IS NULL OR class = ANY($7)) AND ($8::int2[] IS NULL OR kind = ANY($8))
@@ -120,13 +152,13 @@ impl Counting<'_> {
         );
         let (by_hour, by_class) = (self.is_by(GroupKey::Hour), self.is_by(GroupKey::Class));
         let (by_camera, by_zone) = (self.is_by(GroupKey::Camera), self.is_by(GroupKey::Zone));
-        let (first, last) = (At::micros(hours.start * HOUR_US), At::micros(hours.end * HOUR_US));
+        let (first, last) = (At::micros(time.start), At::micros(time.end));
         let limit = MAX_WORK as i64 + 1;
         let parameters: [&(dyn ToSql + Sync); 11] = [
             &by_hour,
             &by_class,
             &by_camera,
-            &of_cameras,
+            &cameras,
             &first,
             &last,
             &conditions.classes,
@@ -135,11 +167,7 @@ impl Counting<'_> {
             &by_zone,
             &conditions.zones,
         ];
-        for row in self.snapshot.connection.query(&sql, &parameters).await? {
-            self.spend(row.get(5))?;
-            *self.groups.entry(Group::read(&row)).or_default() += row.get::<_, i64>(4).unsigned_abs();
-        }
-        Ok(())
+        self.snapshot.connection.query(&sql, &parameters).await
     }
 
     /// Adds matching events of these pieces.

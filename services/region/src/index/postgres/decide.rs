@@ -14,12 +14,12 @@ use vigil_base::{Event, EventId, Timestamp};
 use super::Shared;
 use super::connect::Connection;
 use super::failure::{Failure, damaged};
-use super::hourly::{CountChanges, HourlyKey, NO_ZONE};
+use super::hourly::{CountChanges, Counted, NO_ZONE};
 use super::names::{Giving, LookedUp, NameKind, Names};
 use super::plates::{OfDay, find_noted, of_day};
 use super::rows::{NewRow, Numbers};
 use super::values::At;
-use crate::index::keys::{HOUR_US, begin_range, id_carries_begin, kind_number};
+use crate::index::keys::{begin_range, id_carries_begin, kind_number};
 use crate::index::tail::Committed;
 use crate::index::{CommitSeq, NewRevision, StoreOutcome};
 
@@ -29,7 +29,7 @@ struct Known {
     camera: i32,
     begin_us: i64,
     revision: u32,
-    hourly: HourlyKey,
+    counted: Counted,
     thumbnail_revision: u32,
     /// Its place among the rows of the group that is being decided.
     row: Option<usize>,
@@ -84,14 +84,13 @@ async fn find_known(
     let rows = connection.query(sql, &[&uuids, &starts, &ends, &bounds.0, &bounds.1]).await?;
     let known = rows.iter().map(|row| {
         let (camera, begin_us) = (row.get(0), row.get::<_, At>(1).0.as_micros());
-        let hour = begin_us.div_euclid(HOUR_US);
         let known = Known {
             camera,
             begin_us,
             revision: row.get::<_, i64>(3) as u32,
-            hourly: HourlyKey {
+            counted: Counted {
                 camera,
-                hour,
+                begin_us,
                 class: row.get(4),
                 kind: row.get(5),
                 zone: row.get::<_, Option<i32>>(7).unwrap_or(NO_ZONE),
@@ -170,24 +169,24 @@ impl Decided {
             Some(known) if known.revision >= event.revision => return StoreOutcome::Duplicate,
             _ => {}
         }
-        let hourly = HourlyKey {
+        let counted = Counted {
             camera: numbers.camera,
-            hour: begin_us.div_euclid(HOUR_US),
+            begin_us,
             class: numbers.class,
             kind: kind_number(event.kind()) as i16,
             zone: numbers.zone.unwrap_or(NO_ZONE),
         };
-        if let Some(before) = known.as_ref().map(|known| known.hourly).filter(|before| *before != hourly) {
+        if let Some(before) = known.as_ref().map(|known| known.counted).filter(|before| *before != counted) {
             self.counts.add(before, -1);
-            self.counts.add(hourly, 1);
+            self.counts.add(counted, 1);
         } else if known.is_none() {
-            self.counts.add(hourly, 1);
+            self.counts.add(counted, 1);
         }
         let is_noted =
             |plate: &OfDay| found.noted.contains(plate) || before.is_some_and(|before| before.plates.contains(plate));
         self.plates.extend(of_day(event).filter(|plate| !is_noted(plate)));
         self.latest = CommitSeq(self.latest.0 + 1);
-        self.keep(revision, numbers, hourly, known.as_ref())
+        self.keep(revision, numbers, counted, known.as_ref())
     }
 
     fn numbers(&mut self, event: &Event, found: &Found, before: Option<&Self>, names: &Names) -> Numbers {
@@ -206,7 +205,7 @@ impl Decided {
         &mut self,
         revision: &NewRevision,
         numbers: Numbers,
-        hourly: HourlyKey,
+        counted: Counted,
         known: Option<&Known>,
     ) -> StoreOutcome {
         let event = revision.event();
@@ -236,7 +235,7 @@ impl Decided {
             camera: numbers.camera,
             begin_us: event.begin_time.as_micros(),
             revision: event.revision,
-            hourly,
+            counted,
             thumbnail_revision: row.thumbnail_revision,
             row: Some(place),
         };

@@ -18,7 +18,8 @@
 //!     by_plate, by_rule                             only events with a plate, only those that a rule made
 //!     of_plate   plate | begin_time | event_id      the same, plate by plate
 //!     by_commit  commit_seq                         the feed
-//!   hourly       camera | hour | class | kind | zone -> events, cut by the same days; camera 0 stands for all of them
+//!   hourly       camera | hour | class | kind | zone -> events, cut by the same days; camera 0 stands for all of them, and -1 by
+//!                ten minutes
 //!   plate_keys   key kind | key | plate | day, cut by the same days: plates by their parts, and with a character left out
 //!   names        kind | number -> text              cameras, edges, classes, rules and zones as numbers
 //!   extents      camera -> the rectangle in which its events lie

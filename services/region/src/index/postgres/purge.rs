@@ -6,12 +6,12 @@ use vigil_base::Timestamp;
 use super::connect::Connection;
 use super::days::{self, day_of, start_of};
 use super::failure::Failure;
-use super::hourly::{ALL_CAMERAS, CountChanges, HourlyKey, NO_ZONE};
+use super::hourly::{ALL_CAMERAS, CountChanges, Counted, NO_ZONE};
 use super::plates::forget_strays;
 use super::values::At;
 use super::writer::Changing;
 use crate::index::CommitSeq;
-use crate::index::keys::{AHEAD, HOUR_US};
+use crate::index::keys::AHEAD;
 
 /// Events of no day that one step removes: some milliseconds, during which commits wait.
 const STEP_EVENTS: i64 = 500;
@@ -111,10 +111,9 @@ impl Removed {
         rows.into_iter().map(read).collect()
     }
 
-    fn hourly(&self) -> HourlyKey {
-        let hour = self.begin.0.as_micros().div_euclid(HOUR_US);
-        let zone = self.zone.unwrap_or(NO_ZONE);
-        HourlyKey { camera: self.camera, hour, class: self.class, kind: self.kind, zone }
+    fn counted(&self) -> Counted {
+        let (begin_us, zone) = (self.begin.0.as_micros(), self.zone.unwrap_or(NO_ZONE));
+        Counted { camera: self.camera, begin_us, class: self.class, kind: self.kind, zone }
     }
 }
 
@@ -132,7 +131,7 @@ async fn remove(connection: &Connection, rows: &[Removed]) -> Result<(), tokio_p
     forget_strays(connection, rows.iter().map(|row| day_of(row.begin.0.as_micros()))).await?;
     let mut counts = CountChanges::default();
     for row in rows {
-        counts.add(row.hourly(), -1);
+        counts.add(row.counted(), -1);
     }
     counts.store(connection).await
 }

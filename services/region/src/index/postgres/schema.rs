@@ -11,8 +11,12 @@ use super::values::At;
 use crate::index::{CommitSeq, IndexError};
 
 /// Each takes the tables one version further; a schema's version is how many it has behind it.
-pub(super) const MIGRATIONS: [&str; 3] =
-    [include_str!("migrations/v1.sql"), include_str!("migrations/v2.sql"), include_str!("migrations/v3.sql")];
+pub(super) const MIGRATIONS: [&str; 4] = [
+    include_str!("migrations/v1.sql"),
+    include_str!("migrations/v2.sql"),
+    include_str!("migrations/v3.sql"),
+    include_str!("migrations/v4.sql"),
+];
 /// The version that brought the keys of plates.
 const PLATES_SINCE: usize = 2;
 
