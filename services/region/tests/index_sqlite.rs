@@ -41,7 +41,7 @@ impl Engine for Sqlite {
         let files = fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path());
         for file in files.filter(|file| file.extension().is_some_and(|end| end == "db") && !file.ends_with("region.db"))
         {
-            let back = "DROP TABLE plate_keys; DROP INDEX events_of_plate; DROP TABLE hourly;
+            let back = "DROP TABLE plate_keys; DROP INDEX events_of_plate; DROP TABLE hourly; DROP TABLE tens;
                         CREATE TABLE hourly (
                             hour INTEGER NOT NULL, camera INTEGER NOT NULL, class INTEGER NOT NULL,
                             kind INTEGER NOT NULL, events INTEGER NOT NULL, PRIMARY KEY (hour, camera, class, kind)

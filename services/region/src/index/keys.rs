@@ -51,12 +51,6 @@ pub(crate) fn id_carries_begin(event: &Event) -> bool {
     (first_us..=last_us).contains(&event.begin_time.as_micros())
 }
 
-/// The hours that lie wholly within a time, since 1970.
-pub(crate) fn whole_hours(from_us: i64, until_us: i64) -> Range<i64> {
-    let hours = whole(from_us, until_us, HOUR_US);
-    hours.start / HOUR_US..hours.end / HOUR_US
-}
-
 /// What of a time is whole stretches of this length, counted from 1970.
 pub(crate) fn whole(from_us: i64, until_us: i64, length_us: i64) -> Range<i64> {
     let first = from_us.div_euclid(length_us) + i64::from(from_us.rem_euclid(length_us) > 0);

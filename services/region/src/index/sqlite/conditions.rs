@@ -72,16 +72,19 @@ impl Conditions {
 
     /// Whether the event of an index entry may match; its row decides.
     pub(super) fn may_match(&self, entry: &Entry) -> bool {
-        entry.may_match && among(self.cameras.as_ref(), entry.camera) && among(self.classes.as_ref(), entry.class)
+        entry.may_match
+            && among(self.cameras.as_ref(), entry.camera)
+            && among(self.classes.as_ref(), entry.class)
+            && self.from_us.is_none_or(|from| entry.end_us.is_none_or(|end| end >= from))
     }
 
-    /// Whether an index entry that may match does, without a look at its row: the event begins within the time, and
+    /// Whether an index entry that may match does, without a look at its row: the event is known to touch the time, and
     /// only its time, camera and class are asked for.
     pub(super) fn is_met_by(&self, entry: &Entry) -> bool {
         self.kinds.is_none()
             && self.zones.is_none()
             && self.are_counted_hourly()
-            && self.from_us.is_none_or(|from| entry.key.begin_us >= from)
+            && self.from_us.is_none_or(|from| entry.key.begin_us >= from || entry.end_us.is_some_and(|end| end >= from))
             && self.until_us.is_none_or(|until| entry.key.begin_us < until)
     }
 

@@ -1,9 +1,9 @@
 //! Counts by hour, class, camera and zone: from the counts that are kept, where they answer, and by looking at events where
 //! not.
 //!
-//! Slices are counted one by one. A count over [from, until) takes whole hours from `hourly`. Events that begin in a part of
-//! an hour at either end are looked at in an index that tells their class, and where it must be their zone; those that began
-//! before `from` and touch it are looked at one by one.
+//! Slices are counted one by one. A count over [from, until) takes whole hours from `hourly`, and over all cameras whole tens of
+//! minutes from `tens`. Events that begin in what is left at either end are looked at in an index that tells their class, and
+//! where it must be their zone; those that began before `from` and touch it one by one, in an index that tells their end.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,9 +18,9 @@ use super::names::{NameKind, name_of};
 use super::readers::Snapshot;
 use super::row::RowReader;
 use super::slices::Session;
-use super::store::{ALL_CAMERAS, HOUR_US, HourlyKey, NO_ZONE, row_hourly_key};
+use super::store::{ALL_CAMERAS, HOUR_US, HourlyKey, NO_ZONE, TEN_US, TENS_AN_HOUR, row_hourly_key};
 use super::walk::{Entry, Key, Paths, Walk};
-use crate::index::keys::whole_hours;
+use crate::index::keys::whole;
 use crate::index::{CountGroup, CountQuery, Counts, GroupKey, IndexError};
 
 /// Work of one count, in index entries: about three seconds, for conditions for which no counts are kept.
@@ -71,15 +71,25 @@ impl Counting<'_> {
     /// Adds the events of one slice.
     fn add_slice(&mut self, session: &Session) -> Result<(), ReadError> {
         let (from_us, until_us) = (self.conditions.from_us, self.conditions.until_us.unwrap_or(i64::MAX));
-        match from_us.map(|from_us| (from_us, whole_hours(from_us, until_us))) {
-            Some((from_us, hours)) if self.conditions.are_counted_hourly() && !hours.is_empty() => {
-                self.add_hours(session, &hours)?;
-                self.add_begun(session, hours.end * HOUR_US..until_us)?;
-                self.add_begun(session, from_us..hours.start * HOUR_US)?;
-                self.add_walk(session, Some(from_us), Key::before(from_us), None)
-            }
-            _ => self.add_walk(session, from_us, Key::before(until_us), None),
+        let Some(from_us) = from_us.filter(|_| self.conditions.are_counted_hourly()) else {
+            return self.add_walk(session, from_us, Key::before(until_us), None);
+        };
+        let hours = whole(from_us, until_us, HOUR_US);
+        let is_of_all = self.conditions.cameras.is_none() && !self.group_by.contains(&GroupKey::Camera);
+        let kept = if is_of_all { whole(from_us, until_us, TEN_US) } else { hours.clone() };
+        if kept.is_empty() {
+            return self.add_walk(session, Some(from_us), Key::before(until_us), None);
         }
+        if hours.is_empty() {
+            self.add_tens(session, &kept)?;
+        } else {
+            self.add_hours(session, &(hours.start / HOUR_US..hours.end / HOUR_US))?;
+            self.add_tens(session, &(kept.start..hours.start))?;
+            self.add_tens(session, &(hours.end..kept.end))?;
+        }
+        self.add_begun(session, kept.end..until_us)?;
+        self.add_begun(session, from_us..kept.start)?;
+        self.add_walk(session, Some(from_us), Key::before(from_us), None)
     }
 
     fn add(&mut self, key: HourlyKey, events: u64) {
@@ -114,6 +124,17 @@ impl Counting<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Adds the kept counts of ten minutes, in a time that is whole ones.
+    fn add_tens(&mut self, session: &Session, time: &Range<i64>) -> Result<(), ReadError> {
+        if time.is_empty() {
+            return Ok(());
+        }
+        let sql = format!(
+            "SELECT ten / {TENS_AN_HOUR}, ?3, class, kind, zone, events FROM tens WHERE ten >= ?1 AND ten < ?2"
+        );
+        self.add_kept(session, &sql, &[time.start / TEN_US, time.end / TEN_US, ALL_CAMERAS])
     }
 
     fn add_kept(&mut self, session: &Session, sql: &str, arguments: &[i64]) -> Result<(), ReadError> {

@@ -34,8 +34,8 @@
 //! a slice
 //!   events      key camera | begin_us | event_id  (clustered: one camera's events lie together, in time order)
 //!               what filters need, the commit, and `row`
-//!     by_time   begin_us | event_id | class                    newest first over all cameras
-//!     by_span   span | begin_us | event_id | class             only events longer than a minute, see below
+//!     by_time   begin_us | event_id | class | end_us           newest first over all cameras
+//!     by_span   span | begin_us | event_id | class | end_us    only events longer than a minute, see below
 //!     by_plate  begin_us | event_id | class | plate            only events with a plate
 //!     of_plate  plate | begin_us | event_id | class            the same, plate by plate
 //!     by_rule   begin_us | event_id | class | rule | zone      only events that a rule made
@@ -43,6 +43,7 @@
 //!   payloads    row -> the event for the wire, without receive time and thumbnail key
 //!   thumbnails  row -> JPEG
 //!   hourly      hour | camera | class | kind | zone -> events    counts; camera 0 stands for all of them
+//!   tens        ten minutes | class | kind | zone -> events      the same over all cameras
 //!   plate_keys  kind | key -> plate                              plates by their parts, and with a character left out
 //!   slice       one row: whose it is, how many events, between which times and commits
 //! ```

@@ -288,9 +288,10 @@ fn put_right(slice: &Connection, row: &EventRow, event: &Event, numbers: &Number
     Ok(())
 }
 
-/// All counts, to be compared: hour, camera, class, kind, zone, events.
+/// All counts, to be compared: hour, camera, class, kind, zone, events; those by ten minutes under camera -1.
 fn counts(slice: &Connection) -> rusqlite::Result<Vec<[i64; 6]>> {
-    let sql = "SELECT hour, camera, class, kind, zone, events FROM hourly ORDER BY hour, camera, class, kind, zone";
+    let sql = "SELECT hour, camera, class, kind, zone, events FROM hourly
+               UNION ALL SELECT ten, -1, class, kind, zone, events FROM tens ORDER BY 1, 2, 3, 4, 5";
     let read =
         |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?]);
     slice.prepare(sql)?.query_map([], read)?.collect()

@@ -17,7 +17,7 @@ const REGION_FILE: i32 = 0x5667_5267;
 const SLICE_FILE: i32 = 0x5667_536c;
 /// Each takes the tables one version further; a file's version is how many it has behind it.
 const REGION_TABLES: [&str; 2] = [include_str!("region.sql"), include_str!("region_v2.sql")];
-const SLICE_TABLES: [&str; 2] = [include_str!("slice.sql"), include_str!("slice_v2.sql")];
+const SLICE_TABLES: [&str; 3] = [include_str!("slice.sql"), include_str!("slice_v2.sql"), include_str!("slice_v3.sql")];
 /// How long a connection waits for another of this process: they hold locks for milliseconds only.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages that a writing connection keeps in memory, in KiB: the upper levels of all trees and the leaves that are being

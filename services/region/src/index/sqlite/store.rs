@@ -13,6 +13,9 @@ use crate::index::{CommitSeq, NewRevision};
 
 /// The camera number under which the sums over all cameras are kept; no camera has it.
 pub(super) const ALL_CAMERAS: i64 = 0;
+/// Ten minutes, in microseconds: over all cameras, events are counted by them, too.
+pub(super) const TEN_US: i64 = HOUR_US / TENS_AN_HOUR;
+pub(super) const TENS_AN_HOUR: i64 = 6;
 /// The zone number under which events without a zone are counted; no zone has it.
 pub(super) const NO_ZONE: i64 = 0;
 
@@ -31,12 +34,16 @@ pub(super) struct HourlyKey {
 #[derive(Debug, Default)]
 pub(super) struct CountChanges {
     hourly: BTreeMap<HourlyKey, i64>,
+    /// By ten minutes, class, kind and zone.
+    tens: BTreeMap<[i64; 4], i64>,
 }
 
 impl CountChanges {
-    pub(super) fn add(&mut self, key: HourlyKey, events: i64) {
+    /// Of events that began at `begin_us`.
+    pub(super) fn add(&mut self, key: HourlyKey, begin_us: i64, events: i64) {
         *self.hourly.entry(key).or_default() += events;
         *self.hourly.entry(HourlyKey { camera: ALL_CAMERAS, ..key }).or_default() += events;
+        *self.tens.entry([begin_us.div_euclid(TEN_US), key.class, key.kind, key.zone]).or_default() += events;
     }
 
     pub(super) fn store(self, slice: &Connection) -> rusqlite::Result<()> {
@@ -51,6 +58,18 @@ impl CountChanges {
             }
             if events < 0 {
                 clean.execute(params![hour, camera, class, kind, zone])?;
+            }
+        }
+        let add = "INSERT INTO tens (ten, class, kind, zone, events) VALUES (?1, ?2, ?3, ?4, ?5)
+                   ON CONFLICT (ten, class, kind, zone) DO UPDATE SET events = events + excluded.events";
+        let clean = "DELETE FROM tens WHERE ten = ?1 AND class = ?2 AND kind = ?3 AND zone = ?4 AND events <= 0";
+        let (mut add, mut clean) = (slice.prepare_cached(add)?, slice.prepare_cached(clean)?);
+        for ([ten, class, kind, zone], events) in self.tens {
+            if events != 0 {
+                add.execute([ten, class, kind, zone, events])?;
+            }
+            if events < 0 {
+                clean.execute([ten, class, kind, zone])?;
             }
         }
         Ok(())
@@ -107,7 +126,7 @@ impl Writing<'_> {
         if let Some(plate) = &event.plate {
             note_plate(self.slice, &plate.text)?;
         }
-        self.counts.add(hourly_key(event, numbers), 1);
+        self.counts.add(hourly_key(event, numbers), event.begin_time.as_micros(), 1);
         Ok(thumbnail_revision)
     }
 
@@ -147,8 +166,8 @@ impl Writing<'_> {
         self.reclassify(event, numbers, stored)?;
         let (before, after) = (row_hourly_key(stored), hourly_key(event, numbers));
         if before != after {
-            self.counts.add(before, -1);
-            self.counts.add(after, 1);
+            self.counts.add(before, stored.key.begin_us, -1);
+            self.counts.add(after, stored.key.begin_us, 1);
         }
         Ok(thumbnail_revision)
     }

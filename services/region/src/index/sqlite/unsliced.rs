@@ -24,7 +24,7 @@ use super::placement::{Grid, SLICES_AHEAD, SLICES_BACK};
 use super::plates::note_all_plates;
 use super::schema::{self, check_owner, check_pages, meta_number, recognise, set_meta_number, set_up};
 use super::slices::{SliceKind, Summary};
-use super::store::NO_ZONE;
+use super::store::{NO_ZONE, TEN_US};
 use crate::index::{IndexError, Result};
 
 /// Marks `index.db`.
@@ -285,6 +285,12 @@ pub(super) fn add_up(slice: &Connection) -> rusqlite::Result<Summary> {
         );
         slice.execute(&sql, [])?;
     }
+    slice.execute("DELETE FROM main.tens", [])?;
+    let tens = format!(
+        "INSERT INTO main.tens (ten, class, kind, zone, events)
+         SELECT begin_us / {TEN_US}, class, kind, ifnull(zone, {NO_ZONE}), count(*) FROM main.events GROUP BY 1, 2, 3, 4"
+    );
+    slice.execute(&tens, [])?;
     note_all_plates(slice)?;
     let sql = "SELECT count(*), min(begin_us), max(begin_us), max(end_us), min(commit_seq), max(commit_seq),
                       (SELECT receive_us FROM main.events ORDER BY commit_seq DESC LIMIT 1), max(receive_us)

@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub(super) key: Key,
     pub(super) camera: i64,
     pub(super) class: i64,
+    /// When it ends, where the index tells.
+    pub(super) end_us: Option<i64>,
     /// False when the walk itself saw that the event does not match: its plate is another.
     pub(super) may_match: bool,
 }
@@ -83,26 +85,27 @@ impl Source {
         const RANGE: &str = "begin_us >= ?1 AND (begin_us, event_id) < (?2, ?3)
                              ORDER BY begin_us DESC, event_id DESC LIMIT ?4";
         let (low, below, chunk) = (self.low_us, self.below, self.chunk as i64);
-        let (plate, place, argument): (_, _, Option<&dyn ToSql>) = match &self.path {
-            Path::Time => ("NULL", "INDEXED BY events_by_time WHERE", None),
+        // Beside what each index tells: the plate, or the end.
+        let (told, place, argument): (_, _, Option<&dyn ToSql>) = match &self.path {
+            Path::Time => ("end_us", "INDEXED BY events_by_time WHERE", None),
             Path::Rules => ("NULL", "INDEXED BY events_by_rule WHERE rule IS NOT NULL AND", None),
-            Path::Camera(camera) => ("NULL", "WHERE camera = ?5 AND", Some(camera)),
-            Path::Span(span) => ("NULL", "INDEXED BY events_by_span WHERE span > 0 AND span = ?5 AND", Some(span)),
+            Path::Camera(camera) => ("end_us", "WHERE camera = ?5 AND", Some(camera)),
+            Path::Span(span) => ("end_us", "INDEXED BY events_by_span WHERE span > 0 AND span = ?5 AND", Some(span)),
             Path::Plate(_) => ("plate", "INDEXED BY events_by_plate WHERE plate IS NOT NULL AND", None),
             Path::OfPlate(plate) => {
                 ("NULL", "INDEXED BY events_of_plate WHERE plate IS NOT NULL AND plate = ?5 AND", Some(plate))
             }
         };
-        let sql = format!("SELECT begin_us, event_id, camera, class, {plate} FROM events {place} {RANGE}");
+        let sql = format!("SELECT begin_us, event_id, camera, class, {told} FROM events {place} {RANGE}");
         let mut statement = slice.prepare_cached(&sql)?;
         let path = &self.path;
         let read = |row: &Row<'_>| {
             let key = Key { begin_us: row.get(0)?, id: row.get(1)? };
-            let may_match = match path {
-                Path::Plate(pattern) => pattern.matches(row.get_ref(4)?.as_str()?),
-                _ => true,
+            let (end_us, may_match) = match path {
+                Path::Plate(pattern) => (None, pattern.matches(row.get_ref(4)?.as_str()?)),
+                _ => (row.get(4)?, true),
             };
-            Ok(Entry { key, camera: row.get(2)?, class: row.get(3)?, may_match })
+            Ok(Entry { key, camera: row.get(2)?, class: row.get(3)?, end_us, may_match })
         };
         let rows = match argument {
             Some(argument) => statement.query_map(params![low, below.begin_us, below.id, chunk, argument], read)?,
