@@ -23,6 +23,14 @@ pub(super) const MATCHES: &str = "(($1::timestamptz IS NULL OR end_time >= $1)
     AND ($9::text IS NULL OR plate ~ $9)
     AND ($10::int4[] IS NULL OR rule = ANY($10))
     AND ($11::int4[] IS NULL OR zone = ANY($11)))";
+/// The same for conditions that are counted hourly: by columns that the index of long events has.
+pub(super) const COUNTED: &str = "(($1::timestamptz IS NULL OR end_time >= $1)
+    AND ($2::timestamptz IS NULL OR begin_time < $2)
+    AND ($3::int4[] IS NULL OR camera = ANY($3))
+    AND ($4::int4[] IS NULL OR class = ANY($4))
+    AND ($5::int2[] IS NULL OR kind = ANY($5))
+    AND ($11::int4[] IS NULL OR zone = ANY($11))
+    AND $6::int4[] IS NULL AND $7::float4 <= 0 AND $8::int4 = 0 AND $9::text IS NULL AND $10::int4[] IS NULL)";
 /// Number of the first parameter after those of [`MATCHES`].
 pub(super) const FIRST_OWN: usize = 12;
 

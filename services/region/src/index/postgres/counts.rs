@@ -13,7 +13,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use vigil_base::{GeoPoint, Timestamp};
 
-use super::conditions::{Conditions, FIRST_OWN, MATCHES};
+use super::conditions::{COUNTED, Conditions, FIRST_OWN, MATCHES};
 use super::failure::Failure;
 use super::hourly::{ALL_CAMERAS, ALL_CAMERAS_FINE, FINE_US, NO_ZONE};
 use super::names::NameKind;
@@ -193,11 +193,12 @@ impl Counting<'_> {
     /// The groups of pieces that are all of one span each, or none is.
     async fn ask(&self, conditions: &Conditions, pieces: &[Piece]) -> Result<Vec<Row>, tokio_postgres::Error> {
         let [hour, class, camera, zone, place] = [0, 1, 2, 3, 4].map(|own| FIRST_OWN + own);
+        let matches = if conditions.are_counted_hourly() { COUNTED } else { MATCHES };
         let sql = format!(
             "SELECT CASE WHEN ${hour} THEN date_trunc('hour', begin_time, 'UTC') END, CASE WHEN ${class} THEN class END,
                     CASE WHEN ${camera} THEN camera END, CASE WHEN ${zone} THEN coalesce(zone, {NO_ZONE}) END,
                     CASE WHEN ${place} THEN latitude END, CASE WHEN ${place} THEN longitude END,
-                    count(*) FILTER (WHERE {MATCHES}), count(*)
+                    count(*) FILTER (WHERE {matches}), count(*)
              FROM ({}) AS looked_at
              GROUP BY 1, 2, 3, 4, 5, 6",
             rows_of(pieces, conditions, FIRST_OWN + 5)
@@ -231,10 +232,16 @@ fn rows_of(pieces: &[Piece], conditions: &Conditions, own: usize) -> String {
     let [froms, untils, limit, spans] = [0, 1, 2, 3].map(|place| own + place);
     let (froms, untils, spans) =
         (format!("${froms}::timestamptz[]"), format!("${untils}::timestamptz[]"), format!("${spans}::int2[]"));
+    let columns = if conditions.are_counted_hourly() {
+        "begin_time, end_time, camera, class, kind, zone, NULL::float8 AS latitude, NULL::float8 AS longitude"
+    } else {
+        "begin_time, end_time, camera, class, kind, edge, confidence, colours, plate, rule, zone, latitude, longitude"
+    };
     let rows = |from: &str, until: &str, span: &str| {
-        let of_span = if is_of_span { format!("AND span > 0 AND span = {span}") } else { String::new() };
+        let of_span =
+            if is_of_span { format!("AND span > 0 AND span = {span} AND end_time >= $1") } else { String::new() };
         format!(
-            "SELECT begin_time, end_time, camera, class, kind, edge, confidence, colours, plate, rule, zone, latitude, longitude
+            "SELECT {columns}
              FROM events WHERE begin_time >= {from} AND begin_time < {until} {of_cameras} {of_span}"
         )
     };
@@ -244,10 +251,10 @@ fn rows_of(pieces: &[Piece], conditions: &Conditions, own: usize) -> String {
     }
     let [first, last] = [3, 4].map(|place| own + place + usize::from(is_of_span));
     let arrays = if is_of_span { format!("{froms}, {untils}, {spans}") } else { format!("{froms}, {untils}") };
-    let columns = if is_of_span { "first, last, span" } else { "first, last" };
+    let named = if is_of_span { "first, last, span" } else { "first, last" };
     // The time of all of them leaves out partitions before any is opened.
     format!(
-        "SELECT of_piece.* FROM unnest({arrays}) AS piece ({columns}) CROSS JOIN LATERAL (
+        "SELECT of_piece.* FROM unnest({arrays}) AS piece ({named}) CROSS JOIN LATERAL (
              {} AND begin_time >= ${first} AND begin_time < ${last} LIMIT ${limit}) AS of_piece LIMIT ${limit}",
         rows("piece.first", "piece.last", "piece.span")
     )

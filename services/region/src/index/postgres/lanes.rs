@@ -53,7 +53,7 @@ pub(super) enum Lane {
     OfPlate(String),
     /// Events that rules made.
     Rules,
-    /// Events of one span.
+    /// Events of one span that have not ended when the time begins that is asked for.
     Span(i16),
 }
 
@@ -66,7 +66,7 @@ impl Lane {
             Self::Plate => "plate IS NOT NULL AND".to_owned(),
             Self::OfPlate(_) => format!("plate IS NOT NULL AND plate = {value} AND"),
             Self::Rules => "rule IS NOT NULL AND".to_owned(),
-            Self::Span(_) => format!("span > 0 AND span = {value} AND"),
+            Self::Span(_) => format!("span > 0 AND span = {value} AND end_time >= $1 AND"),
         }
     }
 

@@ -14,7 +14,7 @@
 //! schema vigil_<region>
 //!   events       key camera | begin_time | event_id, one partition a UTC day, `events_other` for absurd clocks (`days`)
 //!     by_time    begin_time | event_id              newest first over all cameras
-//!     by_span    span | begin_time | event_id       only events longer than a minute, see below
+//!     by_span    span | begin_time | event_id | end_time, and what is counted; only events longer than a minute, see below
 //!     by_plate, by_rule                             only events with a plate, only those that a rule made
 //!     of_plate   plate | begin_time | event_id      the same, plate by plate
 //!     by_commit  commit_seq                         the feed
