@@ -137,6 +137,8 @@ impl Edges {
         let connected = states.edges.values().filter(|state| state.session.is_some()).count();
         let current = states.edges.get(edge);
         let known_until = current.and_then(|state| state.record.complete_until);
+        // Until it says what time it is: see EdgeState::see.
+        let last_seen = current.map_or(now, |state| state.record.last_seen.max(now));
         let is_connected = current.is_some_and(|state| state.session.is_some());
         let is_other = current.is_some_and(|state| state.record.instance != *instance);
         if is_connected && is_other {
@@ -157,7 +159,7 @@ impl Edges {
             id: edge.clone(),
             instance: instance.clone(),
             software_version: software_version.clone(),
-            last_seen: now,
+            last_seen,
             complete_until,
         };
         let session = Session { number, ended: ended.clone(), told_time: None };
@@ -240,6 +242,14 @@ impl EdgeState {
         Self { record, saved, backlog: 0, clock_offset_ms: 0, cameras: Vec::new(), session: None }
     }
 
+    /// Notes that the edge is here, by the later of the region's clock and its own: one that is written down by a clock that is years
+    /// behind would be forgotten when that is set right, and answers would not say that it is away.
+    fn see(&mut self, now: Timestamp, monotonic: Duration) {
+        let told = self.session.as_ref().and_then(|session| session.told_time);
+        let told = told.map(|(time, at)| time + monotonic.saturating_sub(at));
+        self.record.last_seen = told.map_or(now, |told| told.max(now));
+    }
+
     fn status(&self) -> v1::EdgeStatus {
         v1::EdgeStatus {
             edge_id: self.record.id.to_string(),
@@ -266,26 +276,26 @@ pub(crate) struct EdgeSession {
 impl EdgeSession {
     /// Notes that the edge sent something.
     pub(crate) fn seen(&self) {
-        let now = self.edges.clock.now();
-        self.change(|state| state.record.last_seen = now);
+        let (now, at) = (self.edges.clock.now(), self.edges.clock.monotonic());
+        self.change(|state| state.see(now, at));
     }
 
     /// Notes what the edge said of itself, and now and then writes it down.
     pub(crate) async fn heartbeat(&self, heartbeat: Heartbeat) {
         let (now, at) = (self.edges.clock.now(), self.edges.clock.monotonic());
         let to_save = self.change(|state| {
-            state.record.last_seen = now;
             // A clock that is ahead must not claim events that are not made yet.
             state.record.complete_until = heartbeat.complete_until.map(|until| until.min(now));
             state.backlog = heartbeat.backlog;
             state.clock_offset_ms = (heartbeat.edge_time.as_micros() - now.as_micros()) / 1_000;
             state.cameras = heartbeat.cameras;
-            if let Some(session) = &mut state.session
-                && session.told_time.replace((heartbeat.edge_time, at)).is_none()
-            {
+            let told_before = state.session.as_mut().and_then(|own| own.told_time.replace((heartbeat.edge_time, at)));
+            let is_first = told_before.is_none();
+            if is_first {
                 self.edges.has_told_time.notify_one();
             }
-            let is_due = now.since(state.saved) >= SAVE_EVERY || now < state.saved;
+            state.see(now, at);
+            let is_due = is_first || now.since(state.saved) >= SAVE_EVERY || now < state.saved;
             is_due.then(|| {
                 state.saved = now;
                 state.record.clone()

@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(800);
 /// Pages after which a search is given up: regions are away for long.
 const MAX_PAGES: u32 = 200;
+/// Events of a page when the end is counted: all there are fit into those pages, many times over.
+const COUNTED_PAGE: i32 = 50;
 /// Longest wait between two searches.
 const MAX_PAUSE_MS: u64 = 4_000;
 /// After a region was put back, its answers may still be about what it had before, for so many seconds.
@@ -67,8 +69,9 @@ impl Operator {
     /// A search that comes to its end holds all that the indexes held when it began.
     async fn search_in_the_storm(&self) {
         let class = self.rng.lock().random_bool(0.3).then_some(CLASSES[0]);
+        let page_size = self.rng.lock().random_range(3..60);
         let (before, restores) = (self.truth.held(class), self.truth.all_restores());
-        let Some(found) = self.pages(&self.gateways, &self.regions, class).await else {
+        let Some(found) = self.pages(&self.gateways, &self.regions, class, page_size).await else {
             return self.truth.note("search-given-up", &self.name);
         };
         self.truth.note("searched", format_args!("{} {}", self.name, found.len()));
@@ -89,7 +92,7 @@ impl Operator {
             all.into_iter().filter(|(_, made)| is_here(&made.region)).map(|(id, made)| (id, made.newest())).collect()
         };
         let reports: &[String] = if servers == self.gateways { &self.regions } else { servers };
-        let Some(found) = self.pages(servers, reports, None).await else {
+        let Some(found) = self.pages(servers, reports, None, COUNTED_PAGE).await else {
             return self.truth.violated(format_args!("no search of {servers:?} came to its end in calm weather"));
         };
         for (id, revision) in &expected {
@@ -132,10 +135,10 @@ impl Operator {
         servers: &[String],
         reports: &[String],
         class: Option<&str>,
+        page_size: i32,
     ) -> Option<BTreeMap<EventId, u32>> {
         let object_classes = class.iter().map(ToString::to_string).collect();
         let filter = v1::EventFilter { object_classes, ..v1::EventFilter::default() };
-        let page_size = self.rng.lock().random_range(3..60);
         let (mut found, mut token) = (BTreeMap::new(), String::new());
         for _ in 0..MAX_PAGES {
             let server = servers[self.rng.lock().random_range(0..servers.len())].clone();
