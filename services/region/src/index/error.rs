@@ -62,7 +62,7 @@ pub enum IndexError {
     /// The server does not let this region in, or not at what it must do, or nobody vouches for it.
     #[error(
         "the database server of index {index} and this region refuse each other; check user, password, certificates, \
-         database and rights"
+         database and rights, and that the server has TLS (without it only with sslmode=disable in the address)"
     )]
     Refused {
         /// Schema and server.

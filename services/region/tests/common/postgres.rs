@@ -1,7 +1,8 @@
 //! A PostgreSQL server of a test's own: on a socket in a folder of its own, gone with the test's process however that ends.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,12 +42,17 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// A server with these settings beside the defaults.
     pub fn start(settings: &[&str]) -> Self {
-        Self::make(settings, None)
+        Self::make(settings, &[], None)
+    }
+
+    /// The same with files (name, content) in its folder, which settings name as `{folder}`.
+    pub fn start_with(files: &[(&str, &str)], settings: &[&str]) -> Self {
+        Self::make(settings, files, None)
     }
 
     /// A hot standby of this server, which from now on answers a commit once the standby has it on its disk.
     pub fn standby(&self) -> Self {
-        let standby = Self::make(&[], Some(&self.folder));
+        let standby = Self::make(&[], &[], Some(&self.folder));
         self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
         self.sql("SELECT pg_reload_conf()");
         standby
@@ -58,16 +64,19 @@ impl PostgresServer {
     }
 
     #[allow(clippy::zombie_processes)] // The keeper outlives this process, on purpose and shortly.
-    fn make(settings: &[&str], primary: Option<&Path>) -> Self {
+    fn make(settings: &[&str], files: &[(&str, &str)], primary: Option<&Path>) -> Self {
         let programs = programs();
         let folder = tempfile::Builder::new().prefix("vigil-pg-").tempdir().unwrap().keep();
         let owner = owner();
         if let Some((user, group)) = owner {
             chown(&folder, Some(user), Some(group)).unwrap();
         }
+        for (name, content) in files {
+            put(&folder.join(name), content, owner);
+        }
         let mut options = format!("-k {} -c listen_addresses=''", folder.display());
         for setting in settings {
-            options = format!("{options} -c {setting}");
+            options = format!("{options} -c {}", setting.replace("{folder}", folder.to_str().unwrap()));
         }
         let mut command = as_owner("sh", owner);
         command.args(["-c", KEEPER, "keeper"]).arg(&programs).arg(&folder).arg(&options);
@@ -159,6 +168,15 @@ impl PostgresServer {
         let done = command.current_dir("/").output().unwrap();
         assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+}
+
+/// A file that its owner alone may read: a server takes no key that others can.
+fn put(path: &Path, content: &str, owner: Option<(u32, u32)>) {
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).unwrap();
+    file.write_all(content.as_bytes()).unwrap();
+    if let Some((user, group)) = owner {
+        chown(path, Some(user), Some(group)).unwrap();
     }
 }
 

@@ -6,12 +6,12 @@
 //!
 //! The keys of plates are noted over the connection beside, while the rows are written, and are there before the transaction
 //! ends. They may be there without an event: they say where to look, not what there is. So they need no transaction with the
-//! rows, and the server works on two processors.
+//! rows, and the server works on two processors. Which counts are new is looked up there, too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use futures::TryFutureExt;
-use futures::future::join5;
+use futures::future::{join, join4};
 use vigil_base::Timestamp;
 
 use super::Shared;
@@ -21,7 +21,8 @@ use super::days::{self, day_of};
 use super::decide::Decided;
 use super::extents::Extents;
 use super::failure::{Failure, cause, damaged};
-use super::plates;
+use super::hourly::NewCounts;
+use super::plates::{self, OfDay};
 use super::rows::{COLUMNS, NewRow, TYPES, copy_row};
 use super::session::Session;
 use super::values::At;
@@ -42,9 +43,18 @@ pub(super) struct Writing<'w> {
 
 /// Writes a group and commits it; the days that were made for it.
 pub(super) async fn store(writing: Writing<'_>, group: &Decided) -> Result<BTreeSet<i64>, Failure> {
+    let client = writing.session.writing.client();
+    // What is written does not wait for the answer to it.
+    let (begun, written) = join(client.batch_execute("BEGIN"), write(writing, group)).await;
+    begun?;
+    let days = written?;
+    client.batch_execute("COMMIT").await?;
+    Ok(days)
+}
+
+async fn write(writing: Writing<'_>, group: &Decided) -> Result<BTreeSet<i64>, Failure> {
     let Writing { session, shared, extents, commit_time, now } = writing;
     let connection = &*session.writing;
-    connection.client().batch_execute("BEGIN").await?;
     let begins = group.rows.iter().map(|row| day_of(row.revision.event().begin_time.as_micros()));
     let days = shared.days.missing(begins, now);
     for day in &days {
@@ -52,19 +62,17 @@ pub(super) async fn store(writing: Writing<'_>, group: &Decided) -> Result<BTree
     }
     group.names.store(connection).await?;
     let places = group.rows.iter().filter_map(|row| Some((row.numbers.camera, row.revision.event().location?)));
-    // A day that is being made is locked, and nobody else sees it yet.
-    let noting = if days.is_empty() { &session.finding } else { &session.writing };
     let moved = Moved { from: group.after, to: group.latest, after: commit_time, now };
-    let written = join5(
-        write_rows(connection, &group.rows, now),
-        plates::note(noting, &group.plates).map_err(Failure::from),
-        group.counts.store(connection).map_err(Failure::from),
+    // A day that is being made is locked, and nobody else sees it yet.
+    let beside = days.is_empty().then_some(&*session.finding);
+    let written = join4(
+        write_all(connection, beside, group, now),
+        note_plates(beside, &group.plates),
         extents.grow(connection, places).map_err(Failure::from),
         note_commit(connection, moved, group.counts.events),
     )
     .await;
-    cause([written.0, written.1, written.2, written.3, written.4])?;
-    connection.client().batch_execute("COMMIT").await?;
+    cause([written.0, written.1, written.2, written.3])?;
     Ok(days)
 }
 
@@ -89,6 +97,35 @@ async fn note_commit(connection: &Connection, moved: Moved, more_events: i64) ->
         return Ok(());
     }
     Err(damaged(connection.index_name(), std::io::Error::other("another program has written to index_state")))
+}
+
+/// Rows and counts, and the plates where no connection beside notes them; one after the other, as copies must be (`CopyIn`).
+async fn write_all(
+    connection: &Connection,
+    beside: Option<&Connection>,
+    group: &Decided,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let new_counts = async {
+        match beside {
+            Some(beside) => group.counts.find_new(beside).await,
+            None => Ok(NewCounts::default()),
+        }
+    };
+    let (rows, new_counts) = join(write_rows(connection, &group.rows, now), new_counts).await;
+    rows?;
+    group.counts.store(connection, &new_counts?).await?;
+    match beside {
+        Some(_) => Ok(()),
+        None => note_plates(Some(connection), &group.plates).await,
+    }
+}
+
+async fn note_plates(connection: Option<&Connection>, plates: &HashSet<OfDay>) -> Result<(), Failure> {
+    match connection {
+        Some(connection) => Ok(plates::note(connection, plates).await?),
+        None => Ok(()),
+    }
 }
 
 async fn write_rows(connection: &Connection, rows: &[NewRow], now: Timestamp) -> Result<(), Failure> {

@@ -1,15 +1,11 @@
-//! Connections with the server: where it is, TLS, the settings of each connection, and knowing when one is lost.
+//! Connections with the server: where it is, the settings of each connection, and knowing when one is lost.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tokio_postgres::config::Host;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, NoTls, Socket, Statement};
@@ -18,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::PostgresConfig;
 use super::failure::connect_error;
+use super::secured;
 use crate::index::{IndexError, Result};
 
 /// A server that does not answer for this long is not there.
@@ -58,12 +55,9 @@ impl Server {
             index: schema.clone(),
             problem: "index.url is no address such as postgres://user:password@host:5432/database".to_owned(),
         })?;
-        // A socket of this machine carries no TLS; its folder's rights say who may use it.
-        let is_local = parsed.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         parsed.application_name("vigil-region").connect_timeout(CONNECT_TIMEOUT).keepalives_idle(KEEPALIVE);
         let name = format!("{schema} at {}", place_of(&parsed)).into();
-        let rustls = || tls_config(config.ca_file.as_deref()).map(MakeRustlsConnect::new);
-        let tls = if is_local { None } else { Some(rustls()?) };
+        let tls = secured::prepare(&mut parsed, config.ca_file.as_deref())?;
         Ok(Self { config: parsed, tls, schema, statement_timeout: config.statement_timeout, name })
     }
 
@@ -218,39 +212,6 @@ fn place_of(config: &tokio_postgres::Config) -> String {
     };
     let hosts: Vec<String> = config.get_hosts().iter().enumerate().map(host).collect();
     format!("{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
-}
-
-/// Trusts the authorities of `ca_file`, or those of this machine.
-fn tls_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(path) => {
-            for certificate in read_certificates(path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|e| IndexError::io(path, "use certificate of", std::io::Error::other(e)))?;
-            }
-        }
-        None => {
-            // One that cannot be read is one less to trust.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let failed = |e| IndexError::io(path, "read certificates of", std::io::Error::other(e));
-    CertificateDer::pem_file_iter(PathBuf::from(path))
-        .map_err(failed)?
-        .collect::<std::result::Result<_, _>>()
-        .map_err(failed)
 }
 
 #[cfg(test)]

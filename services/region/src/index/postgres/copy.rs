@@ -20,6 +20,9 @@ const TRAILER: i16 = -1;
 const CHUNK: usize = 128 * 1024;
 
 /// A COPY that runs. Dropped before its end it fails, with the transaction around it.
+///
+/// One at a time on a connection: where the server refuses to begin one, as it does in a transaction that has failed, the driver
+/// loses count of the server's answers, and the connection with it.
 pub(super) struct CopyIn {
     sink: Pin<Box<CopyInSink<Bytes>>>,
     types: &'static [Type],

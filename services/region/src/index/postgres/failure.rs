@@ -70,10 +70,21 @@ pub(super) fn index_error(index: &str, doing: &'static str, error: tokio_postgre
 
 /// What keeps a connection from being made; beside what the server says that is a certificate that nobody vouches for.
 pub(super) fn connect_error(index: &str, error: tokio_postgres::Error) -> IndexError {
+    if is_of_tls(&error) {
+        return IndexError::Refused { index: index.to_owned(), source: Arc::new(error) };
+    }
     match index_error(index, "connect", error) {
         IndexError::Database { index, source, .. } => IndexError::Refused { index, source },
         other => other,
     }
+}
+
+/// Whether the other side was reached, and its certificate or its TLS is why that was all.
+fn is_of_tls(error: &tokio_postgres::Error) -> bool {
+    use std::error::Error;
+    let io = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    let cause = io.and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>());
+    cause.is_some()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -83,6 +83,7 @@ mod runtime;
 mod scan;
 mod schema;
 mod search;
+mod secured;
 mod serving;
 mod session;
 mod starts;

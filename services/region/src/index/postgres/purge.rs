@@ -6,7 +6,7 @@ use vigil_base::Timestamp;
 use super::connect::Connection;
 use super::days::{self, day_of, start_of};
 use super::failure::Failure;
-use super::hourly::{ALL_CAMERAS, CountChanges, Counted, NO_ZONE};
+use super::hourly::{ALL_CAMERAS, CountChanges, Counted, NO_ZONE, NewCounts};
 use super::plates::forget_strays;
 use super::values::At;
 use super::writer::Changing;
@@ -133,5 +133,5 @@ async fn remove(connection: &Connection, rows: &[Removed]) -> Result<(), tokio_p
     for row in rows {
         counts.add(row.counted(), -1);
     }
-    counts.store(connection).await
+    counts.store(connection, &NewCounts::default()).await
 }
