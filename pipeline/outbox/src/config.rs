@@ -14,7 +14,7 @@ pub struct OutboxConfig {
     /// Most bytes of records (events, thumbnails and a fixed overhead for each) it holds. The files may be larger by
     /// SQLite's own overhead and by the write-ahead log, together about a tenth.
     pub max_bytes: u64,
-    /// Label `edge` of its metrics, for a process that holds several outboxes; empty where it holds one.
+    /// Label `outbox` of its metrics, for a process that holds several; empty where it holds one.
     pub metrics_label: String,
 }
 

@@ -22,14 +22,14 @@ impl Telemetry {
     pub(crate) fn new(label: &str) -> Self {
         let label = || label.to_owned();
         Self {
-            put: counter!("vigil_outbox_put_records_total", "edge" => label()),
-            refused: counter!("vigil_outbox_refused_calls_total", "edge" => label()),
-            failed: counter!("vigil_outbox_failed_calls_total", "edge" => label()),
-            acknowledged: counter!("vigil_outbox_acknowledged_records_total", "edge" => label()),
-            set_aside: counter!("vigil_outbox_set_aside_records_total", "edge" => label()),
-            commit_seconds: histogram!("vigil_outbox_commit_seconds", "edge" => label()),
-            records: gauge!("vigil_outbox_pending_records", "edge" => label()),
-            bytes: gauge!("vigil_outbox_bytes", "edge" => label()),
+            put: counter!("vigil_outbox_put_records_total", "outbox" => label()),
+            refused: counter!("vigil_outbox_refused_calls_total", "outbox" => label()),
+            failed: counter!("vigil_outbox_failed_calls_total", "outbox" => label()),
+            acknowledged: counter!("vigil_outbox_acknowledged_records_total", "outbox" => label()),
+            set_aside: counter!("vigil_outbox_set_aside_records_total", "outbox" => label()),
+            commit_seconds: histogram!("vigil_outbox_commit_seconds", "outbox" => label()),
+            records: gauge!("vigil_outbox_pending_records", "outbox" => label()),
+            bytes: gauge!("vigil_outbox_bytes", "outbox" => label()),
         }
     }
 
@@ -71,7 +71,7 @@ impl Telemetry {
 
 /// A damaged file was moved aside.
 pub(crate) fn quarantined(label: &str, path: &std::path::Path, damage: &str) {
-    counter!("vigil_outbox_quarantined_files_total", "edge" => label.to_owned()).increment(1);
+    counter!("vigil_outbox_quarantined_files_total", "outbox" => label.to_owned()).increment(1);
     tracing::error!(
         path = %path.display(),
         damage,

@@ -210,7 +210,7 @@ fn open_outbox(
     clock: SharedClock,
     board: &HealthBoard,
 ) -> Result<(Arc<Outbox>, Vec<Event>), EdgeError> {
-    let config = OutboxConfig { max_bytes, ..OutboxConfig::new(folder) };
+    let config = OutboxConfig { max_bytes, metrics_label: "events".to_owned(), ..OutboxConfig::new(folder) };
     let outbox = Outbox::open(&config, clock)?;
     if let Some(aside) = outbox.quarantined() {
         let detail =

@@ -33,7 +33,7 @@ async fn an_edge_on_a_full_disk_says_so_goes_on_and_hands_over_what_it_has() {
     let plan = EdgePlan::write(folder.path(), "edge-1", ("north", region), &camera("plaza", &stream));
     let disk = SmallDisk::new(&plan.data, EDGE_DISK);
     let _edge = Process::start(disk.inside(&plan.command()), &plan.log);
-    let waiting = "vigil_outbox_pending_records{edge=\"\"}";
+    let waiting = "vigil_outbox_pending_records{outbox=\"events\"}";
     eventually("events that wait for the region", async || metric(plan.ops, waiting).filter(|n| *n > 0.0)).await;
 
     disk.fill();
