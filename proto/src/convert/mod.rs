@@ -12,6 +12,7 @@ mod insight;
 mod journeys;
 mod plate;
 mod ways;
+mod withheld;
 
 pub use appearance::{
     AppearanceQuestion, Example, FollowQuestion, MAX_HITS, MAX_PICTURE_BYTES, appearance_from_wire,
@@ -30,6 +31,7 @@ pub use insight::{
 pub use journeys::{Journey, Sighting, journeys, journeys_from_wire, journeys_to_wire, looked_from};
 pub use plate::{MIN_ONE_WRONG, PlateMatch, PlatePattern};
 pub use ways::ways;
+pub use withheld::{withheld_name, withheld_of_name};
 
 use prost_types::Timestamp as WireTime;
 use vigil_base::{GeoPoint, Timestamp};

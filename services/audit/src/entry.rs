@@ -1,5 +1,7 @@
 //! What is written down.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use vigil_base::Timestamp;
 
@@ -42,6 +44,39 @@ pub struct Outcome {
     /// Events, cameras or other items that were handed out.
     #[serde(default)]
     pub items: u64,
+    /// What was kept back of them.
+    #[serde(default, skip_serializing_if = "Withheld::is_nothing")]
+    pub withheld: Withheld,
+}
+
+impl Outcome {
+    /// An answer that hands out so many items.
+    pub fn ok(items: u64) -> Self {
+        Self { code: "Ok".to_owned(), detail: None, items, withheld: Withheld::default() }
+    }
+
+    /// No answer, and why.
+    pub fn failed(code: impl Into<String>, detail: impl Into<String>) -> Self {
+        let detail = Some(detail.into()).filter(|detail| !detail.is_empty());
+        Self { code: code.into(), detail, items: 0, withheld: Withheld::default() }
+    }
+}
+
+/// What policies kept back of an answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Withheld {
+    /// In words of one: plate, thumbnail, events.
+    pub what: BTreeSet<String>,
+    /// Which policies, by the beginning of their SHA-256; none where items alone are marked.
+    pub policies: BTreeSet<String>,
+}
+
+impl Withheld {
+    /// Whether nothing was.
+    pub fn is_nothing(&self) -> bool {
+        self.what.is_empty() && self.policies.is_empty()
+    }
 }
 
 /// An entry in its place in the log.

@@ -48,7 +48,7 @@ mod search;
 mod verify;
 mod writer;
 
-pub use entry::{Entry, Outcome, Record};
+pub use entry::{Entry, Outcome, Record, Withheld};
 pub use error::AuditError;
 pub use head::{Head, PublicKey};
 pub use line::Digest;

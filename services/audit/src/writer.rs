@@ -142,7 +142,7 @@ impl Writer {
             purpose: None,
             case: None,
             question: json!({ "unsigned_records": records }),
-            outcome: Outcome { code: "Ok".to_owned(), detail: None, items: 0 },
+            outcome: Outcome::ok(0),
         };
         let record = Record::new(self.last.0 + 1, self.last.1, self.clock.now(), entry);
         let mut line = encode(&record)?;

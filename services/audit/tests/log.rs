@@ -25,7 +25,7 @@ fn entry(n: u64) -> Entry {
         purpose: Some("a stolen bicycle".to_owned()),
         case: Some(format!("2026-{}", n % 5)),
         question: json!({ "filter": { "cameraIds": [format!("gate-{n}")] } }),
-        outcome: Outcome { code: "Ok".to_owned(), detail: None, items: n },
+        outcome: Outcome::ok(n),
     }
 }
 

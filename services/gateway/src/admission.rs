@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Response, Status};
 use vigil_base::SharedClock;
-use vigil_serve::{ErrorCode, ServiceError};
+use vigil_serve::{Answer, ErrorCode, ServiceError, Trail};
 
 use crate::config::GatewayConfig;
 
@@ -34,10 +34,11 @@ impl Admission {
         }
     }
 
-    /// Does the work of one call of `method` if there is room for it now.
-    pub(crate) async fn serve<T>(
+    /// Does the work of one call of `method` if there is room for it now, and notes what comes of it.
+    pub(crate) async fn serve<T: Answer>(
         &self,
         method: &'static str,
+        trail: Trail,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, Status> {
         let start = self.clock.monotonic();
@@ -50,7 +51,7 @@ impl Admission {
         metrics::counter!("vigil_gateway_requests_total", "method" => method, "code" => format!("{code:?}"))
             .increment(1);
         metrics::histogram!("vigil_gateway_request_seconds", "method" => method).record(elapsed);
-        result.map(Response::new)
+        result.map(|answer| trail.hand_out(answer))
     }
 
     /// Room for one more live stream, for as long as the permit is held.
@@ -68,6 +69,7 @@ fn full(what: &str, most: usize) -> Status {
 mod tests {
     use tonic_types::StatusExt;
     use vigil_base::{SimClock, Timestamp};
+    use vigil_proto::v1::DeleteCameraResponse as Deleted;
 
     use super::*;
 
@@ -77,13 +79,14 @@ mod tests {
         config.max_concurrent_requests = 1;
         let admission = Admission::new(&config, SimClock::new(Timestamp::MIN));
         let inner = admission.clone();
-        let outer = admission.serve("Outer", async move {
-            let refused = inner.serve("Inner", async { Ok(()) }).await.unwrap_err();
+        let trail = || Trail::of(&http::Extensions::new());
+        let outer = admission.serve("Outer", trail(), async move {
+            let refused = inner.serve("Inner", trail(), async { Ok(Deleted {}) }).await.unwrap_err();
             assert_eq!(refused.code(), Code::ResourceExhausted);
             assert_eq!(refused.get_error_details().retry_info().unwrap().retry_delay, Some(RETRY_AFTER));
-            Ok(())
+            Ok(Deleted {})
         });
         outer.await.unwrap();
-        admission.serve("Later", async { Ok(()) }).await.expect("room again");
+        admission.serve("Later", trail(), async { Ok(Deleted {}) }).await.expect("room again");
     }
 }

@@ -138,11 +138,9 @@ impl AppearanceService for Appearances {
         let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
         let work = async {
             let asked = appearance_question_from_wire(request.into_inner()).map_err(ServiceError::from)?;
-            let answer = self.search(question, asked).await?;
-            trail.gave(answer.hits.len());
-            Ok(answer)
+            self.search(question, asked).await
         };
-        self.context.admission.serve("SearchByAppearance", work).await
+        self.context.admission.serve("SearchByAppearance", trail, work).await
     }
 
     async fn follow_appearance(
@@ -153,10 +151,8 @@ impl AppearanceService for Appearances {
         let work = async {
             let asked = follow_question_from_wire(request.into_inner()).map_err(ServiceError::from)?;
             let (span, min_cameras) = (asked.span, asked.min_cameras);
-            let answer = ways(self.search(question, asked.sightings).await?, span, min_cameras);
-            trail.gave(answer.journeys.iter().map(|journey| journey.sightings.len()).sum());
-            Ok(answer)
+            Ok(ways(self.search(question, asked.sightings).await?, span, min_cameras))
         };
-        self.context.admission.serve("FollowAppearance", work).await
+        self.context.admission.serve("FollowAppearance", trail, work).await
     }
 }

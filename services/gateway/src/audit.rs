@@ -47,11 +47,7 @@ impl AuditService for Audit {
     ) -> Result<Response<v1::SearchAuditResponse>, Status> {
         AuditSearch::check(&Requester::of(request.extensions()))?;
         let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
-        let work = async {
-            let page = self.search(question, request.into_inner()).await?;
-            trail.gave(page.records.len());
-            Ok(page)
-        };
-        self.context.admission.serve("SearchAudit", work).await
+        let work = self.search(question, request.into_inner());
+        self.context.admission.serve("SearchAudit", trail, work).await
     }
 }

@@ -14,8 +14,8 @@ use vigil_base::{CameraId, RegionId};
 use vigil_proto::v1;
 use vigil_proto::v1::camera_service_client::CameraServiceClient;
 use vigil_proto::v1::camera_service_server::CameraService;
-use vigil_serve::ServiceError;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+use vigil_serve::{ServiceError, Trail};
 
 use crate::deadline::Question;
 use crate::federation::Context;
@@ -243,31 +243,31 @@ impl CameraService for Cameras {
         &self,
         request: Request<v1::ListCamerasRequest>,
     ) -> Result<Response<v1::ListCamerasResponse>, Status> {
-        let question = self.context.question(&request);
-        self.context.admission.serve("ListCameras", self.list(question, request.into_inner())).await
+        let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
+        self.context.admission.serve("ListCameras", trail, self.list(question, request.into_inner())).await
     }
 
     async fn get_camera(
         &self,
         request: Request<v1::GetCameraRequest>,
     ) -> Result<Response<v1::GetCameraResponse>, Status> {
-        let question = self.context.question(&request);
-        self.context.admission.serve("GetCamera", self.get(question, request.into_inner())).await
+        let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
+        self.context.admission.serve("GetCamera", trail, self.get(question, request.into_inner())).await
     }
 
     async fn put_camera(
         &self,
         request: Request<v1::PutCameraRequest>,
     ) -> Result<Response<v1::PutCameraResponse>, Status> {
-        let question = self.context.question(&request);
-        self.context.admission.serve("PutCamera", self.put(question, request.into_inner())).await
+        let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
+        self.context.admission.serve("PutCamera", trail, self.put(question, request.into_inner())).await
     }
 
     async fn delete_camera(
         &self,
         request: Request<v1::DeleteCameraRequest>,
     ) -> Result<Response<v1::DeleteCameraResponse>, Status> {
-        let question = self.context.question(&request);
-        self.context.admission.serve("DeleteCamera", self.delete(question, request.into_inner())).await
+        let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
+        self.context.admission.serve("DeleteCamera", trail, self.delete(question, request.into_inner())).await
     }
 }

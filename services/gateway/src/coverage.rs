@@ -7,8 +7,8 @@ use vigil_proto::convert::{CoverageQuestion, coverage_question_from_wire, covera
 use vigil_proto::v1;
 use vigil_proto::v1::coverage_service_client::CoverageServiceClient;
 use vigil_proto::v1::coverage_service_server::CoverageService;
-use vigil_serve::ServiceError;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+use vigil_serve::{ServiceError, Trail};
 
 use crate::deadline::Question;
 use crate::federation::Context;
@@ -77,7 +77,7 @@ impl CoverageService for Coverage {
         &self,
         request: Request<v1::GetCoverageRequest>,
     ) -> Result<Response<v1::GetCoverageResponse>, Status> {
-        let question = self.context.question(&request);
-        self.context.admission.serve("GetCoverage", self.gather(question, request.into_inner())).await
+        let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
+        self.context.admission.serve("GetCoverage", trail, self.gather(question, request.into_inner())).await
     }
 }

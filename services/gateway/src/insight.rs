@@ -181,24 +181,20 @@ impl InsightService for Insight {
     ) -> Result<Response<v1::FindJourneysResponse>, Status> {
         let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
         let work = self.journeys(question, request.into_inner());
-        let answer = self.context.admission.serve("FindJourneys", work).await?;
-        trail.gave(answer.get_ref().journeys.iter().map(|journey| journey.sightings.len()).sum());
-        Ok(answer)
+        self.context.admission.serve("FindJourneys", trail, work).await
     }
 
     async fn get_track(&self, request: Request<v1::GetTrackRequest>) -> Result<Response<v1::GetTrackResponse>, Status> {
         let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
-        let answer = self.context.admission.serve("GetTrack", self.track(question, request.into_inner())).await?;
-        trail.gave(answer.get_ref().findings.len() + usize::from(answer.get_ref().object.is_some()));
-        Ok(answer)
+        self.context.admission.serve("GetTrack", trail, self.track(question, request.into_inner())).await
     }
 
     async fn get_presence(
         &self,
         request: Request<v1::GetPresenceRequest>,
     ) -> Result<Response<v1::GetPresenceResponse>, Status> {
-        let question = self.context.question(&request);
-        self.context.admission.serve("GetPresence", self.presence(question, request.into_inner())).await
+        let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
+        self.context.admission.serve("GetPresence", trail, self.presence(question, request.into_inner())).await
     }
 }
 

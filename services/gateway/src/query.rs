@@ -157,32 +157,23 @@ fn not_found<T>(id: EventId, mut heard: Vec<Part<Found<T>>>) -> Status {
 impl EventQueryService for Query {
     async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchResponse>, Status> {
         let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
-        let work = async {
-            let answer = search::search(&self.context, &question, request.into_inner()).await?;
-            trail.gave(answer.events.len());
-            Ok(answer)
-        };
-        self.context.admission.serve("Search", work).await
+        let work = async { Ok(search::search(&self.context, &question, request.into_inner()).await?) };
+        self.context.admission.serve("Search", trail, work).await
     }
 
     async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::GetEventResponse>, Status> {
         let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
-        let found = self
-            .context
-            .admission
-            .serve("GetEvent", find_event(&self.context, &question, request.into_inner()))
-            .await?;
-        trail.gave(1);
-        Ok(found)
+        let work = find_event(&self.context, &question, request.into_inner());
+        self.context.admission.serve("GetEvent", trail, work).await
     }
 
     async fn aggregate(
         &self,
         request: Request<v1::AggregateRequest>,
     ) -> Result<Response<v1::AggregateResponse>, Status> {
-        let question = self.context.question(&request);
+        let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
         let work = async { Ok(aggregate::aggregate(&self.context, &question, request.into_inner()).await?) };
-        self.context.admission.serve("Aggregate", work).await
+        self.context.admission.serve("Aggregate", trail, work).await
     }
 
     async fn get_thumbnail(
@@ -190,9 +181,7 @@ impl EventQueryService for Query {
         request: Request<v1::GetThumbnailRequest>,
     ) -> Result<Response<v1::GetThumbnailResponse>, Status> {
         let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
-        let found =
-            self.context.admission.serve("GetThumbnail", self.thumbnail(question, request.into_inner())).await?;
-        trail.gave(1);
-        Ok(found)
+        let work = self.thumbnail(question, request.into_inner());
+        self.context.admission.serve("GetThumbnail", trail, work).await
     }
 }

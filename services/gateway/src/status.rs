@@ -3,6 +3,7 @@
 use tonic::{Request, Response, Status};
 use vigil_proto::v1;
 use vigil_proto::v1::region_service_server::RegionService;
+use vigil_serve::Trail;
 
 use crate::deadline::Question;
 use crate::federation::Context;
@@ -37,7 +38,7 @@ impl RegionService for RegionsStatus {
         &self,
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        let question = self.context.question(&request);
-        self.context.admission.serve("GetStatus", self.gather(question, request.into_inner())).await
+        let (question, trail) = (self.context.question(&request), Trail::of(request.extensions()));
+        self.context.admission.serve("GetStatus", trail, self.gather(question, request.into_inner())).await
     }
 }

@@ -8,7 +8,7 @@ use vigil_proto::convert::{bounded_text, geo_from_wire, geo_to_wire, time_to_wir
 use vigil_proto::v1::camera_service_server::{CameraService, CameraServiceServer};
 use vigil_proto::{WireError, v1};
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
-use vigil_serve::{ErrorCode, ServiceError};
+use vigil_serve::{ErrorCode, ServiceError, Trail};
 
 use crate::context::Context;
 use crate::guard::{Found, Guard, Guest, Pass, Question};
@@ -45,37 +45,37 @@ impl CameraService for RegistryService {
         &self,
         request: Request<v1::ListCamerasRequest>,
     ) -> Result<Response<v1::ListCamerasResponse>, Status> {
-        let pass = self.pass(&request);
-        Ok(Response::new(self.list(&pass, request.into_inner()).await?))
+        let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
+        Ok(trail.hand_out(self.list(&pass, request.into_inner()).await?))
     }
 
     async fn get_camera(
         &self,
         request: Request<v1::GetCameraRequest>,
     ) -> Result<Response<v1::GetCameraResponse>, Status> {
-        let pass = self.pass(&request);
+        let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
         let v1::GetCameraRequest { region_id, camera_id } = request.into_inner();
         let camera = Some(self.get(&pass, &region_id, &camera_id).await?);
-        Ok(Response::new(v1::GetCameraResponse { camera }))
+        Ok(trail.hand_out(v1::GetCameraResponse { camera }))
     }
 
     async fn put_camera(
         &self,
         request: Request<v1::PutCameraRequest>,
     ) -> Result<Response<v1::PutCameraResponse>, Status> {
-        let pass = self.pass(&request);
+        let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
         let camera = Some(self.put(&pass, request.into_inner()).await?);
-        Ok(Response::new(v1::PutCameraResponse { camera }))
+        Ok(trail.hand_out(v1::PutCameraResponse { camera }))
     }
 
     async fn delete_camera(
         &self,
         request: Request<v1::DeleteCameraRequest>,
     ) -> Result<Response<v1::DeleteCameraResponse>, Status> {
-        let pass = self.pass(&request);
+        let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
         let v1::DeleteCameraRequest { region_id, camera_id } = request.into_inner();
         self.delete(&pass, &region_id, &camera_id).await?;
-        Ok(Response::new(v1::DeleteCameraResponse {}))
+        Ok(trail.hand_out(v1::DeleteCameraResponse {}))
     }
 }
 

@@ -6,8 +6,8 @@ use tonic::{Request, Response, Status, async_trait};
 use vigil_proto::convert::coverage_question_from_wire;
 use vigil_proto::v1;
 use vigil_proto::v1::coverage_service_server::{CoverageService, CoverageServiceServer};
-use vigil_serve::ServiceError;
 use vigil_serve::grpc::MAX_MESSAGE_BYTES;
+use vigil_serve::{ServiceError, Trail};
 
 use crate::context::Context;
 use crate::guard::{Guest, Pass, Question};
@@ -49,7 +49,8 @@ impl CoverageService for LedgerService {
         &self,
         request: Request<v1::GetCoverageRequest>,
     ) -> Result<Response<v1::GetCoverageResponse>, Status> {
+        let trail = Trail::of(request.extensions());
         let pass = self.context.guard.admit(&Guest::of(request.extensions()));
-        Ok(Response::new(self.coverage(&pass, request.into_inner()).await?))
+        Ok(trail.hand_out(self.coverage(&pass, request.into_inner()).await?))
     }
 }

@@ -47,24 +47,20 @@ impl QueryService {
 impl EventQueryService for QueryService {
     async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchResponse>, Status> {
         let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
-        let answer = self.search(&pass, request.into_inner()).await?;
-        trail.gave(answer.events.len());
-        Ok(Response::new(answer))
+        Ok(trail.hand_out(self.search(&pass, request.into_inner()).await?))
     }
 
     async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::GetEventResponse>, Status> {
         let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
-        let answer = self.event(&pass, request.into_inner()).await?;
-        trail.gave(1);
-        Ok(Response::new(answer))
+        Ok(trail.hand_out(self.event(&pass, request.into_inner()).await?))
     }
 
     async fn aggregate(
         &self,
         request: Request<v1::AggregateRequest>,
     ) -> Result<Response<v1::AggregateResponse>, Status> {
-        let pass = self.pass(&request);
-        Ok(Response::new(self.aggregate(&pass, request.into_inner()).await?))
+        let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
+        Ok(trail.hand_out(self.aggregate(&pass, request.into_inner()).await?))
     }
 
     async fn get_thumbnail(
@@ -72,9 +68,7 @@ impl EventQueryService for QueryService {
         request: Request<v1::GetThumbnailRequest>,
     ) -> Result<Response<v1::GetThumbnailResponse>, Status> {
         let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
-        let answer = self.thumbnail(&pass, request.into_inner()).await?;
-        trail.gave(1);
-        Ok(Response::new(answer))
+        Ok(trail.hand_out(self.thumbnail(&pass, request.into_inner()).await?))
     }
 }
 

@@ -10,13 +10,13 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 use vigil_audit::{Record, Search};
 use vigil_base::{RegionId, SharedClock, Timestamp};
-use vigil_proto::convert::{time_from_wire, time_to_wire};
+use vigil_proto::convert::{time_from_wire, time_to_wire, withheld_of_name};
 use vigil_proto::v1;
 use vigil_proto::v1::audit_service_server::AuditService;
 
-use crate::audited::Trail;
 use crate::door::denied;
 use crate::requester::Requester;
+use crate::trail::Trail;
 use crate::{ErrorCode, Role, ServiceError, TokenKey};
 
 const PURPOSE: &str = "audit.search.page";
@@ -173,6 +173,8 @@ fn to_wire(record: Record) -> v1::AuditRecord {
         outcome: entry.outcome.code,
         outcome_detail: entry.outcome.detail.unwrap_or_default(),
         items: entry.outcome.items,
+        withheld: entry.outcome.withheld.what.iter().filter_map(|what| Some(withheld_of_name(what)?.into())).collect(),
+        policies: entry.outcome.withheld.policies.into_iter().collect(),
     }
 }
 
@@ -185,7 +187,6 @@ impl AuditService for AuditSearch {
         Self::check(&Requester::of(request.extensions()))?;
         let trail = Trail::of(request.extensions());
         let page = self.page(request.into_inner()).await?;
-        trail.gave(page.records.len());
-        Ok(Response::new(page))
+        Ok(trail.hand_out(page))
     }
 }

@@ -6,7 +6,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -25,6 +24,7 @@ use crate::around::{Around, Inside, Surrounded};
 use crate::error::chain;
 use crate::requester::{ANONYMOUS, Requester, certified};
 use crate::surroundings::Threads;
+use crate::trail::{AtEnd, Trail};
 use crate::{ErrorCode, ServiceError};
 
 /// Largest question: a page token over 1,000 regions and the largest filter fit in many times over.
@@ -57,51 +57,6 @@ pub struct Required {
     pub case: bool,
 }
 
-/// What is handed out in answer to one call. In the extensions of each audited request; a live stream keeps it as long as it runs.
-#[derive(Debug, Clone)]
-pub struct Trail(Arc<TrailState>);
-
-#[derive(Debug)]
-struct TrailState {
-    items: AtomicU64,
-    /// Of a live stream: written down when it ends.
-    at_end: Option<(Log, Entry)>,
-}
-
-impl Trail {
-    /// Counts what was handed out.
-    pub fn gave(&self, items: usize) {
-        self.0.items.fetch_add(items as u64, Ordering::Relaxed);
-    }
-
-    /// The trail of a call; one that leads nowhere where calls are not audited.
-    pub fn of(extensions: &http::Extensions) -> Self {
-        extensions.get().cloned().unwrap_or_else(|| Self::new(None))
-    }
-
-    fn new(at_end: Option<(Log, Entry)>) -> Self {
-        Self(Arc::new(TrailState { items: AtomicU64::new(0), at_end }))
-    }
-
-    fn items(&self) -> u64 {
-        self.0.items.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for TrailState {
-    fn drop(&mut self) {
-        let Some((log, mut entry)) = self.at_end.take() else { return };
-        entry.outcome.items = *self.items.get_mut();
-        // Outside a runtime the process ends, and the log with it.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            if let Err(error) = log.append(entry).await {
-                tracing::error!(error = %chain(&error), "the end of a live stream is not in the audit log");
-            }
-        });
-    }
-}
-
 /// The log, and how its thread is waited for.
 #[derive(Debug, Clone)]
 struct Log {
@@ -112,6 +67,22 @@ struct Log {
 impl Log {
     async fn append(&self, entry: Entry) -> Result<u64, AuditError> {
         self.threads.settle(self.log.append(entry)).await
+    }
+
+    /// Writes down the end of a live stream, whose opening is in `entry`.
+    fn at_end(&self, entry: &Entry) -> AtEnd {
+        let (log, mut entry) = (self.clone(), entry.clone());
+        entry.method.push_str(" ended");
+        Box::new(move |outcome| {
+            entry.outcome = outcome;
+            // Outside a runtime the process ends, and the log with it.
+            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+            runtime.spawn(async move {
+                if let Err(error) = log.append(entry).await {
+                    tracing::error!(error = %chain(&error), "the end of a live stream is not in the audit log");
+                }
+            });
+        })
     }
 }
 
@@ -136,7 +107,7 @@ impl Method {
             purpose: None,
             case: None,
             question: question(&self.input, body),
-            outcome: Outcome { code: "Ok".to_owned(), detail: None, items: 0 },
+            outcome: Outcome::ok(0),
         }
     }
 }
@@ -203,19 +174,16 @@ impl AuditLayer {
         let access = match self.admit(&parts) {
             Ok(access) => access,
             Err(error) => {
-                entry.outcome = Outcome { code: "Refused".to_owned(), detail: Some(error.message.clone()), items: 0 };
+                entry.outcome = Outcome::failed("Refused", &error.message);
                 return self.written(entry, refusal(error)).await;
             }
         };
         (entry.purpose, entry.case) = (access.purpose.clone(), access.case.clone());
-        let at_end = method
-            .is_stream
-            .then(|| (self.log.clone(), Entry { method: format!("{} ended", entry.method), ..entry.clone() }));
-        let trail = Trail::new(at_end);
+        let trail = Trail::new(method.is_stream.then(|| self.log.at_end(&entry)));
         parts.extensions.insert(access);
         parts.extensions.insert(trail.clone());
         let Ok(response) = inside.call(Request::from_parts(parts, Body::from(body))).await;
-        entry.outcome = outcome(response.headers(), trail.items());
+        entry.outcome = outcome(response.headers(), &trail);
         self.written(entry, response).await
     }
 
@@ -304,15 +272,10 @@ fn spare_bytes(message: &DynamicMessage, told: &mut serde_json::Value) -> usize 
 }
 
 /// What a response says came of the call. A service that fails says so in the headers; what fails later, in a live stream, is its end.
-fn outcome(headers: &HeaderMap, items: u64) -> Outcome {
-    let status = Status::from_header_map(headers).filter(|status| status.code() != Code::Ok);
-    match status {
-        Some(status) => Outcome {
-            code: format!("{:?}", status.code()),
-            detail: Some(status.message().to_owned()).filter(|detail| !detail.is_empty()),
-            items: 0,
-        },
-        None => Outcome { code: "Ok".to_owned(), detail: None, items },
+fn outcome(headers: &HeaderMap, trail: &Trail) -> Outcome {
+    match Status::from_header_map(headers).filter(|status| status.code() != Code::Ok) {
+        Some(status) => Outcome::failed(format!("{:?}", status.code()), status.message()),
+        None => trail.outcome(),
     }
 }
 

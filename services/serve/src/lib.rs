@@ -14,6 +14,7 @@
 //! - [`config`]: loading a TOML file with errors that name file, line and key.
 //! - [`logs`]: structured logs on standard error.
 //! - [`reload`]: the configuration, read again while a process runs.
+//! - [`trail`]: what is handed out in answer to a call, and what is kept back, for the audit log.
 //! - [`tls`]: certificates that are followed while a process runs, and what is wrong with them.
 
 pub mod access;
@@ -33,9 +34,10 @@ pub mod requester;
 pub mod surroundings;
 pub mod tls;
 pub mod token;
+pub mod trail;
 
 pub use access::Access;
-pub use audited::{AuditLayer, Trail};
+pub use audited::AuditLayer;
 pub use door::{Bearer, Door, DoorConfig, DoorSections, SubjectLimits};
 pub use error::{ErrorCode, ServiceError};
 pub use grpc::GrpcServer;
@@ -44,5 +46,6 @@ pub use reload::Reloads;
 pub use requester::Requester;
 pub use surroundings::{Surroundings, Threads};
 pub use token::{AGELESS, TokenError, TokenKey};
+pub use trail::{Answer, Trail};
 pub use vigil_signin::CameraScope;
 pub use vigil_trust::person::Role;

@@ -6,9 +6,8 @@
 use serde_json::{Map, Value, json};
 use vigil_base::event::{Attributes, ColourMethod, EndReason, EventState, GroundPosition, MotionMethod, Speed};
 use vigil_base::{BoxNorm, Event};
+use vigil_proto::convert::withheld_name;
 use vigil_proto::v1;
-
-use crate::output::withheld_name;
 
 /// One revision of an event.
 pub fn event(event: &Event) -> Value {

@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 use vigil_base::event::Part;
 use vigil_base::{Event, Timestamp};
-use vigil_proto::convert::time_from_wire;
+use vigil_proto::convert::{time_from_wire, withheld_name};
 use vigil_proto::v1;
 
 use crate::{event_json, when};
@@ -128,23 +128,6 @@ pub fn withheld_json(withheld: &v1::WithheldReport) -> Value {
         "contact": withheld.contact,
         "hint": withheld.hint,
     })
-}
-
-/// What is withheld, in a word.
-pub fn withheld_name(mark: v1::Withheld) -> &'static str {
-    match mark {
-        v1::Withheld::Plate => "plate",
-        v1::Withheld::Appearance => "appearance",
-        v1::Withheld::Thumbnail => "thumbnail",
-        v1::Withheld::Position => "position",
-        v1::Withheld::Footage => "footage",
-        v1::Withheld::Events => "events",
-        v1::Withheld::History => "history",
-        v1::Withheld::Counts => "counts",
-        v1::Withheld::Live => "live",
-        v1::Withheld::Coverage => "coverage",
-        v1::Withheld::Unspecified => "something",
-    }
 }
 
 /// A region's report as JSON.

@@ -140,9 +140,8 @@ impl Subscription {
                 () = self.outlet.closed() => return Err(Over),
             };
             let Some(message) = message else { continue };
-            let deliveries = usize::from(matches!(message, Message::Delivery(_)));
-            delivered.increment(deliveries as u64);
-            self.trail.gave(deliveries);
+            delivered.increment(u64::from(matches!(message, Message::Delivery(_))));
+            self.trail.streamed(&message);
             self.outlet.send(message).await?;
             if !self.started && self.unheard.is_empty() {
                 self.started = true;

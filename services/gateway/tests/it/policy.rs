@@ -1,10 +1,12 @@
 //! Two real regions with policies of their own behind one gateway: each keeps back what it withholds, and says so.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tonic::Code;
+use vigil_audit::{Outcome, Record, Search};
 use vigil_base::SystemClock;
 use vigil_proto::v1;
 use vigil_proto::v1::subscribe_response::Message;
@@ -51,6 +53,10 @@ impl Region {
 
     fn named(&self) -> (&str, SocketAddr) {
         (self.id, self.server.grpc_address())
+    }
+
+    fn audit_folder(&self) -> PathBuf {
+        self.folder.path().join("data/audit")
     }
 
     async fn change(&self, policy: &str) {
@@ -108,6 +114,70 @@ async fn each_region_keeps_back_what_its_own_policy_withholds_and_the_gateway_pa
     assert_eq!(list.cameras.iter().map(|camera| camera.region_id.as_str()).collect::<Vec<_>>(), ["north"]);
     let told: Vec<_> = list.withheld.iter().map(|told| (told.region_id.as_str(), told.cameras)).collect();
     assert_eq!(told, [("south", 1)]);
+}
+
+/// Of each record: method, items, and what was withheld.
+fn told_of(log: &Path) -> Vec<(String, u64, String)> {
+    let records = vigil_audit::search(log, &Search { limit: 100, ..Search::default() }).unwrap().records;
+    let told = |record: Record| {
+        let Outcome { items, withheld, .. } = record.entry.outcome;
+        assert!(withheld.what.iter().all(|what| what != "events") || !withheld.policies.is_empty(), "{withheld:?}");
+        (record.entry.method, items, withheld.what.into_iter().collect::<Vec<_>>().join(" "))
+    };
+    records.into_iter().map(told).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_and_what_was_kept_back_is_in_the_logs_of_gateway_and_region() {
+    let (north, south, gateway) = two_regions().await;
+    gateway.page(10, "").await;
+    gateway.cameras().list_cameras(v1::ListCamerasRequest::default()).await.unwrap();
+    let request = v1::SubscribeRequest { start: v1::SubscribeStart::Oldest.into(), ..Default::default() };
+    let mut stream = gateway.stream().subscribe(request).await.unwrap().into_inner();
+    let (mut events, mut regions) = (0, 0);
+    while events < 3 || regions < 2 {
+        match stream.message().await.unwrap().unwrap().message.unwrap() {
+            Message::Region(_) => regions += 1,
+            Message::Delivery(_) => events += 1,
+            _ => {}
+        }
+    }
+    drop(stream);
+    let record = |method: &str, items, withheld: &str| (method.to_owned(), items, withheld.to_owned());
+    let ended =
+        async |log: PathBuf| until("the stream's end in the log", async || told_of(&log), |all| all.len() == 4).await;
+    let of_north = "appearance plate position thumbnail";
+    assert_eq!(
+        ended(gateway.audit_folder()).await,
+        [
+            record("EventQueryService/Search", 3, &format!("appearance events {}", &of_north["appearance ".len()..])),
+            record("CameraService/ListCameras", 1, "coverage footage position"),
+            record("EventStreamService/Subscribe", 0, ""),
+            record(
+                "EventStreamService/Subscribe ended",
+                3,
+                &format!("appearance live {}", &of_north["appearance ".len()..])
+            ),
+        ]
+    );
+    assert_eq!(
+        ended(north.audit_folder()).await,
+        [
+            record("EventQueryService/Search", 3, of_north),
+            record("CameraService/ListCameras", 1, "footage position"),
+            record("EventStreamService/Subscribe", 0, ""),
+            record("EventStreamService/Subscribe ended", 3, of_north),
+        ]
+    );
+    assert_eq!(
+        ended(south.audit_folder()).await,
+        [
+            record("EventQueryService/Search", 0, "events"),
+            record("CameraService/ListCameras", 0, "coverage"),
+            record("EventStreamService/Subscribe", 0, ""),
+            record("EventStreamService/Subscribe ended", 0, "live"),
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -126,9 +126,7 @@ impl AppearanceService for LooksService {
     ) -> Result<Response<v1::SearchByAppearanceResponse>, Status> {
         let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
         let question = appearance_question_from_wire(request.into_inner()).map_err(ServiceError::from)?;
-        let answer = self.search(&pass, question).await?;
-        trail.gave(answer.hits.len());
-        Ok(Response::new(answer))
+        Ok(trail.hand_out(self.search(&pass, question).await?))
     }
 
     async fn follow_appearance(
@@ -138,8 +136,6 @@ impl AppearanceService for LooksService {
         let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
         let question = follow_question_from_wire(request.into_inner()).map_err(ServiceError::from)?;
         let (span, min_cameras) = (question.span, question.min_cameras);
-        let answer = ways(self.search(&pass, question.sightings).await?, span, min_cameras);
-        trail.gave(answer.journeys.iter().map(|journey| journey.sightings.len()).sum());
-        Ok(Response::new(answer))
+        Ok(trail.hand_out(ways(self.search(&pass, question.sightings).await?, span, min_cameras)))
     }
 }

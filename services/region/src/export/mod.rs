@@ -146,7 +146,7 @@ fn entry(request: &ExportRequest, code: &str, items: u64) -> Entry {
             "until": time.end.to_string(),
             "with_plates": with_plates,
         }),
-        outcome: Outcome { code: code.to_owned(), detail: None, items },
+        outcome: Outcome { code: code.to_owned(), ..Outcome::ok(items) },
     }
 }
 

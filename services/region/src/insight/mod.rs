@@ -150,23 +150,19 @@ impl Service for InsightService {
         request: Request<v1::FindJourneysRequest>,
     ) -> Result<Response<v1::FindJourneysResponse>, Status> {
         let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
-        let answer = self.journeys(&pass, request.into_inner()).await?;
-        trail.gave(answer.journeys.iter().map(|journey| journey.sightings.len()).sum());
-        Ok(Response::new(answer))
+        Ok(trail.hand_out(self.journeys(&pass, request.into_inner()).await?))
     }
 
     async fn get_track(&self, request: Request<v1::GetTrackRequest>) -> Result<Response<v1::GetTrackResponse>, Status> {
         let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
-        let answer = self.track(&pass, request.into_inner()).await?;
-        trail.gave(answer.findings.len() + usize::from(answer.object.is_some()));
-        Ok(Response::new(answer))
+        Ok(trail.hand_out(self.track(&pass, request.into_inner()).await?))
     }
 
     async fn get_presence(
         &self,
         request: Request<v1::GetPresenceRequest>,
     ) -> Result<Response<v1::GetPresenceResponse>, Status> {
-        let pass = self.pass(&request);
-        Ok(Response::new(self.presence(&pass, request.into_inner()).await?))
+        let (trail, pass) = (Trail::of(request.extensions()), self.pass(&request));
+        Ok(trail.hand_out(self.presence(&pass, request.into_inner()).await?))
     }
 }

@@ -201,7 +201,6 @@ impl Subscriber {
             self.send(Message::Delivery(delivery)).await?;
             self.place = item.seq;
             self.context.telemetry.delivered();
-            self.trail.gave(1);
         }
         self.place = page.through;
         Ok(())
@@ -238,6 +237,7 @@ impl Subscriber {
 
     /// Hands a message to the transport, which takes it when the subscriber has room (HTTP/2 flow control).
     async fn send(&mut self, message: Message) -> Step {
+        self.trail.streamed(&message);
         let response = v1::SubscribeResponse { message: Some(message) };
         let patience = self.context.limits.subscriber_timeout;
         match timeout(patience, self.messages.reserve()).await {

@@ -1,15 +1,16 @@
 //! `vigil audit`: who asked what, and whether the log is as it was written. Works on the folder, offline; auditors search the log of a
 //! running server, too.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use vigil_audit::{Entry, Head, Outcome, PublicKey, Report, Search, search, verify};
+use vigil_audit::{Entry, Head, Outcome, PublicKey, Report, Search, Withheld, search, verify};
 use vigil_base::{Clock, SystemClock, Timestamp};
-use vigil_proto::convert::{time_from_wire, time_to_wire};
+use vigil_proto::convert::{time_from_wire, time_to_wire, withheld_name};
 use vigil_proto::v1;
 
 use crate::client::{self, ServerArgs, TlsArgs};
@@ -302,6 +303,10 @@ async fn ask(args: &SearchArgs) -> anyhow::Result<ExitCode> {
 /// A record's entry as it stands in the log.
 fn entry(record: v1::AuditRecord) -> Entry {
     let some = |text: String| Some(text).filter(|text| !text.is_empty());
+    let withheld = Withheld {
+        what: record.withheld().map(|mark| withheld_name(mark).to_owned()).collect(),
+        policies: record.policies.iter().cloned().collect(),
+    };
     Entry {
         subject: record.subject,
         on_behalf_of: some(record.on_behalf_of),
@@ -310,8 +315,15 @@ fn entry(record: v1::AuditRecord) -> Entry {
         purpose: some(record.purpose),
         case: some(record.case_number),
         question: serde_json::from_str(&record.question_json).unwrap_or(serde_json::Value::Null),
-        outcome: Outcome { code: record.outcome, detail: some(record.outcome_detail), items: record.items },
+        outcome: Outcome { withheld, code: record.outcome, detail: some(record.outcome_detail), items: record.items },
     }
+}
+
+fn withheld_words(withheld: &Withheld) -> String {
+    let list = |words: &BTreeSet<String>| words.iter().cloned().collect::<Vec<_>>().join(", ");
+    let what = if withheld.what.is_empty() { String::new() } else { format!("; withheld {}", list(&withheld.what)) };
+    let by = if withheld.policies.is_empty() { String::new() } else { format!(" by {}", list(&withheld.policies)) };
+    what + &by
 }
 
 fn row(seq: u64, time_us: i64, entry: &Entry) -> [String; 8] {
@@ -322,7 +334,9 @@ fn row(seq: u64, time_us: i64, entry: &Entry) -> [String; 8] {
     let who = if entry.peer.is_empty() { who } else { format!("{who} ({})", entry.peer) };
     let outcome = match &entry.outcome.detail {
         Some(detail) => format!("{}: {detail}", entry.outcome.code),
-        None => format!("{}, {} given", entry.outcome.code, entry.outcome.items),
+        None => {
+            format!("{}, {} given{}", entry.outcome.code, entry.outcome.items, withheld_words(&entry.outcome.withheld))
+        }
     };
     [
         seq.to_string(),

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use vigil_base::{CameraId, EdgeId, RegionId};
-use vigil_proto::convert::geo_to_wire;
+use vigil_proto::convert::{geo_to_wire, withheld_name};
 use vigil_proto::v1;
 
 use crate::client::{self, ServerArgs};
@@ -174,7 +174,7 @@ fn show(json: bool, cameras: Vec<v1::Camera>) -> anyhow::Result<()> {
             v1::CameraOrigin::Operator => "operator",
             v1::CameraOrigin::Unspecified => "unknown",
         };
-        let withheld: Vec<_> = camera.withheld().map(output::withheld_name).collect();
+        let withheld: Vec<_> = camera.withheld().map(withheld_name).collect();
         if json {
             let location = camera.location.map(|p| json!({"latitude": p.latitude, "longitude": p.longitude}));
             output::line(json!({
