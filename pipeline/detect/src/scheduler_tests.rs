@@ -7,6 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use vigil_base::{Clock, SimClock, Size, Timestamp};
 
 use super::*;
+use crate::session::Found;
 
 /// Longest wait for something that must happen at once.
 const SOON: Duration = Duration::from_secs(20);
@@ -27,7 +28,7 @@ struct Puppet {
 }
 
 impl Engine for Puppet {
-    fn detect(&mut self, looks: &[Look]) -> Result<Vec<Detections>, DetectError> {
+    fn detect(&mut self, looks: &[Look]) -> Result<Found, DetectError> {
         let (order, ordered) = sync_channel(1);
         self.heard.send((looks.iter().map(|look| look.frame.size.width).collect(), order)).unwrap();
         match ordered.recv_timeout(SOON).unwrap() {

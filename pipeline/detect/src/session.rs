@@ -5,6 +5,7 @@ use std::sync::Arc;
 use metrics::{Counter, counter};
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::TensorRef;
+use smallvec::{SmallVec, smallvec};
 use vigil_base::detection::ModelIdentity;
 use vigil_base::{BoxPx, Detection, Detections, Frame, Size};
 
@@ -32,10 +33,13 @@ pub(crate) struct Look {
 /// a single one.
 const SPOILT_SHARE: usize = 100;
 
+/// Answers of one run; a batch of one, as on a CPU, needs no list of its own.
+pub(crate) type Found = SmallVec<[Detections; 1]>;
+
 /// Runs a model on several pictures at once.
 pub(crate) trait Engine: Send {
     /// One answer per look, in their order. At most [`Engine::batch_limit`] looks.
-    fn detect(&mut self, looks: &[Look]) -> Result<Vec<Detections>, DetectError>;
+    fn detect(&mut self, looks: &[Look]) -> Result<Found, DetectError>;
 
     /// Frames that one call takes at most; at least one.
     fn batch_limit(&self) -> usize;
@@ -146,7 +150,7 @@ impl OnnxEngine {
     }
 
     /// Looks at whole frames. Where the model takes any size there is one frame, so that all have the same canvas.
-    fn detect_whole(&mut self, looks: &[Look]) -> Result<Vec<Detections>, DetectError> {
+    fn detect_whole(&mut self, looks: &[Look]) -> Result<Found, DetectError> {
         self.looks.whole.increment(looks.len() as u64);
         self.fits.clear();
         for (index, look) in looks.iter().enumerate() {
@@ -208,13 +212,13 @@ impl OnnxEngine {
 }
 
 impl Engine for OnnxEngine {
-    fn detect(&mut self, looks: &[Look]) -> Result<Vec<Detections>, DetectError> {
+    fn detect(&mut self, looks: &[Look]) -> Result<Found, DetectError> {
         if let [look] = looks
             && self.spec.any_size
             && !look.regions.is_whole()
             && let Some(found) = self.detect_regions(look)?
         {
-            return Ok(vec![found]);
+            return Ok(smallvec![found]);
         }
         self.detect_whole(looks)
     }

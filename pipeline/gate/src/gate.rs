@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use smallvec::smallvec;
 use vigil_base::{BoxNorm, BoxPx, Frame, Timestamp};
 
 use crate::background::{Background, Change};
 use crate::cells::{Averager, Grid};
-use crate::regions::Finder;
+use crate::regions::{Boxes, Finder};
 
 /// A light that changes by more than this factor between two frames is a lamp being switched, which shows another scene.
 const LARGEST_LIGHT_CHANGE: f32 = 1.5;
@@ -54,7 +55,7 @@ pub struct Motion {
     /// Share of the picture that changed, 0..1.
     pub share_changed: f32,
     /// Where: at most [`crate::MAX_REGIONS`] boxes, largest first; the whole picture where there is nothing to compare with.
-    pub boxes: Vec<BoxNorm>,
+    pub boxes: Boxes,
     /// Whether the frame should be analysed.
     pub moved: bool,
     /// Why.
@@ -64,7 +65,7 @@ pub struct Motion {
 impl Motion {
     fn everywhere(reason: Reason) -> Self {
         let all = BoxNorm { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
-        Self { share_changed: 1.0, boxes: vec![all], moved: true, reason }
+        Self { share_changed: 1.0, boxes: smallvec![all], moved: true, reason }
     }
 }
 
@@ -113,13 +114,13 @@ impl MotionGate {
 
     /// Where the frame that was observed last changed outside of `known` (pixels of the frame): what nobody accounts for yet.
     /// At most [`crate::MAX_REGIONS`] boxes, largest first.
-    pub fn changes_outside(&mut self, known: &[BoxPx]) -> Vec<BoxNorm> {
-        let Some(grid) = &self.grid else { return Vec::new() };
+    pub fn changes_outside(&mut self, known: &[BoxPx]) -> Boxes {
+        let Some(grid) = &self.grid else { return Boxes::new() };
         for bbox in known {
             grid.cells_in(bbox).for_each(|cells| self.changes[cells].fill(Change::None));
         }
         if self.changes.iter().all(|change| *change == Change::None) {
-            return Vec::new();
+            return Boxes::new();
         }
         self.finder.find(&self.changes, grid)
     }
@@ -139,7 +140,7 @@ impl MotionGate {
             return self.restart(Reason::SceneChanged);
         }
         self.background.learn(&self.cells, light, &self.changes, elapsed, self.config.absorb);
-        let boxes = if changed == 0 { Vec::new() } else { self.finder.find(&self.changes, grid) };
+        let boxes = if changed == 0 { Boxes::new() } else { self.finder.find(&self.changes, grid) };
         let reason = match (boxes.is_empty(), (light.gain - 1.0).abs() < LEAST_LIGHT_CHANGE) {
             (false, _) => Reason::Moved,
             (true, false) => Reason::LightChanged,

@@ -24,4 +24,4 @@ mod sizes;
 pub use attention::{Attend, Attention, AttentionConfig, Open};
 pub use gate::{GateConfig, Motion, MotionGate, Reason};
 pub use packets::{PacketGate, PacketGateConfig, Step, WakeCause};
-pub use regions::MAX_REGIONS;
+pub use regions::{Boxes, MAX_REGIONS};

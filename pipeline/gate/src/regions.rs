@@ -1,5 +1,6 @@
 //! Which changed cells belong together.
 
+use smallvec::SmallVec;
 use vigil_base::{BoxNorm, BoxPx};
 
 use crate::background::Change;
@@ -7,6 +8,8 @@ use crate::cells::Grid;
 
 /// Most regions told of one frame; nearer ones are merged beyond it. Eight is more than anyone crops pictures by.
 pub const MAX_REGIONS: usize = 8;
+/// That many boxes without a piece of memory of their own: each frame has them.
+pub type Boxes = SmallVec<[BoxNorm; MAX_REGIONS]>;
 /// Changed cells this far apart, in cells, are one region: a person's legs and body are joined over a belt that matches the
 /// background.
 const REACH: usize = 2;
@@ -52,7 +55,7 @@ pub(crate) struct Finder {
 impl Finder {
     /// The regions of changed cells, at most [`MAX_REGIONS`], largest first. A weak change without a changed neighbour is
     /// taken for noise.
-    pub fn find(&mut self, changes: &[Change], grid: &Grid) -> Vec<BoxNorm> {
+    pub fn find(&mut self, changes: &[Change], grid: &Grid) -> Boxes {
         self.visited.clear();
         self.visited.resize(changes.len(), false);
         self.regions.clear();
@@ -136,7 +139,7 @@ mod tests {
         Grid::of(Size::new(160, 90))
     }
 
-    fn find(cells: &[(usize, usize, Change)]) -> Vec<BoxNorm> {
+    fn find(cells: &[(usize, usize, Change)]) -> Boxes {
         let mut changes = vec![Change::None; 160 * 90];
         for &(column, row, change) in cells {
             changes[row * 160 + column] = change;
