@@ -237,12 +237,11 @@ impl Subscriber {
 
     /// Hands a message to the transport, which takes it when the subscriber has room (HTTP/2 flow control).
     async fn send(&mut self, message: Message) -> Step {
-        self.trail.streamed(&message);
-        let response = v1::SubscribeResponse { message: Some(message) };
         let patience = self.context.limits.subscriber_timeout;
         match timeout(patience, self.messages.reserve()).await {
             Ok(Ok(room)) => {
-                room.send(Ok(response));
+                self.trail.streamed(&message);
+                room.send(Ok(v1::SubscribeResponse { message: Some(message) }));
                 self.last_sent = self.context.clock.monotonic();
                 Ok(())
             }

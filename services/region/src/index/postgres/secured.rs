@@ -1,7 +1,8 @@
 //! TLS between the region and its database.
 //!
-//! The driver's own way (`sslmode=prefer`) goes on in the clear when a server says that it has no TLS, which anybody between the
-//! two can say in its place. Over a network that is only done where the address says so.
+//! The driver's own way (`sslmode=prefer`) is never what is meant. Over a network it goes on in the clear when a server says that it
+//! has no TLS, which anybody between the two can say in its place. Within a machine nobody listens, and it would refuse the server
+//! that Debian sets up, whose certificate nobody vouches for.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::index::{IndexError, Result};
 
-/// What secures connections to an address; nothing over a socket of this machine, whose folder's rights say who may use it. An
-/// address that leads beyond this machine must have TLS unless it says `sslmode=disable`.
+/// What secures connections to an address: TLS where it leads beyond this machine or `ca_file` is given, unless it says
+/// `sslmode=disable`, and where it says `sslmode=require`. Nothing over a socket, whose folder's rights say who may use it.
 ///
 /// The server's name must be in its certificate, and `ca_file`'s authorities, or else those of this machine, vouch for it.
 pub(super) fn prepare(address: &mut Config, ca_file: Option<&Path>) -> Result<Option<MakeRustlsConnect>> {
@@ -25,8 +26,12 @@ pub(super) fn prepare(address: &mut Config, ca_file: Option<&Path>) -> Result<Op
     if address.get_hostaddrs().is_empty() && address.get_hosts().iter().all(is_socket) {
         return Ok(None);
     }
-    if address.get_ssl_mode() == SslMode::Prefer && leads_beyond(address) {
-        address.ssl_mode(SslMode::Require);
+    if address.get_ssl_mode() == SslMode::Prefer {
+        let is_meant = leads_beyond(address) || ca_file.is_some();
+        address.ssl_mode(if is_meant { SslMode::Require } else { SslMode::Disable });
+    }
+    if address.get_ssl_mode() == SslMode::Disable {
+        return Ok(None);
     }
     tls_config(ca_file).map(|config| Some(MakeRustlsConnect::new(config)))
 }
@@ -92,8 +97,8 @@ mod tests {
         assert_eq!(mode("postgres://vigil@127.0.0.1,db-2/city"), (true, SslMode::Require));
         assert_eq!(mode("host=localhost hostaddr=10.0.0.1"), (true, SslMode::Require));
         assert_eq!(mode("hostaddr=10.0.0.1"), (true, SslMode::Require));
-        assert_eq!(mode("postgres://vigil@db-1/city?sslmode=disable"), (true, SslMode::Disable));
-        assert_eq!(mode("postgres://vigil@127.0.0.1/city"), (true, SslMode::Prefer));
+        assert_eq!(mode("postgres://vigil@db-1/city?sslmode=disable"), (false, SslMode::Disable));
+        assert_eq!(mode("postgres://vigil@127.0.0.1/city"), (false, SslMode::Disable));
         assert_eq!(mode("postgres://vigil@localhost/city?sslmode=require"), (true, SslMode::Require));
         assert!(!mode("postgres:///city?host=/run/postgresql").0);
     }
