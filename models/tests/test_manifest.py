@@ -32,6 +32,16 @@ def test_every_entry_of_the_repositorys_manifest_loads():
         ('head = "yolov8"', 'head = "yolov5"', "head is out of range"),
         ("width = 64", "width = 100", "input.width is out of range"),
         ("width = 64", "any_size = 1\nwidth = 64", "input.any_size is out of range"),
+        (
+            "nms_iou = 0.5",
+            "nms_iou = 0.5\n[model.confidence]\neven_odds = 1\nslope = 2",
+            "confidence.even_odds is out of range",
+        ),
+        (
+            "nms_iou = 0.5",
+            "nms_iou = 0.5\n[model.confidence]\neven_odds = 0.5",
+            r"confidence: keys missing: \['slope'\]",
+        ),
         ("confidence = 0.45", "confidence = 45", "thresholds.confidence is out of range"),
         ('"green"', '"red"', "classes must be lower-case names without duplicates"),
         ('"green"', '"Green"', "classes must be lower-case names without duplicates"),

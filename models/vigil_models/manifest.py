@@ -1,6 +1,7 @@
 """Reads `manifest.toml` as models/README.md specifies it; unknown keys are errors."""
 
 import hashlib
+import math
 import os
 import re
 import tomllib
@@ -16,7 +17,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _MODEL_KEYS = {"name", "file", "sha256", "head", "classes", "input", "letterbox", "thresholds"}
-_OPTIONAL_MODEL_KEYS = {"description", "licence", "source"}
+_OPTIONAL_MODEL_KEYS = {"description", "licence", "source", "confidence"}
 
 
 class ManifestError(Exception):
@@ -98,6 +99,8 @@ def _model(entry: dict, path: Path) -> Model:
     check_keys(size, {"width", "height", "layout", "colour"}, {"any_size"}, f"{where}, input")
     check_keys(box, {"anchor", "pad"}, set(), f"{where}, letterbox")
     check_keys(thresholds, {"confidence", "nms_iou"}, set(), f"{where}, thresholds")
+    scale = entry.get("confidence", {"even_odds": 0.5, "slope": 2})
+    check_keys(scale, {"even_odds", "slope"}, set(), f"{where}, confidence")
     checks = [
         ("name", bool(_NAME.fullmatch(entry["name"]))),
         ("sha256", bool(_SHA256.fullmatch(entry["sha256"]))),
@@ -111,6 +114,8 @@ def _model(entry: dict, path: Path) -> Model:
         ("letterbox.pad", 0 <= box["pad"] <= 255),
         ("thresholds.confidence", 0 <= thresholds["confidence"] <= 1),
         ("thresholds.nms_iou", 0 <= thresholds["nms_iou"] <= 1),
+        ("confidence.even_odds", 0 < scale["even_odds"] < 1),
+        ("confidence.slope", 0 < scale["slope"] < math.inf),
     ]
     for key, valid in checks:
         if not valid:

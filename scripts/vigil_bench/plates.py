@@ -13,7 +13,7 @@ import numpy as np
 from vigil_models import plate_pictures
 from vigil_models.plate_pictures import BLUE, GREEN, View
 
-from .machine import cache, emit, tell, vigil
+from .machine import cache, cpu_seconds, emit, tell, vigil
 
 HEIGHTS = (10, 12, 14, 18, 24, 32, 48)  # pixels, of the plate
 TRACKS = 40  # of each height, half of each kind
@@ -99,6 +99,7 @@ def is_there(corners, centre, height):
 def measure(reader, pictures, height, random, keep):
     """One row of figures. The first look at some of the tracks goes to the folder `keep`, to be looked at."""
     found, read, characters, voted, latin, sure, sure_right = [], [], [], [], [], 0, 0
+    cpu = cpu_seconds(reader.process.pid)
     for track in range(TRACKS):
         style = (BLUE, GREEN)[track % 2]
         text = plate_pictures.random_text(random, style)
@@ -117,8 +118,10 @@ def measure(reader, pictures, height, random, keep):
         if vote and vote["confidence"] >= SURE:
             sure += 1
             sure_right += vote["text"] == text
+    cpu = cpu_seconds(reader.process.pid) - cpu
     share = lambda values: round(float(np.mean(values)), 3) if len(values) else None
-    return {"plate_height": height, "vehicle_width": round(height * 3.29 / SHARE), "looks": len(found), "found": share(found),
+    return {"plate_height": height, "vehicle_width": round(height * 3.29 / SHARE), "looks": len(found),
+            "cpu_ms_per_look": round(1000 * cpu / len(found), 1), "found": share(found),
             "read": round(len(read) / len(found), 3), "characters_right_of_read": share(characters),
             "plate_right_of_read": share(read), "plate_right_at_one_look": round(sum(read) / len(found), 3), "tracks": TRACKS,
             f"plate_right_voted_over_{LOOKS}": share(voted), "voted_right_but_for_the_province": share(latin),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{BoxPx, Size, TimeSource, Timestamp};
+use crate::{BoxPx, ConfidenceScale, Size, TimeSource, Timestamp};
 
 /// One object on one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,7 +31,7 @@ pub struct Detections {
 }
 
 /// Which model made a detection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ModelIdentity {
     /// Its name in the manifest.
     pub name: String,
@@ -39,6 +39,8 @@ pub struct ModelIdentity {
     pub fingerprint: String,
     /// Class names, lower case, by class index.
     pub classes: Vec<String>,
+    /// What its confidences are worth.
+    pub confidence: ConfidenceScale,
 }
 
 impl ModelIdentity {

@@ -13,6 +13,7 @@ pub mod address;
 pub mod appearance;
 pub mod attributes;
 pub mod clock;
+pub mod confidence;
 pub mod config;
 pub mod coverage;
 pub mod detection;
@@ -29,6 +30,7 @@ pub mod time;
 
 pub use address::StreamAddress;
 pub use clock::{Clock, SharedClock, SimClock, SystemClock};
+pub use confidence::ConfidenceScale;
 pub use config::Secret;
 pub use detection::{Detection, Detections};
 pub use event::Event;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
-use vigil_base::Size;
+use vigil_base::{ConfidenceScale, Size};
 
 use crate::heads::HeadKind;
 use crate::plates::manifest::{self as plates, PlatesEntry, RawPlates};
@@ -94,6 +94,8 @@ pub struct ModelEntry {
     pub pad: u8,
     /// The model's own thresholds.
     pub thresholds: Thresholds,
+    /// What its confidences are worth.
+    pub confidence: ConfidenceScale,
 }
 
 /// All models of one manifest.
@@ -161,6 +163,11 @@ impl ModelCatalogue {
         })
     }
 
+    /// Whether it tells of plate models at all.
+    pub fn has_plates(&self) -> bool {
+        !self.plates.is_empty()
+    }
+
     /// All models, in the manifest's order.
     pub fn entries(&self) -> &[ModelEntry] {
         &self.entries
@@ -199,6 +206,7 @@ struct RawModel {
     input: RawInput,
     letterbox: RawLetterbox,
     thresholds: RawThresholds,
+    confidence: Option<RawConfidence>,
     #[serde(rename = "source")]
     _source: Option<toml::Table>,
 }
@@ -235,6 +243,13 @@ struct RawThresholds {
     nms_iou: f32,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfidence {
+    even_odds: f32,
+    slope: f32,
+}
+
 pub(crate) fn read(path: &Path) -> Result<String, ManifestError> {
     std::fs::read_to_string(path).map_err(|source| ManifestError::Read { path: path.to_owned(), source })
 }
@@ -262,6 +277,13 @@ impl Reader<'_> {
                 return Err(self.wrong(&at(&format!("thresholds.{key}")), format!("is {share}, it must be 0 to 1")));
             }
         }
+        let confidence = match &raw.confidence {
+            Some(RawConfidence { even_odds, slope }) => ConfidenceScale::new(*even_odds, *slope).ok_or_else(|| {
+                let problem = "wants even_odds between 0 and 1, and a slope above 0";
+                self.wrong(&at("confidence"), problem)
+            })?,
+            None => ConfidenceScale::unmeasured(thresholds.confidence),
+        };
         let file = self.model_file(&raw.file).map_err(|problem| self.wrong(&at("file"), problem))?;
         let classes = self.classes(&raw.classes, &at("classes"))?;
         Ok(ModelEntry {
@@ -277,6 +299,7 @@ impl Reader<'_> {
             anchor: raw.letterbox.anchor,
             pad: raw.letterbox.pad,
             thresholds,
+            confidence,
         })
     }
 

@@ -44,7 +44,12 @@ impl Engine for Puppet {
 }
 
 fn identity() -> Arc<ModelIdentity> {
-    Arc::new(ModelIdentity { name: "puppet".to_owned(), fingerprint: String::new(), classes: vec![] })
+    Arc::new(ModelIdentity {
+        name: "puppet".to_owned(),
+        fingerprint: String::new(),
+        classes: vec![],
+        ..ModelIdentity::default()
+    })
 }
 
 fn answer(frame: &Frame) -> Detections {

@@ -308,6 +308,7 @@ mod tests {
                 name: "m".to_owned(),
                 fingerprint: String::new(),
                 classes: classes.iter().map(|class| (*class).to_owned()).collect(),
+                ..ModelIdentity::default()
             }),
         }
     }

@@ -230,7 +230,12 @@ mod tests {
     }
 
     fn classes() -> ModelIdentity {
-        ModelIdentity { name: "m".into(), fingerprint: "f".into(), classes: vec!["person".into()] }
+        ModelIdentity {
+            name: "m".into(),
+            fingerprint: "f".into(),
+            classes: vec!["person".into()],
+            ..ModelIdentity::default()
+        }
     }
 
     fn at(ms: i64) -> Timestamp {

@@ -44,7 +44,12 @@ struct Camera {
 
 impl Camera {
     fn new(told: &[&str]) -> Self {
-        let model = ModelIdentity { name: "m".into(), fingerprint: "f".into(), classes: vec!["person".into()] };
+        let model = ModelIdentity {
+            name: "m".into(),
+            fingerprint: "f".into(),
+            classes: vec!["person".into()],
+            ..ModelIdentity::default()
+        };
         let context = EventContext {
             region: RegionId::new("north").unwrap(),
             edge: EdgeId::new("edge-1").unwrap(),

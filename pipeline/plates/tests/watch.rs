@@ -78,7 +78,7 @@ impl Street {
             ended: Vec::new(),
         };
         let classes = ["person", "car"].map(str::to_owned).to_vec();
-        let model = ModelIdentity { name: "m".into(), fingerprint: "f".into(), classes };
+        let model = ModelIdentity { name: "m".into(), fingerprint: "f".into(), classes, ..ModelIdentity::default() };
         self.watch.observe(&update, &Frame::uniform(SIZE, [90, 128, 128], self.now), &model)
     }
 

@@ -44,7 +44,12 @@ fn main() {
     let count = rules.len();
     let mut engine = RuleEngine::new(rules);
     let classes = ["person", "car", "suitcase"].map(str::to_owned).to_vec();
-    let model = Arc::new(ModelIdentity { name: String::new(), fingerprint: String::new(), classes });
+    let model = Arc::new(ModelIdentity {
+        name: String::new(),
+        fingerprint: String::new(),
+        classes,
+        ..ModelIdentity::default()
+    });
     let frames: Vec<TrackUpdate> = (0..FRAMES).map(frame).collect();
     let begun = cpu_micros();
     let fired: usize = frames

@@ -95,7 +95,12 @@ fn passers(frame: i64) -> TrackUpdate {
 fn engine() -> (RuleEngine, Arc<ModelIdentity>) {
     let written: RawRules = toml::from_str(RULES).unwrap();
     let classes = ["person", "car", "suitcase"].map(str::to_owned).to_vec();
-    let model = Arc::new(ModelIdentity { name: String::new(), fingerprint: String::new(), classes });
+    let model = Arc::new(ModelIdentity {
+        name: String::new(),
+        fingerprint: String::new(),
+        classes,
+        ..ModelIdentity::default()
+    });
     (RuleEngine::new(RuleSet::resolve(&written, None).unwrap()), model)
 }
 

@@ -237,6 +237,7 @@ impl Analyser {
         }
         let (name, fingerprint) = (model.name.as_str().into(), model.fingerprint.as_str().into());
         self.events.set_model(ModelRef { name, fingerprint });
+        self.tracker.follow_scale(model.confidence);
         self.model = model.clone();
     }
 

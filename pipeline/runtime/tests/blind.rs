@@ -64,7 +64,7 @@ struct Failing(Arc<AtomicBool>);
 impl Detector for Failing {
     fn model(&self) -> Arc<ModelIdentity> {
         let (name, classes) = ("failing".to_owned(), vec!["person".to_owned()]);
-        Arc::new(ModelIdentity { name, fingerprint: "0".repeat(64), classes })
+        Arc::new(ModelIdentity { name, fingerprint: "0".repeat(64), classes, ..ModelIdentity::default() })
     }
 
     fn detect(&mut self, frame: &Frame) -> Result<Detections, DetectError> {

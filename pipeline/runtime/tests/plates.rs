@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use vigil_base::event::{EndReason, EventState, ModelRef};
 use vigil_base::evidence::Evidence;
-use vigil_base::{BoxPx, CameraId, ColourMatrix, EdgeId, Event, Frame, Plane, RegionId, Size, Timestamp};
+use vigil_base::{
+    BoxPx, CameraId, ColourMatrix, ConfidenceScale, EdgeId, Event, Frame, Plane, RegionId, Size, Timestamp,
+};
 use vigil_detect::{DetectError, Model, ModelCatalogue, ModelConfig, PlateLook, PlateModels, ReadPlates, Runtime};
 use vigil_event::{EventConfig, EventContext, EventIds};
 use vigil_gate::AttentionConfig;
 use vigil_plates::PlateConfig;
 use vigil_rules::{RawRules, RuleSet};
 use vigil_runtime::{Analyser, AnalyserConfig, Analysis};
-use vigil_track::{ConfidenceScale, TrackerConfig};
+use vigil_track::TrackerConfig;
 
 /// What the camera shows of the street, pixels; it turns to the side by `STEP` from look to look.
 const WINDOW: u32 = 1472;

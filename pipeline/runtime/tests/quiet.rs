@@ -72,6 +72,7 @@ impl Detector for Bright {
             name: "bright".to_owned(),
             fingerprint: "0".repeat(64),
             classes: vec!["person".to_owned()],
+            ..ModelIdentity::default()
         })
     }
 

@@ -7,7 +7,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use vigil_track::{ConfidenceScale, FrameRate, MotFile, TrackerConfig, track_mot};
+use vigil_base::ConfidenceScale;
+use vigil_track::{FrameRate, MotFile, TrackerConfig, track_mot};
 
 fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let (detections, tracks, rate) = match arguments {

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use crate::ConfidenceScale;
+use vigil_base::ConfidenceScale;
 
 /// What a tracker does with a camera's detections. [`TrackerConfig::default`] serves persons and vehicles of the
 /// default detector.

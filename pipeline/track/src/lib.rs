@@ -5,7 +5,7 @@
 //!
 //! What happens on a frame ([`Tracker::update`]):
 //! 1. Detections are checked, sorted, and each object kept once; their confidences become log-odds
-//!    ([`ConfidenceScale`]).
+//!    ([`vigil_base::ConfidenceScale`]).
 //! 2. Every track's Kalman filter (SORT, `BoT-SORT`) lets the true time pass.
 //! 3. Sure detections are matched to tracks, then unsure ones to the tracks left over (`ByteTrack`), each time
 //!    optimally, by the overlap of boxes grown by the motion's uncertainty (`C-BIoU`) and, where boxes compete or a
@@ -25,7 +25,6 @@ mod appearance;
 mod assign;
 mod association;
 mod classes;
-mod confidence;
 mod config;
 mod interpolate;
 mod kalman;
@@ -38,7 +37,6 @@ mod tracker;
 mod update;
 
 pub use appearance::{Descriptor, MAX_DESCRIPTOR_LEN};
-pub use confidence::ConfidenceScale;
 pub use config::{AssociationConfig, ConfirmationConfig, LifeConfig, MotionConfig, TrackerConfig};
 pub use interpolate::Interpolation;
 pub use mot::{MAX_FRAME, MAX_LINE, MAX_ROWS, MotError, MotFile, MotProblem, MotRow};

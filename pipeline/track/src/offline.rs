@@ -5,11 +5,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use vigil_base::detection::ModelIdentity;
-use vigil_base::{Detection, Detections, Size, TimeSource, Timestamp, TrackId};
+use vigil_base::{ConfidenceScale, Detection, Detections, Size, TimeSource, Timestamp, TrackId};
 
-use crate::{
-    ConfidenceScale, Interpolation, MAX_FRAME, MotFile, MotRow, Observation, TrackUpdate, Tracker, TrackerConfig,
-};
+use crate::{Interpolation, MAX_FRAME, MotFile, MotRow, Observation, TrackUpdate, Tracker, TrackerConfig};
 
 /// The picture's size where a file of boxes does not say it; the tracker does not need it.
 const UNKNOWN_SIZE: Size = Size::new(0, 0);
@@ -118,7 +116,12 @@ pub fn track_mot(detections: &MotFile, rate: FrameRate, config: &TrackerConfig) 
         // A parsed file is bounded; one made by hand need not be.
         by_frame.entry(row.frame.min(MAX_FRAME)).or_default().push(detection);
     }
-    let model = ModelIdentity { name: String::new(), fingerprint: String::new(), classes: Vec::new() };
+    let model = ModelIdentity {
+        name: String::new(),
+        fingerprint: String::new(),
+        classes: Vec::new(),
+        ..ModelIdentity::default()
+    };
     let model = Arc::new(model);
     let max_gap = rate.frames_in(config.life.max_gap.as_secs_f64());
     let frames: Vec<(u32, Timestamp)> =

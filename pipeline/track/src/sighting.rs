@@ -108,7 +108,12 @@ mod tests {
     use super::*;
 
     fn frame(items: Vec<Detection>) -> Detections {
-        let model = ModelIdentity { name: String::new(), fingerprint: String::new(), classes: vec![] };
+        let model = ModelIdentity {
+            name: String::new(),
+            fingerprint: String::new(),
+            classes: vec![],
+            ..ModelIdentity::default()
+        };
         Detections {
             capture_time: Timestamp::default(),
             time_source: TimeSource::File,

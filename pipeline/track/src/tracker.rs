@@ -1,6 +1,6 @@
 //! The tracker of one camera.
 
-use vigil_base::{BoxPx, Detections, Timestamp, TrackId};
+use vigil_base::{BoxPx, ConfidenceScale, Detections, Timestamp, TrackId};
 
 use crate::association::{Associator, Stage};
 use crate::sighting::{Look, Sighting, sift};
@@ -117,6 +117,12 @@ impl Tracker {
         let began = self.confirm(now);
         self.begin(now);
         self.report(detections, began, ended)
+    }
+
+    /// Another model finds what comes from now on, with confidences of its own scale. What is known of tracks stays: it is
+    /// kept in log-odds.
+    pub fn follow_scale(&mut self, confidence: ConfidenceScale) {
+        self.config.confidence = confidence;
     }
 
     /// Ends everything: the stream broke, or the process stops. The ids of the tracks that ended with it; the caller
@@ -312,7 +318,6 @@ mod tests {
     use vigil_base::{BoxPx, Detection, Size, TimeSource};
 
     use super::*;
-    use crate::ConfidenceScale;
 
     const MAX_TRACKS: usize = 40;
 
@@ -323,7 +328,12 @@ mod tests {
             class: i % 5,
             confidence: if (i64::from(i) + frame / 500) % 2 == 0 { 0.9 } else { 0.55 },
         });
-        let model = ModelIdentity { name: String::new(), fingerprint: String::new(), classes: Vec::new() };
+        let model = ModelIdentity {
+            name: String::new(),
+            fingerprint: String::new(),
+            classes: Vec::new(),
+            ..ModelIdentity::default()
+        };
         let detections = Detections {
             capture_time: Timestamp::from_micros(frame * 40_000),
             time_source: TimeSource::File,
@@ -333,6 +343,23 @@ mod tests {
         };
         let looks = (0..200).map(|i| Descriptor::new(&[1.0, i as f32, 3.0, 4.0])).collect();
         (detections, looks)
+    }
+
+    #[test]
+    fn a_model_that_takes_over_is_believed_on_its_own_scale() {
+        let model = Arc::new(ModelIdentity::default());
+        let one = |frame: i64| Detections {
+            capture_time: Timestamp::from_micros(frame * 200_000),
+            time_source: TimeSource::File,
+            size: Size::new(1280, 720),
+            items: vec![Detection { bbox: BoxPx::new(300.0, 200.0, 40.0, 100.0), class: 0, confidence: 0.55 }],
+            model: model.clone(),
+        };
+        let mut tracker =
+            Tracker::new(TrackerConfig { confidence: ConfidenceScale::NANODET, ..TrackerConfig::default() });
+        assert!((0..20).all(|frame| tracker.update(&one(frame)).tracks.is_empty()), "more likely wrong than right");
+        tracker.follow_scale(ConfidenceScale::new(0.3, 3.0).unwrap());
+        assert!((20..40).any(|frame| !tracker.update(&one(frame)).tracks.is_empty()));
     }
 
     #[test]

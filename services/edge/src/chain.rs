@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use vigil_base::ConfidenceScale;
 use vigil_base::event::ModelRef;
 use vigil_camera::{CameraClock, CameraStatus};
 use vigil_decode::DecoderConfig;
@@ -31,7 +32,7 @@ pub(crate) fn chain_config(config: &EdgeConfig, camera: &CameraConfig, common: &
             rules: camera.rules.clone(),
             gate: analysis.motion_gate.then(GateConfig::default),
             attention: analysis.attention(),
-            tracker: tracker_config(analysis),
+            tracker: tracker_config(analysis, identity.confidence),
             plates: plates.of(camera),
             events: EventConfig {
                 classes: analysis.classes.clone(),
@@ -100,8 +101,8 @@ fn clock_trouble(clock: CameraClock) -> Option<String> {
     Some(format!("the camera's clock is {off} this edge's: set it by NTP; {consequence}"))
 }
 
-fn tracker_config(analysis: &AnalysisConfig) -> TrackerConfig {
-    let mut config = TrackerConfig::default();
+fn tracker_config(analysis: &AnalysisConfig, confidence: ConfidenceScale) -> TrackerConfig {
+    let mut config = TrackerConfig { confidence, ..TrackerConfig::default() };
     if let Some(least) = analysis.min_confidence {
         config.confirmation.begin = config.confidence.log_odds(least.get());
     }
@@ -118,7 +119,7 @@ mod tests {
     fn the_least_confidence_that_is_configured_is_what_can_begin_a_track() {
         let begins_at = |least| {
             let analysis = AnalysisConfig { min_confidence: least, ..AnalysisConfig::default() };
-            tracker_config(&analysis).least_beginning_confidence()
+            tracker_config(&analysis, ConfidenceScale::NANODET).least_beginning_confidence()
         };
         assert!((begins_at(Share::new(0.8)) - 0.8).abs() < 1e-3);
         assert!((begins_at(None) - 0.6).abs() < 1e-3, "the default detector's own");

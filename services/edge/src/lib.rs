@@ -40,6 +40,7 @@ use memory::Memories;
 use model::SharedModel;
 pub use model::{ModelError, default_manifest};
 use plates::SharedPlates;
+pub use plates::plate_catalogue;
 use ship::{Shipper, ShipperConfig};
 pub use sink::{OutboxSink, close_open_events};
 

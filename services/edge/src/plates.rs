@@ -1,5 +1,6 @@
 //! The models that read plates, shared by all cameras whose plates are read.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -8,6 +9,18 @@ use vigil_plates::PlateConfig;
 
 use crate::config::{CameraConfig, EdgeConfig, plate_classes};
 use crate::model::{ModelError, default_manifest};
+
+/// The manifest that tells of plate models: the one that is `named`, the detector's own where it has any, else the product's.
+pub fn plate_catalogue(named: Option<&Path>, detectors: Option<&Path>) -> Result<ModelCatalogue, ModelError> {
+    let load = |path: &Path| ModelCatalogue::load(path).map_err(ModelError::from);
+    if let Some(named) = named {
+        return load(named);
+    }
+    match detectors.map(load).transpose()? {
+        Some(catalogue) if catalogue.has_plates() => Ok(catalogue),
+        _ => load(&default_manifest()?),
+    }
+}
 
 /// Loaded when the first camera needs them: an edge that reads no plates has no such models.
 #[derive(Default)]
@@ -22,8 +35,7 @@ impl SharedPlates {
         if loaded.is_some() || !config.cameras.iter().any(|camera| camera.plates) {
             return Ok(());
         }
-        let manifest = config.plates.manifest.clone().map_or_else(default_manifest, Ok)?;
-        let catalogue = ModelCatalogue::load(&manifest)?;
+        let catalogue = plate_catalogue(config.plates.manifest.as_deref(), config.model.manifest.as_deref())?;
         let entry = catalogue.plates(config.plates.name.as_deref())?;
         let (providers, fallback) = (config.model.providers.clone(), config.model.fallback);
         let how = ModelConfig { providers, fallback, ..ModelConfig::default() };

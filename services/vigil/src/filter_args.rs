@@ -11,6 +11,9 @@ use vigil_proto::v1;
 
 use crate::{exit, place, when};
 
+/// What people write between the characters of a plate, and no reader gives.
+const PLATE_SEPARATORS: [char; 6] = ['-', '.', '·', '•', '・', '‧'];
+
 /// How a plate is compared with what was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PlateHow {
@@ -57,7 +60,7 @@ pub struct FilterArgs {
     /// Only events at least this confident, 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub min_confidence: f32,
-    /// Only vehicles with this plate, or this part of one.
+    /// Only vehicles with this plate, or this part of one; blanks, dots and hyphens do not matter.
     #[arg(long, value_name = "TEXT")]
     pub plate: Option<String>,
     /// How --plate is compared with what was read.
@@ -99,8 +102,9 @@ impl FilterArgs {
             PlateHow::OneWrong => PlateMatch::OneWrong,
             PlateHow::Any => PlateMatch::Any,
         };
-        let text = self.plate.as_deref().unwrap_or_default();
-        PlatePattern::new(text, how)
+        let written = |c: char| c.is_whitespace() || PLATE_SEPARATORS.contains(&c);
+        let text = self.plate.as_deref().unwrap_or_default().replace(written, "");
+        PlatePattern::new(&text, how)
             .map(Some)
             .map_err(|error| anyhow!("--{}: {}", error.field.replace('_', "-"), error.problem))
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use vigil_detect::{ModelCatalogue, ModelConfig, PlateModels, Runtime};
+use vigil_detect::{ModelConfig, PlateModels, Runtime};
 use vigil_edge::config::plate_classes;
 use vigil_plates::PlateConfig;
 use vigil_rules::RuleSet;
@@ -19,7 +19,7 @@ pub struct PlateArgs {
     /// Read the number plates of vehicles: personal data, which then stand in the output.
     #[arg(long)]
     plates: bool,
-    /// Manifest with the plate models; the one that came with the product when absent.
+    /// Manifest with the plate models; when absent the detector's where it has any, else the one that came with the product.
     #[arg(long, value_name = "FILE", requires = "plates")]
     plate_manifest: Option<PathBuf>,
     /// Name of a pair of plate models in that manifest; its default when absent.
@@ -38,8 +38,7 @@ impl PlateArgs {
             }
             return Ok(None);
         }
-        let manifest = self.plate_manifest.clone().map_or_else(vigil_edge::default_manifest, Ok)?;
-        let catalogue = ModelCatalogue::load(&manifest)?;
+        let catalogue = vigil_edge::plate_catalogue(self.plate_manifest.as_deref(), detector.manifest.as_deref())?;
         let entry = catalogue.plates(self.plate_model.as_deref())?;
         let config = ModelConfig { providers: detector.providers.clone(), ..ModelConfig::default() };
         let reader = Arc::new(PlateModels::load(&Runtime::start(None)?, entry, &config)?);

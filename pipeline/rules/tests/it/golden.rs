@@ -112,7 +112,15 @@ fn read_tracks(folder: &Path) -> (Arc<ModelIdentity>, Tracks) {
             rows.entry(row.frame).or_default().push((class, row));
         }
     }
-    (Arc::new(ModelIdentity { name: "golden".into(), fingerprint: String::new(), classes }), rows)
+    (
+        Arc::new(ModelIdentity {
+            name: "golden".into(),
+            fingerprint: String::new(),
+            classes,
+            ..ModelIdentity::default()
+        }),
+        rows,
+    )
 }
 
 /// A track lives from its first row to its last; on a frame without a row it is where it last was, and not seen.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use vigil_base::detection::ModelIdentity;
-use vigil_base::{BoxPx, Detection, Detections, Size, TimeSource, Timestamp, TrackId};
-use vigil_track::{ConfidenceScale, Descriptor, TrackUpdate, Tracker, TrackerConfig};
+use vigil_base::{BoxPx, ConfidenceScale, Detection, Detections, Size, TimeSource, Timestamp, TrackId};
+use vigil_track::{Descriptor, TrackUpdate, Tracker, TrackerConfig};
 
 pub const PERSON: u16 = 0;
 pub const CAR: u16 = 2;
@@ -32,7 +32,8 @@ pub fn car(left: f64, class: u16, confidence: f32) -> Detection {
 }
 
 pub fn frame(seconds: f64, items: Vec<Detection>) -> Detections {
-    let model = ModelIdentity { name: "m".into(), fingerprint: "f".into(), classes: vec![] };
+    let model =
+        ModelIdentity { name: "m".into(), fingerprint: "f".into(), classes: vec![], ..ModelIdentity::default() };
     Detections {
         capture_time: at(seconds),
         time_source: TimeSource::Ntp,

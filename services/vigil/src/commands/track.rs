@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use vigil_track::{ConfidenceScale, FrameRate, MotFile, TrackerConfig, track_mot};
+use vigil_base::ConfidenceScale;
+use vigil_track::{FrameRate, MotFile, TrackerConfig, track_mot};
 
 /// Run the tracker over detections of a file, without any video.
 ///

@@ -18,7 +18,7 @@ pub const SUITCASE: u16 = 3;
 
 pub fn model() -> Arc<ModelIdentity> {
     let classes = ["person", "car", "truck", "suitcase"].map(str::to_owned).to_vec();
-    Arc::new(ModelIdentity { name: "m".into(), fingerprint: "f".into(), classes })
+    Arc::new(ModelIdentity { name: "m".into(), fingerprint: "f".into(), classes, ..ModelIdentity::default() })
 }
 
 /// The moment `seconds` after noon UTC of a Friday.

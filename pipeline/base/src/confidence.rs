@@ -19,6 +19,12 @@ pub struct ConfidenceScale {
     pub slope: f32,
 }
 
+impl Default for ConfidenceScale {
+    fn default() -> Self {
+        Self::PROBABILITY
+    }
+}
+
 impl ConfidenceScale {
     /// The default detector, NanoDet-g: logistic regression over its boxes on one plaza of 795 frames, a box being
     /// right when it overlaps drawn truth by half. There 0.50 to 0.55 was right in one case of three, 0.7 to 0.8 in
@@ -31,9 +37,13 @@ impl ConfidenceScale {
     /// Confidences that are probabilities.
     pub const PROBABILITY: Self = Self { even_odds: 0.5, slope: 1.0 };
 
+    /// Of a detector that nobody has measured: even odds at the threshold that its maker recommends, where that lies within
+    /// 0.05 and 0.95.
+    pub fn unmeasured(threshold: f32) -> Self {
+        Self { even_odds: threshold.clamp(0.05, 0.95), slope: 2.0 }
+    }
+
     /// A scale; none unless `even_odds` lies between 0 and 1 and `slope` is above 0.
-    ///
-    /// For a detector that was not measured, the threshold its author recommends and a slope of 2 are a fair guess.
     pub fn new(even_odds: f32, slope: f32) -> Option<Self> {
         let fits = even_odds > 0.0 && even_odds < 1.0 && slope > 0.0 && slope.is_finite();
         fits.then_some(Self { even_odds, slope })
