@@ -100,7 +100,13 @@ def _model(entry: dict, path: Path) -> Model:
     check_keys(box, {"anchor", "pad"}, set(), f"{where}, letterbox")
     check_keys(thresholds, {"confidence", "nms_iou"}, set(), f"{where}, thresholds")
     scale = entry.get("confidence", {"even_odds": 0.5, "slope": 2})
-    check_keys(scale, {"even_odds", "slope"}, set(), f"{where}, confidence")
+    check_keys(scale, {"even_odds", "slope"}, {"classes"}, f"{where}, confidence")
+    classes = _classes(entry["classes"], path, where)
+    for name, own in scale.get("classes", {}).items():
+        check_keys(own, {"even_odds", "slope"}, set(), f"{where}, confidence.classes.{name}")
+        if name not in classes:
+            raise ManifestError(f"{where}: confidence.classes.{name} is not one of the model's classes")
+    scales = [scale, *scale.get("classes", {}).values()]
     checks = [
         ("name", bool(_NAME.fullmatch(entry["name"]))),
         ("sha256", bool(_SHA256.fullmatch(entry["sha256"]))),
@@ -114,8 +120,8 @@ def _model(entry: dict, path: Path) -> Model:
         ("letterbox.pad", 0 <= box["pad"] <= 255),
         ("thresholds.confidence", 0 <= thresholds["confidence"] <= 1),
         ("thresholds.nms_iou", 0 <= thresholds["nms_iou"] <= 1),
-        ("confidence.even_odds", 0 < scale["even_odds"] < 1),
-        ("confidence.slope", 0 < scale["slope"] < math.inf),
+        ("confidence.even_odds", all(0 < one["even_odds"] < 1 for one in scales)),
+        ("confidence.slope", all(0 < one["slope"] < math.inf for one in scales)),
     ]
     for key, valid in checks:
         if not valid:
@@ -125,7 +131,7 @@ def _model(entry: dict, path: Path) -> Model:
         file=find_file(entry["file"], path),
         sha256=entry["sha256"],
         head=entry["head"],
-        classes=_classes(entry["classes"], path, where),
+        classes=classes,
         **size,
         **box,
         **thresholds,

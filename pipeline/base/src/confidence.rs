@@ -4,6 +4,8 @@
 //! right, and each detector brings the two numbers of its scale (Platt: Probabilistic Outputs for Support Vector
 //! Machines, 1999). With them one tracker configuration serves every detector.
 
+use std::collections::BTreeMap;
+
 /// No single detection counts more than this, either way: odds of 20 to 1.
 const MAX_LOG_ODDS: f64 = 3.0;
 /// Confidences are taken at least this far from 0 and 1, whose log-odds have no end.
@@ -59,6 +61,29 @@ impl ConfidenceScale {
     pub fn confidence_at(&self, log_odds: f64) -> f32 {
         let logit = log_odds / f64::from(self.slope) + logit(f64::from(self.even_odds));
         (1.0 / (1.0 + (-logit).exp())) as f32
+    }
+}
+
+/// What a detector's confidences are worth, class by class: cars, which are half hidden more often than not, get lower ones than
+/// people for boxes that are as often right.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Confidences {
+    /// Of every class that is not among the others.
+    pub most: ConfidenceScale,
+    /// By class index.
+    pub others: BTreeMap<u16, ConfidenceScale>,
+}
+
+impl Confidences {
+    /// The scale of a class.
+    pub fn of(&self, class: u16) -> ConfidenceScale {
+        self.others.get(&class).copied().unwrap_or(self.most)
+    }
+}
+
+impl From<ConfidenceScale> for Confidences {
+    fn from(most: ConfidenceScale) -> Self {
+        Self { most, others: BTreeMap::new() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{BoxPx, ConfidenceScale, Size, TimeSource, Timestamp};
+use crate::{BoxPx, Confidences, Size, TimeSource, Timestamp};
 
 /// One object on one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +30,40 @@ pub struct Detections {
     pub model: Arc<ModelIdentity>,
 }
 
+/// How firmly a tracker holds something that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// A candidate that has stood there unconvincing for a while.
+    Doubtful,
+    /// A candidate that was first seen a moment ago and has not moved.
+    New,
+    /// A candidate that has left the place where it was first seen.
+    Moving,
+    /// A track that was seen on the last frame.
+    Followed,
+    /// A track that was not, and may be anywhere near.
+    Lost,
+    /// A track that has kept its place for long, seen or not.
+    Settled,
+}
+
+impl Hold {
+    /// It is a track; else a candidate.
+    pub fn is_track(self) -> bool {
+        matches!(self, Self::Followed | Self::Lost | Self::Settled)
+    }
+
+    /// What or where it is has to turn out.
+    pub fn is_undecided(self) -> bool {
+        matches!(self, Self::New | Self::Moving | Self::Lost)
+    }
+
+    /// It may move on before the next look.
+    pub fn may_move(self) -> bool {
+        self.is_track() || self == Self::Moving
+    }
+}
+
 /// Which model made a detection.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ModelIdentity {
@@ -40,7 +74,7 @@ pub struct ModelIdentity {
     /// Class names, lower case, by class index.
     pub classes: Vec<String>,
     /// What its confidences are worth.
-    pub confidence: ConfidenceScale,
+    pub confidence: Confidences,
 }
 
 impl ModelIdentity {

@@ -30,9 +30,9 @@ pub mod time;
 
 pub use address::StreamAddress;
 pub use clock::{Clock, SharedClock, SimClock, SystemClock};
-pub use confidence::ConfidenceScale;
+pub use confidence::{ConfidenceScale, Confidences};
 pub use config::Secret;
-pub use detection::{Detection, Detections};
+pub use detection::{Detection, Detections, Hold};
 pub use event::Event;
 pub use evidence::Evidence;
 pub use frame::{ColourMatrix, Frame, Plane};

@@ -3,11 +3,11 @@
 //! `models/README.md` specifies the format. What is written and what is meant are two sets of types: the raw ones here, and
 //! [`ModelEntry`], in which every path is resolved and every number is within its range.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
-use vigil_base::{ConfidenceScale, Size};
+use vigil_base::{ConfidenceScale, Confidences, Size};
 
 use crate::heads::HeadKind;
 use crate::plates::manifest::{self as plates, PlatesEntry, RawPlates};
@@ -95,7 +95,7 @@ pub struct ModelEntry {
     /// The model's own thresholds.
     pub thresholds: Thresholds,
     /// What its confidences are worth.
-    pub confidence: ConfidenceScale,
+    pub confidence: Confidences,
 }
 
 /// All models of one manifest.
@@ -248,6 +248,16 @@ struct RawThresholds {
 struct RawConfidence {
     even_odds: f32,
     slope: f32,
+    /// Of classes that differ, by name.
+    #[serde(default)]
+    classes: BTreeMap<String, RawScale>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawScale {
+    even_odds: f32,
+    slope: f32,
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, ManifestError> {
@@ -277,15 +287,12 @@ impl Reader<'_> {
                 return Err(self.wrong(&at(&format!("thresholds.{key}")), format!("is {share}, it must be 0 to 1")));
             }
         }
-        let confidence = match &raw.confidence {
-            Some(RawConfidence { even_odds, slope }) => ConfidenceScale::new(*even_odds, *slope).ok_or_else(|| {
-                let problem = "wants even_odds between 0 and 1, and a slope above 0";
-                self.wrong(&at("confidence"), problem)
-            })?,
-            None => ConfidenceScale::unmeasured(thresholds.confidence),
-        };
         let file = self.model_file(&raw.file).map_err(|problem| self.wrong(&at("file"), problem))?;
         let classes = self.classes(&raw.classes, &at("classes"))?;
+        let confidence = match raw.confidence {
+            Some(worth) => self.confidences(&worth, &classes, &at("confidence"))?,
+            None => ConfidenceScale::unmeasured(thresholds.confidence).into(),
+        };
         Ok(ModelEntry {
             name: raw.name,
             file,
@@ -301,6 +308,22 @@ impl Reader<'_> {
             thresholds,
             confidence,
         })
+    }
+
+    fn confidences(&self, raw: &RawConfidence, classes: &[String], key: &str) -> Result<Confidences, ManifestError> {
+        let scale = |even_odds: f32, slope: f32, key: &str| {
+            let problem = "wants even_odds between 0 and 1, and a slope above 0";
+            ConfidenceScale::new(even_odds, slope).ok_or_else(|| self.wrong(key, problem))
+        };
+        let mut others = BTreeMap::new();
+        for (name, worth) in &raw.classes {
+            let key = format!("{key}.classes.{name}");
+            let Some(index) = classes.iter().position(|class| class == name) else {
+                return Err(self.wrong(&key, "is not one of the model's classes"));
+            };
+            others.insert(index as u16, scale(worth.even_odds, worth.slope, &key)?);
+        }
+        Ok(Confidences { most: scale(raw.even_odds, raw.slope, key)?, others })
     }
 
     /// An absolute path as it stands; else beside the manifest, or in the cache. Never outside of those two.

@@ -56,7 +56,7 @@ impl Model {
             name: entry.name.clone(),
             fingerprint: entry.sha256.clone(),
             classes: entry.classes.clone(),
-            confidence: entry.confidence,
+            confidence: entry.confidence.clone(),
         });
         let plan = Arc::new(SessionPlan { entry: entry.clone(), identity, file, floor: config.floor.clamp(0.0, 1.0) });
         let (mut engine, provider) = choose(&entry.name, config, |on| OnnxEngine::open(runtime, &plan, on))?;

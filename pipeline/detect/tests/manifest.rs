@@ -67,10 +67,12 @@ fn an_entry_is_read_as_written() {
     assert_eq!((entry.head, entry.layout, entry.colour), (HeadKind::Yolox, Layout::NchwF32, Colour::Bgr));
     assert_eq!((entry.input.width, entry.input.height, entry.anchor, entry.pad), (416, 320, Anchor::TopLeft, 114));
     assert_eq!((entry.thresholds.confidence, entry.thresholds.nms_iou), (0.4, 0.5));
-    assert_eq!((entry.confidence.even_odds, entry.confidence.slope), (0.4, 2.0), "nobody measured it");
+    assert_eq!((entry.confidence.most.even_odds, entry.confidence.most.slope), (0.4, 2.0), "nobody measured it");
     let measured = GOOD.replace("[model.source]", "[model.confidence]\neven_odds = 0.3\nslope = 1.5\n[model.source]");
-    let worth = load(&measured).unwrap().entry(None).unwrap().confidence;
-    assert_eq!((worth.even_odds, worth.slope), (0.3, 1.5));
+    let measured =
+        measured.replace("[model.source]", "classes = { bus = { even_odds = 0.7, slope = 1.0 } }\n[model.source]");
+    let worth = load(&measured).unwrap().entry(None).unwrap().confidence.clone();
+    assert_eq!([worth.of(0), worth.of(1)].map(|scale| (scale.even_odds, scale.slope)), [(0.3, 1.5), (0.7, 1.0)]);
     assert_eq!(load(&GOOD.replace(r#"["car", "bus"]"#, "\"names.txt\"")).unwrap().entries()[0].classes, ["car", "bus"]);
 }
 
@@ -94,6 +96,11 @@ fn every_wrong_value_is_told_by_its_key() {
             "model \"one\".confidence wants",
         ),
         ("[model.source]", "[model.confidence]\neven_odds = 0.5\n[model.source]", "slope"),
+        (
+            "[model.source]",
+            "[model.confidence]\neven_odds = 0.5\nslope = 2.0\nclasses = { van = { even_odds = 0.5, slope = 2.0 } }\n[model.source]",
+            "confidence.classes.van is not one of the model's classes",
+        ),
         ("sha256 = \"8840", "sha256 = \"xyz0", "sha256"),
         ("sha256 = \"8840", "sha256 = \"88", "sha256"),
         ("name = \"one\"", "name = \"One!\"", "name"),

@@ -6,12 +6,14 @@
 //!   sight, nothing is saved: whole pictures at the highest rate, and those very frames that a camera without attention would
 //!   be looked at on. Far and dim people are found at even odds; cut out of the picture, or looked at less often, they would
 //!   not be found at all, and lost half-way.
+//! - **Settled**: what has stood for long is still there where nothing changes. It is left to the whole pictures, so that a street full
+//!   of parked cars costs no more than an empty one.
 //! - **Where**: around the place where each open object is expected, and where something changed that none of them accounts
 //!   for. At a bounded interval the whole picture is looked at all the same: something may stand there that never moved.
 
 use std::time::Duration;
 
-use vigil_base::{BoxPx, Frame, Size, Timestamp};
+use vigil_base::{BoxPx, Frame, Hold, Size, Timestamp};
 
 use crate::gate::{Motion, MotionGate, Reason};
 
@@ -72,12 +74,8 @@ pub struct Open {
     pub bbox: BoxPx,
     /// Pixels per second.
     pub speed: f32,
-    /// It is no candidate any more.
-    pub known: bool,
-    /// Whether it may set the rate: what stands there unconvincing may not.
-    pub urgent: bool,
-    /// A candidate that may yet become known, or known and not seen on the last look.
-    pub undecided: bool,
+    /// How firmly it is held.
+    pub hold: Hold,
 }
 
 /// What to do with a frame.
@@ -143,19 +141,27 @@ impl Attention {
         let shortest = 1.0 / self.config.max_rate as f32;
         let mut period = 1.0 / self.config.min_rate as f32;
         self.places.clear();
-        let (mut known_moves, mut undecided) = (false, false);
+        let (mut known_moves, mut undecided, mut settled) = (false, false, false);
         for one in open {
-            known_moves |= one.known && !one.undecided && one.speed > 0.0;
-            undecided |= one.undecided;
-            self.places.push(grown(&one.bbox, MARGIN, LEAST_MARGIN * size.width as f32));
-            if one.urgent {
+            known_moves |= one.hold == Hold::Followed && one.speed > 0.0;
+            undecided |= one.hold.is_undecided();
+            let place = grown(&one.bbox, MARGIN, LEAST_MARGIN * size.width as f32);
+            if one.hold == Hold::Settled && !motion.boxes.iter().any(|change| place.iou(&change.to_px(size)) > 0.0) {
+                settled = true;
+                continue;
+            }
+            self.places.push(place);
+            if one.hold.may_move() {
                 let moves = REACH * one.bbox.width / one.speed.max(1.0);
-                period = period.min(if one.known { moves } else { shortest });
+                period = period.min(if one.hold.is_track() { moves } else { shortest });
             }
         }
         let changes = gate.changes_outside(&self.places);
         if self.places.is_empty() && changes.is_empty() {
-            return if since_whole >= self.config.still_refresh { self.whole(now) } else { Attend::Still };
+            let AttentionConfig { whole_every, still_refresh, .. } = self.config;
+            let (wait, meanwhile) =
+                if settled { (whole_every, Attend::NotDue) } else { (still_refresh, Attend::Still) };
+            return if since_whole >= wait { self.whole(now) } else { meanwhile };
         }
         if !known_moves && (undecided || !changes.is_empty()) {
             return if regular { self.whole(now) } else { Attend::NotDue };
@@ -257,11 +263,11 @@ mod tests {
     }
 
     fn walker(speed: f32) -> Open {
-        Open { bbox: BoxPx::new(300.0, 100.0, 40.0, 100.0), speed, known: true, urgent: true, undecided: false }
+        Open { bbox: BoxPx::new(300.0, 100.0, 40.0, 100.0), speed, hold: Hold::Followed }
     }
 
     fn candidate(bbox: BoxPx) -> Open {
-        Open { bbox, speed: 0.0, known: false, urgent: true, undecided: true }
+        Open { bbox, speed: 0.0, hold: Hold::Moving }
     }
 
     /// Looks in `seconds`, of the whole and of parts.
@@ -288,8 +294,22 @@ mod tests {
     }
 
     #[test]
+    fn what_has_settled_is_left_to_the_whole_pictures_until_something_changes_there() {
+        let parked = Open { hold: Hold::Settled, ..walker(0.0) };
+        assert_eq!(looks(&[parked], 20), (10, 0));
+        let mut street = Street::new();
+        let other = Open { bbox: BoxPx::new(500.0, 100.0, 40.0, 100.0), ..walker(400.0) };
+        let mut places = |patch: Option<BoxPx>| {
+            (0..10).filter(|_| street.next(patch, &[parked, other]) == Attend::Parts).count();
+            street.attention.places().len()
+        };
+        assert_eq!(places(None), 1, "the other alone");
+        assert_eq!(places(Some(BoxPx::new(305.0, 120.0, 24.0, 60.0))), 2, "it may be driving off");
+    }
+
+    #[test]
     fn the_fastest_sets_the_rate_and_an_unconvincing_candidate_does_not() {
-        let doubtful = Open { urgent: false, known: false, ..walker(0.0) };
+        let doubtful = Open { hold: Hold::Doubtful, ..walker(0.0) };
         assert_eq!(looks(&[walker(0.0), doubtful], 20), looks(&[walker(0.0)], 20));
         assert_eq!(looks(&[walker(65.0), candidate(doubtful.bbox)], 20), looks(&[walker(400.0)], 20));
     }
@@ -302,7 +322,7 @@ mod tests {
         }
         assert_eq!(looks(&[walker(65.0), candidate(there)], 20).0, 10, "somebody walks: parts of it");
         assert_eq!(
-            looks(&[Open { undecided: true, ..walker(65.0) }], 20),
+            looks(&[Open { hold: Hold::Lost, ..walker(65.0) }], 20),
             (100, 0),
             "who was lost from sight is looked for"
         );

@@ -237,7 +237,7 @@ impl Analyser {
         }
         let (name, fingerprint) = (model.name.as_str().into(), model.fingerprint.as_str().into());
         self.events.set_model(ModelRef { name, fingerprint });
-        self.tracker.follow_scale(model.confidence);
+        self.tracker.follow_scale(&model.confidence);
         self.model = model.clone();
     }
 
@@ -247,8 +247,8 @@ impl Analyser {
 }
 
 fn open(outlook: Outlook) -> Open {
-    let Outlook { bbox, speed, confirmed, moved, undecided } = outlook;
-    Open { bbox, speed, known: confirmed, urgent: confirmed || moved, undecided }
+    let Outlook { bbox, speed, hold } = outlook;
+    Open { bbox, speed, hold }
 }
 
 /// Whether a camera that makes events of these classes, with these rules, can run with a model.

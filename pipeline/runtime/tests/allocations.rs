@@ -99,9 +99,7 @@ fn a_frame_of_a_busy_scene_asks_for_a_few_small_pieces_of_memory_and_no_picture(
             let open = tracker.outlook(frame.capture_time).map(|one| Open {
                 bbox: one.bbox,
                 speed: one.speed,
-                known: one.confirmed,
-                urgent: one.moved,
-                undecided: one.undecided,
+                hold: one.hold,
             });
             attention.consider(&frame, &motion, &mut gate, open, true)
         });

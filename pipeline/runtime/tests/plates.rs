@@ -91,7 +91,7 @@ fn drive_past(street: &Frame, rules: &str, reader: Option<Arc<dyn ReadPlates>>) 
     let raw: RawRules = toml::from_str(rules).unwrap();
     // A car that is cut off by the picture's edge gives the detector confidences of 0.5 to 0.65.
     let confidence = ConfidenceScale::new(0.4, 3.0).unwrap();
-    let tracker = TrackerConfig { confidence, ..TrackerConfig::default() };
+    let tracker = TrackerConfig { confidence: confidence.into(), ..TrackerConfig::default() };
     let config = AnalyserConfig {
         rules: RuleSet::resolve(&raw, None).unwrap(),
         gate: None,

@@ -20,7 +20,7 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     };
     let text = std::fs::read_to_string(detections).map_err(|err| format!("{detections}: {err}"))?;
     let file = MotFile::parse(&text).map_err(|err| format!("{detections}: {err}"))?;
-    let config = TrackerConfig { confidence: ConfidenceScale::MOT15_PUBLIC, ..TrackerConfig::default() };
+    let config = TrackerConfig { confidence: ConfidenceScale::MOT15_PUBLIC.into(), ..TrackerConfig::default() };
     std::fs::write(tracks, track_mot(&file, rate, &config).to_text()).map_err(|err| format!("{tracks}: {err}"))?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! All times are seconds, never frames: the same configuration serves 1 and 25 analyses a second. All distances are in
 //! sizes of the object (the longer side of its box), so it serves near and far objects and any resolution. All
-//! confidences are log-odds that a detection is right ([`ConfidenceScale`]), so it serves any detector: 0 is even odds,
+//! confidences are log-odds that a detection is right ([`Confidences`]), so it serves any detector: 0 is even odds,
 //! 2 is 7 to 1.
 //!
 //! The defaults were chosen near the middle of the range in which results hardly change, on five sequences of the
@@ -12,14 +12,14 @@
 
 use std::time::Duration;
 
-use vigil_base::ConfidenceScale;
+use vigil_base::{ConfidenceScale, Confidences};
 
 /// What a tracker does with a camera's detections. [`TrackerConfig::default`] serves persons and vehicles of the
 /// default detector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackerConfig {
     /// How the detector's confidences are to be read.
-    pub confidence: ConfidenceScale,
+    pub confidence: Confidences,
     /// How objects move and how exact boxes are.
     pub motion: MotionConfig,
     /// Which detection belongs to which track.
@@ -34,22 +34,17 @@ pub struct TrackerConfig {
 }
 
 impl TrackerConfig {
-    /// The least confidence that is looked at, on the detector's own scale: what the detector should report down to.
-    /// 0.42 for the default detector.
+    /// The least confidence of most classes that is looked at, on the detector's own scale: what the detector should report
+    /// down to. 0.42 for the default detector's people.
     pub fn least_confidence(&self) -> f32 {
-        self.confidence.confidence_at(self.association.second_stage)
-    }
-
-    /// The least confidence that can begin a track, on the detector's own scale. 0.60 for the default detector.
-    pub fn least_beginning_confidence(&self) -> f32 {
-        self.confidence.confidence_at(self.confirmation.begin)
+        self.confidence.most.confidence_at(self.association.second_stage)
     }
 }
 
 impl Default for TrackerConfig {
     fn default() -> Self {
         Self {
-            confidence: ConfidenceScale::NANODET,
+            confidence: ConfidenceScale::NANODET.into(),
             motion: MotionConfig::default(),
             association: AssociationConfig::default(),
             confirmation: ConfirmationConfig::default(),
@@ -174,6 +169,8 @@ impl Default for AssociationConfig {
 pub struct ConfirmationConfig {
     /// A detection that no track takes begins a candidate when it is at least this sure, log-odds; 0.
     pub begin: f64,
+    /// Instead of that, when it has at least this confidence on the detector's own scale, whatever its class; none.
+    pub begin_confidence: Option<f32>,
     /// Detections a candidate needs; 3.
     pub min_detections: usize,
     /// Least time from its first to its last; 200 ms: rain and insects cross faster. At 10 frames a second and below
@@ -193,10 +190,18 @@ pub struct ConfirmationConfig {
     pub max_hidden: Duration,
 }
 
+impl ConfirmationConfig {
+    /// Whether a detection of that confidence, worth so much, may begin a candidate.
+    pub(crate) fn may_begin(&self, confidence: f32, log_odds: f64) -> bool {
+        self.begin_confidence.map_or(log_odds >= self.begin, |least| confidence >= least)
+    }
+}
+
 impl Default for ConfirmationConfig {
     fn default() -> Self {
         Self {
             begin: 0.0,
+            begin_confidence: None,
             min_detections: 3,
             min_presence: Duration::from_millis(200),
             min_evidence: 2.0,
@@ -255,6 +260,5 @@ mod tests {
     fn the_default_looks_at_what_it_says() {
         let config = TrackerConfig::default();
         assert!((config.least_confidence() - 0.42).abs() < 0.005, "{}", config.least_confidence());
-        assert!((config.least_beginning_confidence() - 0.60).abs() < 0.005);
     }
 }

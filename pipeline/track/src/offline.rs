@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use vigil_base::detection::ModelIdentity;
-use vigil_base::{ConfidenceScale, Detection, Detections, Size, TimeSource, Timestamp, TrackId};
+use vigil_base::{Confidences, Detection, Detections, Size, TimeSource, Timestamp, TrackId};
 
 use crate::{Interpolation, MAX_FRAME, MotFile, MotRow, Observation, TrackUpdate, Tracker, TrackerConfig};
 
@@ -58,24 +58,32 @@ impl FrameRate {
 /// Memory grows with every detection of every track: for files and tests, not for cameras.
 #[derive(Debug)]
 pub struct TrackRecorder {
-    scale: ConfidenceScale,
-    paths: BTreeMap<TrackId, Vec<Observation>>,
+    scales: Confidences,
+    paths: BTreeMap<TrackId, Path>,
+}
+
+#[derive(Debug, Default)]
+struct Path {
+    /// As it was voted last.
+    class: u16,
+    seen: Vec<Observation>,
 }
 
 impl TrackRecorder {
     /// For a tracker with this configuration.
     pub fn new(config: &TrackerConfig) -> Self {
-        Self { scale: config.confidence, paths: BTreeMap::new() }
+        Self { scales: config.confidence.clone(), paths: BTreeMap::new() }
     }
 
     /// Takes in what the tracker said of a frame.
     pub fn observe(&mut self, update: &TrackUpdate) {
         for track in update.tracks.iter().filter(|track| track.seen_on(update)) {
             let path = self.paths.entry(track.id).or_default();
+            path.class = track.class;
             if track.began() {
-                path.extend(&track.history);
+                path.seen.extend(&track.history);
             } else {
-                path.push(Observation { time: track.last_seen, bbox: track.bbox, confidence: track.confidence });
+                path.seen.push(Observation { time: track.last_seen, bbox: track.bbox, confidence: track.confidence });
             }
         }
     }
@@ -85,8 +93,9 @@ impl TrackRecorder {
     /// out. Rows are in order of frame, then id; a filled-in box has the confidence of the track's mean.
     pub fn tracks(&self, frames: &[(u32, Timestamp)], interpolation: &Interpolation) -> MotFile {
         let mut rows = Vec::new();
-        for (id, path) in &self.paths {
-            let log_odds: f64 = path.iter().map(|o| self.scale.log_odds(o.confidence)).sum();
+        for (id, Path { class, seen: path }) in &self.paths {
+            let scale = self.scales.of(*class);
+            let log_odds: f64 = path.iter().map(|o| scale.log_odds(o.confidence)).sum();
             if log_odds < 0.0 {
                 continue;
             }
@@ -162,7 +171,7 @@ mod tests {
     }
 
     fn sure() -> TrackerConfig {
-        TrackerConfig { confidence: ConfidenceScale::PROBABILITY, ..TrackerConfig::default() }
+        TrackerConfig { confidence: vigil_base::ConfidenceScale::PROBABILITY.into(), ..TrackerConfig::default() }
     }
 
     #[test]

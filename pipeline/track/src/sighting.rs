@@ -51,7 +51,7 @@ pub(crate) fn sift(detections: &Detections, config: &TrackerConfig, found: &mut 
             malformed += 1;
             continue;
         }
-        let log_odds = config.confidence.log_odds(detection.confidence);
+        let log_odds = config.confidence.of(detection.class).log_odds(detection.confidence);
         if log_odds >= config.association.second_stage {
             found.push(sighting(detection, log_odds, order));
         }

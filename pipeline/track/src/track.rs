@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use vigil_base::{BoxPx, Timestamp, TrackId};
+use vigil_base::{BoxPx, Hold, Timestamp, TrackId};
 
 use crate::classes::ClassVotes;
 use crate::kalman::{BoxFilter, CentreBox};
@@ -196,9 +196,7 @@ impl Track {
         Outlook {
             bbox: BoxPx::new(left as f32, top as f32, expected.width as f32, expected.height as f32),
             speed: vx.hypot(vy) as f32,
-            confirmed: self.id.is_some(),
-            moved: self.moved,
-            undecided: self.is_promising() || self.is_lost(config),
+            hold: self.hold(config),
         }
     }
 
@@ -207,8 +205,15 @@ impl Track {
         self.id.is_none() && (self.moved || self.last.time.since(self.first_seen) < PROMISING)
     }
 
-    fn is_lost(&self, config: &LifeConfig) -> bool {
-        self.id.is_some() && self.missing_since.is_some() && !self.is_stationary(config)
+    fn hold(&self, config: &LifeConfig) -> Hold {
+        match self.id {
+            None if !self.is_promising() => Hold::Doubtful,
+            None if self.moved => Hold::Moving,
+            None => Hold::New,
+            Some(_) if self.is_stationary(config) => Hold::Settled,
+            Some(_) if self.missing_since.is_some() => Hold::Lost,
+            Some(_) => Hold::Followed,
+        }
     }
 
     fn keep_place(&mut self, now: Timestamp, config: &TrackerConfig) {

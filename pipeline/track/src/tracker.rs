@@ -1,6 +1,6 @@
 //! The tracker of one camera.
 
-use vigil_base::{BoxPx, ConfidenceScale, Detections, Timestamp, TrackId};
+use vigil_base::{BoxPx, Confidences, Detections, Timestamp, TrackId};
 
 use crate::association::{Associator, Stage};
 use crate::sighting::{Look, Sighting, sift};
@@ -121,8 +121,8 @@ impl Tracker {
 
     /// Another model finds what comes from now on, with confidences of its own scale. What is known of tracks stays: it is
     /// kept in log-odds.
-    pub fn follow_scale(&mut self, confidence: ConfidenceScale) {
-        self.config.confidence = confidence;
+    pub fn follow_scale(&mut self, confidence: &Confidences) {
+        self.config.confidence.clone_from(confidence);
     }
 
     /// Ends everything: the stream broke, or the process stops. The ids of the tracks that ended with it; the caller
@@ -230,7 +230,7 @@ impl Tracker {
     fn begin(&mut self, now: Timestamp) {
         for place in 0..self.lists.sure.len() {
             let sighting = &self.lists.sightings[self.lists.sure[place]];
-            if sighting.log_odds < self.config.confirmation.begin {
+            if !self.config.confirmation.may_begin(sighting.confidence, sighting.log_odds) {
                 continue;
             }
             if self.tracks.len() >= self.config.max_tracks {
@@ -315,7 +315,7 @@ mod tests {
     use std::sync::Arc;
 
     use vigil_base::detection::ModelIdentity;
-    use vigil_base::{BoxPx, Detection, Size, TimeSource};
+    use vigil_base::{BoxPx, ConfidenceScale, Detection, Size, TimeSource};
 
     use super::*;
 
@@ -355,17 +355,30 @@ mod tests {
             items: vec![Detection { bbox: BoxPx::new(300.0, 200.0, 40.0, 100.0), class: 0, confidence: 0.55 }],
             model: model.clone(),
         };
-        let mut tracker =
-            Tracker::new(TrackerConfig { confidence: ConfidenceScale::NANODET, ..TrackerConfig::default() });
+        let mut tracker = Tracker::new(TrackerConfig::default());
         assert!((0..20).all(|frame| tracker.update(&one(frame)).tracks.is_empty()), "more likely wrong than right");
-        tracker.follow_scale(ConfidenceScale::new(0.3, 3.0).unwrap());
+        let other = ConfidenceScale::new(0.3, 3.0).unwrap();
+        tracker.follow_scale(&Confidences { others: [(0, other)].into(), ..Confidences::default() });
         assert!((20..40).any(|frame| !tracker.update(&one(frame)).tracks.is_empty()));
+    }
+
+    #[test]
+    fn what_may_begin_a_track_can_be_said_on_the_detectors_own_scale() {
+        let least = |begin_confidence| {
+            let confirmation = crate::ConfirmationConfig { begin_confidence, ..Default::default() };
+            let scales = |confidence| TrackerConfig::default().confidence.of(0).log_odds(confidence);
+            [0.5, 0.62, 0.7, 0.85].map(|confidence| confirmation.may_begin(confidence, scales(confidence)))
+        };
+        assert_eq!(least(None), [false, true, true, true], "at even odds");
+        assert_eq!(least(Some(0.8)), [false, false, false, true]);
+        assert_eq!(least(Some(0.5)), [true; 4]);
     }
 
     #[test]
     fn a_flood_that_never_ends_takes_no_more_memory_than_its_beginning() {
         let confidence = ConfidenceScale::PROBABILITY;
-        let config = TrackerConfig { confidence, max_tracks: MAX_TRACKS, ..TrackerConfig::default() };
+        let config =
+            TrackerConfig { confidence: confidence.into(), max_tracks: MAX_TRACKS, ..TrackerConfig::default() };
         let mut tracker = Tracker::new(config);
         let mut sizes = Vec::new();
         for frame in 0..3000 {

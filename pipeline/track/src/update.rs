@@ -1,6 +1,6 @@
 //! What one frame changed.
 
-use vigil_base::{BoxPx, Size, TimeSource, Timestamp, TrackId};
+use vigil_base::{BoxPx, Hold, Size, TimeSource, Timestamp, TrackId};
 
 /// The tracks of one camera after one frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,11 +71,6 @@ pub struct Outlook {
     pub bbox: BoxPx,
     /// Pixels per second.
     pub speed: f32,
-    /// It is a track; else a candidate.
-    pub confirmed: bool,
-    /// It has left the place where it was first seen.
-    pub moved: bool,
-    /// What it is has to turn out: a candidate that has moved or was first seen a moment ago, or a track that moves and was
-    /// not seen on the last frame.
-    pub undecided: bool,
+    /// How firmly it is held.
+    pub hold: Hold,
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use vigil_base::ConfidenceScale;
+use vigil_base::Confidences;
+use vigil_base::config::Share;
 use vigil_base::event::ModelRef;
 use vigil_camera::{CameraClock, CameraStatus};
 use vigil_decode::DecoderConfig;
@@ -11,7 +12,7 @@ use vigil_event::{EventConfig, EventContext, EventIds};
 use vigil_gate::{GateConfig, PacketGateConfig};
 use vigil_runtime::{AnalyserConfig, ChainConfig, SightListener, StatusListener};
 use vigil_serve::HealthBoard;
-use vigil_track::TrackerConfig;
+use vigil_track::{ConfirmationConfig, TrackerConfig};
 
 use crate::cameras::Common;
 use crate::clock_watch;
@@ -32,7 +33,7 @@ pub(crate) fn chain_config(config: &EdgeConfig, camera: &CameraConfig, common: &
             rules: camera.rules.clone(),
             gate: analysis.motion_gate.then(GateConfig::default),
             attention: analysis.attention(),
-            tracker: tracker_config(analysis, identity.confidence),
+            tracker: tracker_config(analysis, &identity.confidence),
             plates: plates.of(camera),
             events: EventConfig {
                 classes: analysis.classes.clone(),
@@ -101,27 +102,10 @@ fn clock_trouble(clock: CameraClock) -> Option<String> {
     Some(format!("the camera's clock is {off} this edge's: set it by NTP; {consequence}"))
 }
 
-fn tracker_config(analysis: &AnalysisConfig, confidence: ConfidenceScale) -> TrackerConfig {
-    let mut config = TrackerConfig { confidence, ..TrackerConfig::default() };
-    if let Some(least) = analysis.min_confidence {
-        config.confirmation.begin = config.confidence.log_odds(least.get());
-    }
-    config
-}
-
-#[cfg(test)]
-mod tests {
-    use vigil_base::config::Share;
-
-    use super::*;
-
-    #[test]
-    fn the_least_confidence_that_is_configured_is_what_can_begin_a_track() {
-        let begins_at = |least| {
-            let analysis = AnalysisConfig { min_confidence: least, ..AnalysisConfig::default() };
-            tracker_config(&analysis, ConfidenceScale::NANODET).least_beginning_confidence()
-        };
-        assert!((begins_at(Share::new(0.8)) - 0.8).abs() < 1e-3);
-        assert!((begins_at(None) - 0.6).abs() < 1e-3, "the default detector's own");
-    }
+fn tracker_config(analysis: &AnalysisConfig, confidence: &Confidences) -> TrackerConfig {
+    let confirmation = ConfirmationConfig {
+        begin_confidence: analysis.min_confidence.map(Share::get),
+        ..ConfirmationConfig::default()
+    };
+    TrackerConfig { confidence: confidence.clone(), confirmation, ..TrackerConfig::default() }
 }

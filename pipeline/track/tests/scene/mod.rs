@@ -13,7 +13,7 @@ pub const TRUCK: u16 = 7;
 
 /// Whose confidences are probabilities.
 pub fn config() -> TrackerConfig {
-    TrackerConfig { confidence: ConfidenceScale::PROBABILITY, ..TrackerConfig::default() }
+    TrackerConfig { confidence: ConfidenceScale::PROBABILITY.into(), ..TrackerConfig::default() }
 }
 
 /// The moment `seconds` after noon of some day.

@@ -135,7 +135,7 @@ impl Run {
             ground: ground.clone(),
             model: ModelRef { name: identity.name.as_str().into(), fingerprint: identity.fingerprint.as_str().into() },
         };
-        let tracker = TrackerConfig { confidence: identity.confidence, ..TrackerConfig::default() };
+        let tracker = TrackerConfig { confidence: identity.confidence.clone(), ..TrackerConfig::default() };
         let recorder = TrackRecorder::new(&tracker);
         let classes = if args.classes.is_empty() { AnalysisConfig::default().classes } else { args.classes.clone() };
         let look = if args.detail { LookAt::Detail } else { LookAt::Regions };

@@ -64,7 +64,8 @@ pub fn run(args: TrackArgs) -> anyhow::Result<ExitCode> {
         Scale::Probability => ConfidenceScale::PROBABILITY,
     };
     let rate = rate.looked_at_every(args.every);
-    let tracks = track_mot(&detections, rate, &TrackerConfig { confidence, ..TrackerConfig::default() });
+    let tracks =
+        track_mot(&detections, rate, &TrackerConfig { confidence: confidence.into(), ..TrackerConfig::default() });
     std::fs::write(&args.out, tracks.to_text()).with_context(|| format!("cannot write {}", args.out.display()))?;
     Ok(ExitCode::SUCCESS)
 }
