@@ -123,8 +123,9 @@ class Rig:
         return sum(self.counter(f'vigil_frames_dropped_total{{camera="{camera}",cause="{cause}"}}') for cause in causes)
 
     def events(self, camera):
-        """Begin and end, in seconds, of the camera's events that the region has."""
-        command = [vigil(), "query", "--server", self.region, "--camera", camera, "--from", "1h", "--json", "--limit", "1000"]
+        """Begin and end, in seconds, of the people whom the region knows of at a camera."""
+        command = [vigil(), "query", "--server", self.region, "--camera", camera, "--class", "person", "--from", "1h",
+                   "--json", "--limit", "1000"]
         lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
         found = [json.loads(line) for line in lines]
         return [tuple(datetime.fromisoformat(event[side]).timestamp() for side in ("begin_time", "end_time"))

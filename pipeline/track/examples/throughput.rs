@@ -33,12 +33,7 @@ fn frame(index: i64, model: &Arc<ModelIdentity>) -> Detections {
 }
 
 fn main() {
-    let model = ModelIdentity {
-        name: String::new(),
-        fingerprint: String::new(),
-        classes: Vec::new(),
-        ..ModelIdentity::default()
-    };
+    let model = ModelIdentity::default();
     let model = Arc::new(model);
     let frames: Vec<Detections> = (0..FRAMES).map(|index| frame(index, &model)).collect();
     let look = |i: usize| {

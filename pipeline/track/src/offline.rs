@@ -88,12 +88,17 @@ impl TrackRecorder {
         }
     }
 
-    /// The tracks on each of `frames` (number and capture time, in order): with their beginning from before they were
+    /// The tracks of the classes that are `told`, on each of `frames` (number and capture time, in order): with their beginning from before they were
     /// confirmed, their gaps filled. A track that was, over all its detections, more likely wrong than right is left
     /// out. Rows are in order of frame, then id; a filled-in box has the confidence of the track's mean.
-    pub fn tracks(&self, frames: &[(u32, Timestamp)], interpolation: &Interpolation) -> MotFile {
+    pub fn tracks(
+        &self,
+        frames: &[(u32, Timestamp)],
+        interpolation: &Interpolation,
+        told: impl Fn(u16) -> bool,
+    ) -> MotFile {
         let mut rows = Vec::new();
-        for (id, Path { class, seen: path }) in &self.paths {
+        for (id, Path { class, seen: path }) in self.paths.iter().filter(|(_, path)| told(path.class)) {
             let scale = self.scales.of(*class);
             let log_odds: f64 = path.iter().map(|o| scale.log_odds(o.confidence)).sum();
             if log_odds < 0.0 {
@@ -125,13 +130,7 @@ pub fn track_mot(detections: &MotFile, rate: FrameRate, config: &TrackerConfig) 
         // A parsed file is bounded; one made by hand need not be.
         by_frame.entry(row.frame.min(MAX_FRAME)).or_default().push(detection);
     }
-    let model = ModelIdentity {
-        name: String::new(),
-        fingerprint: String::new(),
-        classes: Vec::new(),
-        ..ModelIdentity::default()
-    };
-    let model = Arc::new(model);
+    let model = Arc::new(ModelIdentity::default());
     let max_gap = rate.frames_in(config.life.max_gap.as_secs_f64());
     let frames: Vec<(u32, Timestamp)> =
         frames_to_visit(by_frame.keys().copied(), max_gap).map(|frame| (frame, rate.time_of(frame))).collect();
@@ -149,7 +148,7 @@ pub fn track_mot(detections: &MotFile, rate: FrameRate, config: &TrackerConfig) 
         let (time_source, size, model) = (TimeSource::File, UNKNOWN_SIZE, Arc::clone(&model));
         recorder.observe(&tracker.update(&Detections { capture_time, time_source, size, items, model }));
     }
-    recorder.tracks(&frames, &Interpolation::default())
+    recorder.tracks(&frames, &Interpolation::default(), |_| true)
 }
 
 /// The frames that have boxes, and those between them unless a gap is longer than `max_gap`: nothing lives through it.

@@ -108,12 +108,7 @@ mod tests {
     use super::*;
 
     fn frame(items: Vec<Detection>) -> Detections {
-        let model = ModelIdentity {
-            name: String::new(),
-            fingerprint: String::new(),
-            classes: vec![],
-            ..ModelIdentity::default()
-        };
+        let model = ModelIdentity::default();
         Detections {
             capture_time: Timestamp::default(),
             time_source: TimeSource::File,

@@ -328,12 +328,7 @@ mod tests {
             class: i % 5,
             confidence: if (i64::from(i) + frame / 500) % 2 == 0 { 0.9 } else { 0.55 },
         });
-        let model = ModelIdentity {
-            name: String::new(),
-            fingerprint: String::new(),
-            classes: Vec::new(),
-            ..ModelIdentity::default()
-        };
+        let model = ModelIdentity::default();
         let detections = Detections {
             capture_time: Timestamp::from_micros(frame * 40_000),
             time_source: TimeSource::File,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use indicatif::ProgressBar;
+use vigil_base::detection::ModelIdentity;
 use vigil_base::event::{EndReason, EventState, ModelRef};
 use vigil_base::{CameraId, EdgeId, Frame, GroundPlane, RegionId, Size, Timestamp};
 use vigil_decode::{FileDamage, FileDecoder, FileInfo};
@@ -26,6 +27,8 @@ use crate::plates::PlateArgs;
 use crate::rules_trial::{self, RulesArgs};
 use crate::{event_json, exit, output, progress, when};
 
+/// Whom MOTChallenge files are about.
+const PEOPLE: &str = "person";
 /// A live event is not told between its begin and its end: a file's reader wants the whole.
 const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -55,7 +58,8 @@ pub struct AnalyzeArgs {
     #[arg(long, requires = "gates")]
     detail: bool,
     /// Write every track in MOTChallenge format, with a box on every frame of the video; with --ground its last columns are the
-    /// place on the ground in metres.
+    /// place on the ground in metres. The format knows no classes and is used for people: no others are written, unless
+    /// --classes says which.
     #[arg(long, value_name = "FILE")]
     mot: Option<PathBuf>,
     /// Write what the detector found on the analysed frames, before any tracking, in MOTChallenge format.
@@ -113,6 +117,9 @@ struct Run {
     analyser: Analyser,
     sampler: Sampler,
     recorder: TrackRecorder,
+    model: Arc<ModelIdentity>,
+    /// Those that `--mot` tells of; all when empty.
+    mot_classes: Vec<String>,
     detections: DetectionLog,
     ground: Option<Arc<GroundPlane>>,
     size: Size,
@@ -138,6 +145,8 @@ impl Run {
         let tracker = TrackerConfig { confidence: identity.confidence.clone(), ..TrackerConfig::default() };
         let recorder = TrackRecorder::new(&tracker);
         let classes = if args.classes.is_empty() { AnalysisConfig::default().classes } else { args.classes.clone() };
+        let people = identity.classes.iter().filter(|class| *class == PEOPLE).cloned();
+        let mot_classes = if args.classes.is_empty() { people.collect() } else { args.classes.clone() };
         let look = if args.detail { LookAt::Detail } else { LookAt::Regions };
         let analysis = AnalysisConfig { rate: args.rate, motion_gate: args.gates, look, ..AnalysisConfig::default() };
         let rules = args.rules.load(ground.as_ref())?;
@@ -155,6 +164,8 @@ impl Run {
             analyser: Analyser::new(config, context, detector)?,
             sampler: Sampler::new(analysis.frames_per_second()),
             recorder,
+            model: identity.clone(),
+            mot_classes,
             detections,
             ground,
             size: Size::new(1, 1),
@@ -199,7 +210,9 @@ impl Run {
             write(path, &self.detections.into_text())?;
         }
         if let Some(path) = &args.mot {
-            let mut tracks = self.recorder.tracks(&self.times, &Interpolation::default());
+            let (told, model) = (&self.mot_classes, &self.model);
+            let is_told = |class| told.is_empty() || told.iter().any(|name| name == model.class_name(class));
+            let mut tracks = self.recorder.tracks(&self.times, &Interpolation::default(), is_told);
             if let Some(plane) = &self.ground {
                 ground::locate(&mut tracks, plane, self.size);
             }
