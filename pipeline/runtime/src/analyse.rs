@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use vigil_base::detection::ModelIdentity;
 use vigil_base::event::{EndReason, ModelRef};
-use vigil_base::{Detections, Frame, RuleId};
+use vigil_base::{Detections, Frame, Hold, RuleId};
 use vigil_detect::{DetectError, Detector, Regions};
 use vigil_event::{EventConfig, EventContext, EventMaker, Revision};
-use vigil_gate::{Attend, Attention, AttentionConfig, GateConfig, MotionGate, Open};
+use vigil_gate::{Attend, Attention, AttentionConfig, Boxes, GateConfig, MotionGate, Open, Reason};
 use vigil_plates::{PlateConfig, PlateWatch};
 use vigil_rules::{Readout, RuleError, RuleSet, RuleState, Unsaved};
 use vigil_track::{Outlook, TrackUpdate, Tracker, TrackerConfig, stripes};
@@ -93,7 +93,9 @@ pub struct Analyser {
     attention: Attention,
     /// The frames that would be looked at without attention.
     regular: Sampler,
-    /// Something is tracked that moves, or is not confirmed yet.
+    /// Where the last frame that the gate saw changed; none without a gate.
+    changed: Option<Boxes>,
+    /// Something is tracked that moves, or may be about to.
     busy: bool,
 }
 
@@ -119,6 +121,7 @@ impl Analyser {
             events: EventMaker::new(context, config.events),
             attention: Attention::new(config.attention),
             regular: Sampler::new(config.attention.max_rate),
+            changed: None,
             busy: false,
         })
     }
@@ -142,7 +145,7 @@ impl Analyser {
         self.keep_wanted(&mut detections);
         let update = self.tracker.update_looking(&detections, &|bbox| stripes(frame, bbox));
         self.telemetry.follow(self.tracker.stats());
-        self.busy = update.tracks.iter().any(|track| !track.stationary) || self.tracker.has_tentative();
+        self.busy = self.tracker.outlook(frame.capture_time).any(|one| self.moves(&one, frame));
         let plates = self.plates.as_mut().map(|plates| plates.observe(&update, frame, &self.model)).unwrap_or_default();
         self.events.read(&plates);
         let firings = self.rules.observe(&update, frame, changed, &plates, &self.model);
@@ -226,8 +229,23 @@ impl Analyser {
             return (Attend::NotDue, 0.0);
         }
         let motion = gate.observe(frame);
+        // A first picture differs from nothing.
+        let known = !matches!(motion.reason, Reason::First | Reason::Resized);
+        self.changed = Some(if known { motion.boxes.clone() } else { Boxes::new() });
         let open = self.tracker.outlook(frame.capture_time).map(open);
         (self.attention.consider(frame, &motion, gate, open, regular), motion.share_changed)
+    }
+
+    /// Whether something that is open moves, or may be about to. What was there when it was first seen, has not moved since and
+    /// where nothing changes can wait: a street has parked cars.
+    fn moves(&self, one: &Outlook, frame: &Frame) -> bool {
+        let changes =
+            || self.changed.as_ref().is_none_or(|boxes| boxes.iter().any(|b| b.to_px(frame.size).iou(&one.bbox) > 0.0));
+        match one.hold {
+            Hold::Doubtful | Hold::Settled => false,
+            Hold::Moving => true,
+            Hold::New | Hold::Followed | Hold::Lost => one.moved || changes(),
+        }
     }
 
     /// A model that was promoted finds the same classes; events tell it by its fingerprint.
@@ -247,7 +265,7 @@ impl Analyser {
 }
 
 fn open(outlook: Outlook) -> Open {
-    let Outlook { bbox, speed, hold } = outlook;
+    let Outlook { bbox, speed, hold, .. } = outlook;
     Open { bbox, speed, hold }
 }
 

@@ -223,6 +223,8 @@ pub struct LifeConfig {
     pub second_stage_reach: Duration,
     /// A track that has kept its place for so long is stationary; 10 s.
     pub stationary_after: Duration,
+    /// A track that has not moved for so long since it was first seen is taken for one that stands; 3 s.
+    pub standing_after: Duration,
     /// It has left its place when its centre moved by this much, sizes; 0.25.
     pub left_place: f64,
     /// A stationary track is kept unseen for this share of the time it has stood; 0.5: what stood for an hour is not
@@ -230,7 +232,7 @@ pub struct LifeConfig {
     pub stationary_hidden_share: f64,
     /// But never longer; 10 min.
     pub max_stationary_hidden: Duration,
-    /// When the capture time leaps by more, only stationary tracks outlive the gap; 10 s.
+    /// When the capture time leaps by more, only tracks that stood outlive the gap; 10 s.
     pub max_gap: Duration,
     /// When the capture time goes back by more, the clock was set and all tracks end; by less, the frame is late and
     /// ignored; 1 s.
@@ -243,6 +245,7 @@ impl Default for LifeConfig {
             max_hidden: Duration::from_secs(3),
             second_stage_reach: Duration::from_millis(1500),
             stationary_after: Duration::from_secs(10),
+            standing_after: Duration::from_secs(3),
             left_place: 0.25,
             stationary_hidden_share: 0.5,
             max_stationary_hidden: Duration::from_mins(10),

@@ -128,6 +128,12 @@ impl Track {
         self.last.time.since(self.in_place_since) >= config.stationary_after
     }
 
+    /// Whether it is expected where it was after a time in which nobody looked: it is stationary, or has not moved since it was
+    /// first seen, some time before it was seen last.
+    pub(crate) fn stays(&self, config: &LifeConfig) -> bool {
+        self.is_stationary(config) || !self.moved && self.last.time.since(self.first_seen) >= config.standing_after
+    }
+
     /// Seconds since the first frame that missed it; none when the last frame showed it.
     pub(crate) fn missing_for(&self, now: Timestamp) -> Option<f64> {
         self.missing_since.map(|since| now.since(since).as_secs_f64())
@@ -197,6 +203,7 @@ impl Track {
             bbox: BoxPx::new(left as f32, top as f32, expected.width as f32, expected.height as f32),
             speed: vx.hypot(vy) as f32,
             hold: self.hold(config),
+            moved: self.moved,
         }
     }
 

@@ -101,7 +101,7 @@ impl Tracker {
                 0.0
             }
             Step::Gap => {
-                ended = self.end_all_but_stationary();
+                ended = self.end_all_but_standing();
                 // What stood is expected where it stood, as surely as before the gap.
                 0.0
             }
@@ -132,12 +132,6 @@ impl Tracker {
         let mut ended: Vec<TrackId> = self.tracks.drain(..).filter_map(|track| track.id()).collect();
         ended.sort_unstable();
         ended
-    }
-
-    /// Whether a candidate waits that may yet become a track: a reason to look again soon. One that has stood
-    /// unconvincing for 3 s is none.
-    pub fn has_tentative(&self) -> bool {
-        self.tracks.iter().any(Track::is_promising)
     }
 
     /// What is open, tracks and candidates alike, and where each is expected at `at`: a picture that shows these places need
@@ -248,9 +242,9 @@ impl Tracker {
         end_where(&mut self.tracks, |track| track.has_ended(now, dt, config))
     }
 
-    fn end_all_but_stationary(&mut self) -> Vec<TrackId> {
+    fn end_all_but_standing(&mut self) -> Vec<TrackId> {
         let life = &self.config.life;
-        end_where(&mut self.tracks, |track| track.id().is_none() || !track.is_stationary(life))
+        end_where(&mut self.tracks, |track| track.id().is_none() || !track.stays(life))
     }
 
     fn report(

@@ -73,4 +73,6 @@ pub struct Outlook {
     pub speed: f32,
     /// How firmly it is held.
     pub hold: Hold,
+    /// It has left the place where it was first seen.
+    pub moved: bool,
 }

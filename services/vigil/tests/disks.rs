@@ -21,6 +21,8 @@ const MIB: u64 = 1024 * 1024;
 const EDGE_DISK: u64 = 24 * MIB;
 /// Room for some thousand events.
 const REGION_DISK: u64 = 24 * MIB;
+/// Less than an audit log keeps room for.
+const AUDIT_DISK: u64 = MIB;
 /// Events the edge makes in one commit: at most so many are durable and not yet told when it is killed.
 const GROUP: usize = 10;
 
@@ -124,6 +126,53 @@ async fn a_region_on_a_full_disk_says_so_answers_on_and_takes_all_when_there_is_
     ship_all(&mut source, &lines, &mut told);
     assert_eq!(assert_found_once(channel.clone(), &told).await, 0);
     status_until(&channel, "no full disk", |status| full(status).is_none().then_some(())).await;
+}
+
+/// The log keeps room for some ten thousand questions; this disk has none to keep.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_cannot_write_down_who_asked_gives_no_answer_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let command = common::region_command(folder.path(), "north", address);
+    let audit = folder.path().join("north/audit");
+    let config = folder.path().join("north/region.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}audit_dir = \"audit\"\n")).unwrap();
+    let disk = SmallDisk::new(&audit, AUDIT_DISK);
+    let log = folder.path().join("north/log");
+    let _region = Process::start(disk.inside(&command), &log);
+    let channel = common::connect(address).await;
+    publish(channel.clone(), "north", vec![event("north", "gate", "car", SystemClock::new().now())]).await;
+    let ask = || run(vigil().args(["query", "--class", "car", "--server", &format!("http://{address}")]));
+    let given = |shown: &str| shown.contains(" gate ");
+    let (status, shown, _) = ask();
+    assert!(status == Some(0) && given(&shown), "{shown}");
+
+    disk.fill();
+    let mut refused = 0;
+    while refused < 3 {
+        let (status, shown, stderr) = ask();
+        if status == Some(0) {
+            // What was left of the last block.
+            assert!(given(&shown) && refused == 0, "{shown}");
+            continue;
+        }
+        assert!(!given(&shown) && stderr.contains("audit log cannot be written"), "{shown}{stderr}");
+        refused += 1;
+    }
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(said.contains("No space left") && said.contains("no answer is given"), "{said}");
+    // Events are taken all the same: who records does not read.
+    publish(channel, "north", vec![event("north", "gate", "car", SystemClock::new().now())]).await;
+
+    disk.make_room();
+    let (status, shown, stderr) = ask();
+    assert!(status == Some(0) && shown.matches(" gate ").count() == 2, "{shown}{stderr}");
+    let written = disk.outside();
+    let (status, verdict, _) = run(vigil().args(["audit", "verify"]).arg(&written));
+    assert!(status == Some(0) && verdict.contains("whole"), "{verdict}");
+    let (status, records, _) = run(vigil().args(["audit", "search", "--json"]).arg(&written));
+    assert!(status == Some(0) && records.lines().count() >= 2, "{records}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
