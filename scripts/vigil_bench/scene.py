@@ -12,7 +12,7 @@ NOISE = 3.0  # standard deviation of a sensor's noise at dusk, grey levels, on b
 PATTERNS = 16
 SHIFT = 64  # each pattern is laid elsewhere, by up to so many pixels
 KEYFRAMES_SECONDS = 2
-SOURCE = ["pass=qual", "quantizer=12"]  # the camera simulator codes it again, as a camera would
+SOURCE = ["pass=quant", "quantizer=12"]  # all keyframes alike, also where it begins anew; the camera simulator codes it again
 CODING = {"crf": "", "vbr": ",mean-kbps=1500", "cbr": ",kbps=1500"}  # constant quality, mean and constant bit rate
 
 
