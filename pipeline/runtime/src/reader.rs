@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         self.shared.ledger.received();
         let (session, pts_ns) = (packet.session, packet.pts_ns);
         if self.gate.as_ref().is_some_and(|gate| gate.packets.is_new()) && self.shared.is_busy() {
-            // Somebody stands on its first keyframes.
+            // Something that is tracked moves from one of its first keyframes to the next.
             self.behind.begin(session, pts_ns, self.clock.monotonic());
             self.open();
         }
