@@ -81,7 +81,7 @@ pub enum WakeCause {
     Cut,
     /// No keyframe came in time, or more was kept than there is room for.
     NoSentinel,
-    /// It is new: it has its turn to learn the scene, or somebody stands on its first keyframes.
+    /// It is new: it has its turn to learn the scene, or something moves on its first keyframes.
     New,
 }
 
