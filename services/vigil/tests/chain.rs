@@ -29,6 +29,9 @@ fn outcome_of(answer: &v1::SearchResponse, region: &str) -> v1::RegionOutcome {
     answer.regions.iter().find(|report| report.region_id == region).expect("a report for each region").outcome()
 }
 
+/// What the plaza shows: people, and a car and a van that are parked at its edge.
+const PLAZA: [&str; 3] = ["person", "car", "truck"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cameras_of_two_regions_become_events_that_one_question_finds_and_a_dead_region_is_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -43,7 +46,7 @@ async fn cameras_of_two_regions_become_events_that_one_question_finds_and_a_dead
     let channel = common::connect(front).await;
     let answer = search_until(&channel, "events of both regions", |answer| regions_with_events(answer) == 2).await;
     let event = &answer.events[0];
-    assert_eq!(event.object_class, "person");
+    assert!(PLAZA.contains(&event.object_class.as_str()), "{}", event.object_class);
     assert_eq!(event.model.as_ref().unwrap().fingerprint.len(), 64);
     assert!(event.confirm_time.unwrap().seconds >= event.begin_time.unwrap().seconds);
     assert!(!event.path.is_empty() && event.best_box.is_some());
