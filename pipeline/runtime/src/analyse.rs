@@ -29,7 +29,7 @@ pub struct AnalyserConfig {
     pub gate: Option<GateConfig>,
     /// How much, with a gate.
     pub attention: AttentionConfig,
-    /// The tracker's parameters.
+    /// The tracker's parameters; how confidences are read, the model says.
     pub tracker: TrackerConfig,
     /// Who reads number plates; `None` reads none.
     pub plates: Option<PlateConfig>,
@@ -108,7 +108,7 @@ impl Analyser {
         let model = detector.model();
         let told = config.events.classes.clone();
         let wanted = wanted_classes(&told, &config.rules, &model)?;
-        Ok(Self {
+        let mut analyser = Self {
             gate: config.gate.map(MotionGate::new),
             detector,
             model,
@@ -123,7 +123,9 @@ impl Analyser {
             regular: Sampler::new(config.attention.max_rate),
             changed: None,
             busy: false,
-        })
+        };
+        analyser.adopt_model();
+        Ok(analyser)
     }
 
     /// Analyses one frame. Frames must come in order.
@@ -253,10 +255,16 @@ impl Analyser {
         if Arc::ptr_eq(&self.model, model) || self.model.fingerprint == model.fingerprint {
             return;
         }
-        let (name, fingerprint) = (model.name.as_str().into(), model.fingerprint.as_str().into());
-        self.events.set_model(ModelRef { name, fingerprint });
-        self.tracker.follow_scale(&model.confidence);
         self.model = model.clone();
+        self.adopt_model();
+    }
+
+    /// Events name the model that detects now, whatever was promoted since the camera was configured; its confidences are
+    /// read on its own scale.
+    fn adopt_model(&mut self) {
+        let ModelIdentity { name, fingerprint, confidence, .. } = &*self.model;
+        self.events.set_model(ModelRef { name: name.as_str().into(), fingerprint: fingerprint.as_str().into() });
+        self.tracker.follow_scale(confidence);
     }
 
     fn keep_wanted(&self, detections: &mut Detections) {

@@ -12,7 +12,9 @@ use vigil_base::evidence::Evidence;
 use vigil_base::{
     BoxPx, CameraId, ColourMatrix, ConfidenceScale, EdgeId, Event, Frame, Plane, RegionId, Size, Timestamp,
 };
-use vigil_detect::{DetectError, Model, ModelCatalogue, ModelConfig, PlateLook, PlateModels, ReadPlates, Runtime};
+use vigil_detect::{
+    DetectError, Model, ModelCatalogue, ModelConfig, ModelEntry, PlateLook, PlateModels, ReadPlates, Runtime,
+};
 use vigil_event::{EventConfig, EventContext, EventIds};
 use vigil_gate::AttentionConfig;
 use vigil_plates::PlateConfig;
@@ -86,17 +88,16 @@ fn plate_models() -> Arc<PlateModels> {
 
 /// All events, as they ended, of a car that carries its plate past a camera with these rules.
 fn drive_past(street: &Frame, rules: &str, reader: Option<Arc<dyn ReadPlates>>) -> Vec<Event> {
-    let model = Model::load(&Runtime::start(None).unwrap(), catalogue().entry(None).unwrap(), &ModelConfig::default());
-    let model = model.unwrap();
-    let raw: RawRules = toml::from_str(rules).unwrap();
     // A car that is cut off by the picture's edge gives the detector confidences of 0.5 to 0.65.
-    let confidence = ConfidenceScale::new(0.4, 3.0).unwrap();
-    let tracker = TrackerConfig { confidence: confidence.into(), ..TrackerConfig::default() };
+    let confidence = ConfidenceScale::new(0.4, 3.0).unwrap().into();
+    let entry = ModelEntry { confidence, ..catalogue().entry(None).unwrap().clone() };
+    let model = Model::load(&Runtime::start(None).unwrap(), &entry, &ModelConfig::default()).unwrap();
+    let raw: RawRules = toml::from_str(rules).unwrap();
     let config = AnalyserConfig {
         rules: RuleSet::resolve(&raw, None).unwrap(),
         gate: None,
         attention: AttentionConfig::default(),
-        tracker,
+        tracker: TrackerConfig::default(),
         plates: reader.map(|reader| PlateConfig { classes: vec!["car".into()], reader }),
         events: EventConfig {
             classes: vec!["car".into()],
@@ -153,6 +154,7 @@ fn a_plate_on_the_list_fires_once_and_the_cars_event_carries_it() {
     assert!(plate.text == text && plate.confidence >= 0.9 && plate.looks >= 3, "{plate:?}");
     let model = plate.model.as_ref().unwrap();
     assert_eq!((&*model.name, model.fingerprint.len()), ("clpr-cn", 64));
+    assert_eq!(car.model.fingerprint.len(), 64, "the detector that found it, whatever the context said");
 }
 
 #[test]

@@ -88,9 +88,9 @@ impl TrackRecorder {
         }
     }
 
-    /// The tracks of the classes that are `told`, on each of `frames` (number and capture time, in order): with their beginning from before they were
-    /// confirmed, their gaps filled. A track that was, over all its detections, more likely wrong than right is left
-    /// out. Rows are in order of frame, then id; a filled-in box has the confidence of the track's mean.
+    /// The tracks of the classes that are `told`, on each of `frames` (number and capture time, in order): with their
+    /// beginning from before they were confirmed, their gaps filled. A track that was, over all its detections, more
+    /// likely wrong than right is left out. Rows are in order of frame, then id; a filled-in box has the confidence of the track's mean.
     pub fn tracks(
         &self,
         frames: &[(u32, Timestamp)],

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use vigil_base::Confidences;
 use vigil_base::config::Share;
 use vigil_base::event::ModelRef;
 use vigil_camera::{CameraClock, CameraStatus};
@@ -33,7 +32,7 @@ pub(crate) fn chain_config(config: &EdgeConfig, camera: &CameraConfig, common: &
             rules: camera.rules.clone(),
             gate: analysis.motion_gate.then(GateConfig::default),
             attention: analysis.attention(),
-            tracker: tracker_config(analysis, &identity.confidence),
+            tracker: tracker_config(analysis),
             plates: plates.of(camera),
             events: EventConfig {
                 classes: analysis.classes.clone(),
@@ -102,10 +101,24 @@ fn clock_trouble(clock: CameraClock) -> Option<String> {
     Some(format!("the camera's clock is {off} this edge's: set it by NTP; {consequence}"))
 }
 
-fn tracker_config(analysis: &AnalysisConfig, confidence: &Confidences) -> TrackerConfig {
+fn tracker_config(analysis: &AnalysisConfig) -> TrackerConfig {
     let confirmation = ConfirmationConfig {
         begin_confidence: analysis.min_confidence.map(Share::get),
         ..ConfirmationConfig::default()
     };
-    TrackerConfig { confidence: confidence.clone(), confirmation, ..TrackerConfig::default() }
+    TrackerConfig { confirmation, ..TrackerConfig::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_confidence_that_is_configured_is_what_can_begin_a_track() {
+        let begins_at = |least| {
+            let analysis = AnalysisConfig { min_confidence: least, ..AnalysisConfig::default() };
+            tracker_config(&analysis).confirmation.begin_confidence
+        };
+        assert_eq!((begins_at(Share::new(0.8)), begins_at(None)), (Some(0.8), None));
+    }
 }

@@ -130,7 +130,7 @@ pub struct EdgeConfig {
 /// Which models read plates; what runs the detector runs them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlateModelConfig {
-    /// The manifest; absent: the one that came with the product.
+    /// The manifest; absent: the detector's where it has plates, else the one that came with the product.
     pub manifest: Option<PathBuf>,
     /// A name in it; absent: its default.
     pub name: Option<String>,
@@ -139,7 +139,7 @@ pub struct PlateModelConfig {
 /// Which detector, and what runs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelConfig {
-    /// The manifest; absent: the detector's where it has plates, else the one that came with the product.
+    /// The manifest; absent: the one that came with the product.
     pub manifest: Option<PathBuf>,
     /// A name in it; absent: its default.
     pub name: Option<String>,
